@@ -1,0 +1,1 @@
+//! Graph to Cranelift to callable code, the grid over threads.

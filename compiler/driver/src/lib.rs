@@ -1,0 +1,1 @@
+//! The session: stages in order, diagnostics, cache keys.

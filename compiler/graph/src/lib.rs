@@ -1,0 +1,1 @@
+//! The fused tile graph: operations, regions, memory effects, obligations.

@@ -1,0 +1,1 @@
+//! Layout algebra: registers, lanes, warps to tile coordinates to swizzled shared memory.

@@ -1,0 +1,1 @@
+//! f64 evaluation of specs and graphs.

@@ -1,0 +1,1 @@
+//! Tile recommendation, tile inference, placement: graph to plan.

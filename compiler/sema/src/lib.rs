@@ -1,0 +1,1 @@
+//! Names, types, symbolic shapes, specialisation: AST to typed kernel.

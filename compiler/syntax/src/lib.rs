@@ -1,0 +1,1 @@
+//! Tokens, nom parser with recovery, AST, formatter.

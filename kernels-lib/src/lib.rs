@@ -1,0 +1,1 @@
+//! The kernel library in .tile files, by family, and the prelude.

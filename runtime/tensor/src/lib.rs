@@ -1,0 +1,1 @@
+//! Tensors in host memory: strides, dtypes, files, random data.
