@@ -1,1 +1,3 @@
 //! Tokens, nom parser with recovery, AST, formatter.
+
+pub mod ast;
