@@ -1,0 +1,1 @@
+//! Typed kernel to fused tile graph.
