@@ -187,7 +187,9 @@ impl Size {
     ) -> Result<Option<(String, i64)>, SizeError> {
         let unknown: Vec<&str> = self.names().into_iter().filter(|n| lookup(n).is_none()).collect();
         let [unknown] = unknown[..] else { return Ok(None) };
-        let Some(poly) = self.substitute(&|n| lookup(n).map(Size::Const)).polynomial() else { return Ok(None) };
+        let Some(poly) = self.substitute(&|n| lookup(n).map(Size::Const)).polynomial() else {
+            return Ok(None);
+        };
         let (mut slope, mut offset) = (0i64, 0i64);
         for (monomial, c) in &poly {
             match &monomial[..] {

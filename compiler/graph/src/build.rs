@@ -148,7 +148,13 @@ impl GraphBuilder {
         (def.start, def.end) = (start, end);
     }
 
-    pub fn tile_size(&mut self, name: impl Into<String>, allowed: Vec<u64>, hidden: bool, span: Span) -> TileId {
+    pub fn tile_size(
+        &mut self,
+        name: impl Into<String>,
+        allowed: Vec<u64>,
+        hidden: bool,
+        span: Span,
+    ) -> TileId {
         self.graph.tiles.push(TileSize { name: name.into(), allowed, hidden, span });
         TileId::new(self.graph.tiles.len() - 1)
     }

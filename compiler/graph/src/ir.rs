@@ -331,7 +331,9 @@ impl Graph {
     pub fn par_nest(&self) -> Vec<NodeId> {
         let mut nest = vec![];
         let mut region = ROOT;
-        while let Some(&par) = self.region(region).nodes.iter().find(|&&n| matches!(self.node(n).op, Op::Par(_))) {
+        while let Some(&par) =
+            self.region(region).nodes.iter().find(|&&n| matches!(self.node(n).op, Op::Par(_)))
+        {
             nest.push(par);
             let Op::Par(p) = &self.node(par).op else { break };
             region = p.body;

@@ -179,8 +179,8 @@ impl ElemOp {
     pub fn arity(self) -> usize {
         use ElemOp::*;
         match self {
-            Neg | Not | Abs | Exp | Exp2 | Log | Log2 | Sqrt | Rsqrt | Sin | Cos | Tanh | Erf | Floor | Ceil
-            | Round | IsNan | Popcount => 1,
+            Neg | Not | Abs | Exp | Exp2 | Log | Log2 | Sqrt | Rsqrt | Sin | Cos | Tanh | Erf | Floor
+            | Ceil | Round | IsNan | Popcount => 1,
             Select => 3,
             _ => 2,
         }

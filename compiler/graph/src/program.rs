@@ -22,7 +22,10 @@ pub enum Arg {
     /// A temporary, by position.
     Temp(usize),
     /// Part of one: dimensions fixed at host integers (dropped) or cut to `lo..hi`.
-    Part { of: Box<Arg>, subscripts: Vec<Part> },
+    Part {
+        of: Box<Arg>,
+        subscripts: Vec<Part>,
+    },
     /// A scalar.
     Size(Size),
     Float(f64),
@@ -59,6 +62,11 @@ impl Program {
     pub fn single(graph: Graph) -> Program {
         let signature = graph.signature.clone();
         let args = (0..signature.params.len()).map(Arg::Param).collect();
-        Program { signature, temps: vec![], graphs: vec![graph], steps: vec![Step::Launch { graph: 0, args }] }
+        Program {
+            signature,
+            temps: vec![],
+            graphs: vec![graph],
+            steps: vec![Step::Launch { graph: 0, args }],
+        }
     }
 }

@@ -123,11 +123,20 @@ pub enum TypeKind {
     /// `f32`, `T`, `index`: a scalar (or a dtype parameter).
     Scalar(Ident),
     /// `f32[i, D]`, `T[B, M]`, `id<N>[R]`
-    Tile { element: Box<Type>, axes: Vec<Expr> },
+    Tile {
+        element: Box<Type>,
+        axes: Vec<Expr>,
+    },
     /// `id<N>`, `id?<N>`, `count<N>`, `offsets<N>`
-    Index { kind: IndexType, bound: Box<Expr> },
+    Index {
+        kind: IndexType,
+        bound: Box<Expr>,
+    },
     /// `[f32[K, V]; 12]`
-    Array { element: Box<Type>, len: Box<Expr> },
+    Array {
+        element: Box<Type>,
+        len: Box<Expr>,
+    },
     Tuple(Vec<Type>),
     Function(FnType),
 }
@@ -176,24 +185,65 @@ pub struct Stmt {
 pub enum StmtKind {
     /// `tile BM, BN in {64, 128};`
     Tile(Vec<TileDecl>),
-    Let { pattern: Pattern, ty: Option<Type>, value: Expr },
-    Var { name: Ident, ty: Option<Type>, value: Expr },
+    Let {
+        pattern: Pattern,
+        ty: Option<Type>,
+        value: Expr,
+    },
+    Var {
+        name: Ident,
+        ty: Option<Type>,
+        value: Expr,
+    },
     /// `view kb[s in len[b], d in D] = pages[…];`
-    View { name: Ident, axes: Vec<(Ident, Expr)>, value: Expr },
+    View {
+        name: Ident,
+        axes: Vec<(Ident, Expr)>,
+        value: Expr,
+    },
     /// `place = value;`, `place += value;`
-    Assign { place: Expr, op: AssignOp, value: Expr },
-    Par { axes: Vec<ParAxis>, body: Block },
-    For { pattern: Pattern, range: Expr, claims: Vec<Claim>, body: Block },
+    Assign {
+        place: Expr,
+        op: AssignOp,
+        value: Expr,
+    },
+    Par {
+        axes: Vec<ParAxis>,
+        body: Block,
+    },
+    For {
+        pattern: Pattern,
+        range: Expr,
+        claims: Vec<Claim>,
+        body: Block,
+    },
     /// `unroll s in 0..W { … }`
-    Unroll { name: Ident, range: Expr, body: Block },
-    While { condition: Expr, body: Block },
+    Unroll {
+        name: Ident,
+        range: Expr,
+        body: Block,
+    },
+    While {
+        condition: Expr,
+        body: Block,
+    },
     If(If),
     Break,
-    Assert { condition: Expr, message: Option<String> },
+    Assert {
+        condition: Expr,
+        message: Option<String>,
+    },
     /// `run f<C = C>(a, b);` (in an `op`)
-    Run { name: Ident, generics: Vec<(Ident, Expr)>, args: Vec<Arg> },
+    Run {
+        name: Ident,
+        generics: Vec<(Ident, Expr)>,
+        args: Vec<Arg>,
+    },
     /// `temp h: f32[NS, K];` (in an `op`)
-    Temp { name: Ident, ty: Type },
+    Temp {
+        name: Ident,
+        ty: Type,
+    },
     Expr(Expr),
     Broken,
 }
@@ -230,7 +280,11 @@ pub struct ParAxis {
 pub enum Claim {
     Skip(Expr),
     /// `merge f(m, l, acc)`
-    Merge { function: Ident, vars: Vec<Ident>, span: Span },
+    Merge {
+        function: Ident,
+        vars: Vec<Ident>,
+        span: Span,
+    },
     Affine(Ident),
 }
 
@@ -254,25 +308,56 @@ pub enum ExprKind {
     Name(String),
     /// `a::b`
     Path(Vec<Ident>),
-    Unary { op: UnaryOp, operand: Box<Expr> },
-    Binary { op: BinaryOp, lhs: Box<Expr>, rhs: Box<Expr> },
+    Unary {
+        op: UnaryOp,
+        operand: Box<Expr>,
+    },
+    Binary {
+        op: BinaryOp,
+        lhs: Box<Expr>,
+        rhs: Box<Expr>,
+    },
     /// `x[i, :, _, 0..4] else 0`
-    Subscript { base: Box<Expr>, subscripts: Vec<Subscript>, otherwise: Option<Box<Expr>> },
+    Subscript {
+        base: Box<Expr>,
+        subscripts: Vec<Subscript>,
+        otherwise: Option<Box<Expr>>,
+    },
     /// `f(a, k = 8)`
-    Call { function: Box<Expr>, args: Vec<Arg> },
+    Call {
+        function: Box<Expr>,
+        args: Vec<Arg>,
+    },
     /// `x.sum(1)`
-    Method { receiver: Box<Expr>, name: Ident, args: Vec<Arg> },
+    Method {
+        receiver: Box<Expr>,
+        name: Ident,
+        args: Vec<Arg>,
+    },
     /// `x.to(T)`: the one place in an expression where a type stands.
-    To { value: Box<Expr>, ty: Type },
+    To {
+        value: Box<Expr>,
+        ty: Type,
+    },
     /// `i.start`, `x.t`, `st.p`
-    Field { base: Box<Expr>, name: Ident },
+    Field {
+        base: Box<Expr>,
+        name: Ident,
+    },
     /// `lo..hi`
-    Range { lo: Box<Expr>, hi: Box<Expr> },
+    Range {
+        lo: Box<Expr>,
+        hi: Box<Expr>,
+    },
     Tuple(Vec<Expr>),
     If(Box<If>),
     Block(Box<Block>),
     /// `sum(j, d in lo..hi: expr)`, in specs.
-    Reducer { name: Ident, binders: Vec<(Ident, Option<Expr>)>, body: Box<Expr> },
+    Reducer {
+        name: Ident,
+        binders: Vec<(Ident, Option<Expr>)>,
+        body: Box<Expr>,
+    },
     /// `[a, b, c]`, in tests and schedules.
     List(Vec<Expr>),
     Paren(Box<Expr>),
@@ -359,10 +444,25 @@ pub struct SpecStmt {
 pub enum SpecStmtKind {
     /// `let x[b, h, i] = e;` or `o[b, i] = e;` or `S[k, v] += e;`. Subscripts that are fresh names are free
     /// indices; `b in lo..hi` is written `b in lo..hi` there.
-    Equation { local: bool, name: Ident, indices: Vec<SpecIndex>, op: AssignOp, value: Expr },
+    Equation {
+        local: bool,
+        name: Ident,
+        indices: Vec<SpecIndex>,
+        op: AssignOp,
+        value: Expr,
+    },
     /// `for t in lo..hi { … }`: in order; equations inside may refer to their own earlier values.
-    For { name: Ident, range: Expr, reverse: bool, body: Vec<SpecStmt> },
-    If { condition: Expr, then: Vec<SpecStmt>, otherwise: Vec<SpecStmt> },
+    For {
+        name: Ident,
+        range: Expr,
+        reverse: bool,
+        body: Vec<SpecStmt>,
+    },
+    If {
+        condition: Expr,
+        then: Vec<SpecStmt>,
+        otherwise: Vec<SpecStmt>,
+    },
     Broken,
 }
 
