@@ -7,6 +7,7 @@ pub mod codes;
 pub mod diagnostic;
 pub mod dtype;
 pub mod index;
+pub mod op;
 pub mod signature;
 pub mod size;
 pub mod span;
