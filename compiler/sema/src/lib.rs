@@ -1,1 +1,5 @@
 //! Names, types, symbolic shapes, specialisation: AST to typed kernel.
+
+pub mod typed;
+
+pub use typed::*;
