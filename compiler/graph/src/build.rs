@@ -22,7 +22,7 @@
 //! assert_eq!(graph.region(body).nodes.len(), 3);
 //! ```
 
-use crate::{ir::*, op::*};
+use crate::{ir::*, op::*, typing::infer};
 use petgraph::stable_graph::NodeIndex;
 use std::collections::HashMap;
 use tile_base::{DType, Signature, Span};
@@ -35,6 +35,8 @@ pub struct GraphBuilder {
     path: Option<String>,
     /// Per object, the accesses since (and with) the last write, in the current flow: (node, is write).
     last: HashMap<ObjectId, Vec<(NodeId, bool)>>,
+    /// Literals, dims and parameters of the root.
+    pool: HashMap<String, Value>,
 }
 
 impl GraphBuilder {
@@ -45,6 +47,7 @@ impl GraphBuilder {
             span: Span::default(),
             path: None,
             last: HashMap::new(),
+            pool: HashMap::new(),
         }
     }
 
@@ -78,7 +81,10 @@ impl GraphBuilder {
 
     /// Adds a node to the current region; its outputs.
     pub fn add(&mut self, op: Op, inputs: &[Value], outputs: Vec<ValueType>) -> Vec<Value> {
-        let region = self.region();
+        self.add_in(self.region(), op, inputs, outputs)
+    }
+
+    fn add_in(&mut self, region: RegionId, op: Op, inputs: &[Value], outputs: Vec<ValueType>) -> Vec<Value> {
         let count = outputs.len() as u32;
         let owned = op.regions();
         let access = op.access().map(|a| (a.object, op.writes_memory()));
@@ -104,12 +110,46 @@ impl GraphBuilder {
         self.add(op, inputs, vec![output])[0]
     }
 
+    /// A node with one output whose type follows from the inputs (see [`crate::typing`]).
+    pub fn infer(&mut self, op: Op, inputs: &[Value]) -> Result<Value, String> {
+        let types: Vec<ValueType> = inputs.iter().map(|&v| self.type_of(v).clone()).collect();
+        let mut outputs = infer(&self.graph, &op, &types, &[])?;
+        match outputs.len() {
+            1 => Ok(self.one(op, inputs, outputs.remove(0))),
+            n => Err(format!("has {n} outputs")),
+        }
+    }
+
+    /// A literal. Literals, dims and parameters stand in the root, each once: they are values of the launch.
     pub fn constant(&mut self, literal: Literal, dtype: DType) -> Value {
-        self.one(Op::Const(literal), &[], ValueType::scalar(dtype))
+        self.pooled(Op::Const(literal), ValueType::scalar(dtype))
     }
 
     pub fn index(&mut self, value: i64) -> Value {
         self.constant(Literal::Int(value), DType::I64)
+    }
+
+    /// Run-time dimension `signature.dims[at]`.
+    pub fn dim(&mut self, at: u32) -> Value {
+        self.pooled(Op::Dim(at), ValueType::index())
+    }
+
+    /// Scalar parameter `signature.params[at]`.
+    pub fn param(&mut self, at: u32, dtype: DType) -> Value {
+        self.pooled(Op::Param(at), ValueType::scalar(dtype))
+    }
+
+    fn pooled(&mut self, op: Op, output: ValueType) -> Value {
+        // By text, so that -0.0 and 0.0 stay apart and NaN finds itself.
+        let key = format!("{op:?} {output:?}");
+        if let Some(&value) = self.pool.get(&key) {
+            return value;
+        }
+        let path = self.path.take();
+        let value = self.add_in(ROOT, op, &[], vec![output])[0];
+        self.path = path;
+        self.pool.insert(key, value);
+        value
     }
 
     pub fn elem(&mut self, op: ElemOp, inputs: &[Value], output: ValueType) -> Value {

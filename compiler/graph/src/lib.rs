@@ -28,8 +28,11 @@ pub mod build;
 pub mod ir;
 pub mod op;
 pub mod program;
+#[cfg(any(test, feature = "samples"))]
+pub mod samples;
+pub mod typing;
 
-pub use access::{Access, Check, Coord};
+pub use access::{Access, Check, Coord, CoordIndex, Port};
 pub use build::GraphBuilder;
 pub use ir::*;
 pub use op::*;
