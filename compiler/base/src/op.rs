@@ -113,3 +113,19 @@ pub enum ReduceKind {
     ArgMax,
     ArgMin,
 }
+
+impl ReduceKind {
+    /// The method of the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReduceKind::Sum => "sum",
+            ReduceKind::Prod => "prod",
+            ReduceKind::Max => "max",
+            ReduceKind::Min => "min",
+            ReduceKind::Any => "any",
+            ReduceKind::All => "all",
+            ReduceKind::ArgMax => "argmax",
+            ReduceKind::ArgMin => "argmin",
+        }
+    }
+}

@@ -24,16 +24,24 @@
 //! [`Op::Yield`] node. See [`op`] for what each operation takes and gives.
 
 pub mod access;
+pub mod analysis;
+pub mod binding;
 pub mod build;
 pub mod ir;
+pub mod names;
 pub mod op;
+pub mod print;
 pub mod program;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
 pub mod typing;
+pub mod verify;
 
 pub use access::{Access, Check, Coord, CoordIndex, Port};
+pub use binding::TileBinding;
 pub use build::GraphBuilder;
 pub use ir::*;
 pub use op::*;
-pub use program::{Program, Step, Temp};
+pub use print::{print, print_program};
+pub use program::{Arg, Part, Program, Step, Temp};
+pub use verify::{debug_verify, verify};

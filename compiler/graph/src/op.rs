@@ -159,3 +159,46 @@ pub enum LoopCombine {
     /// `affine S`: carried value `var` is an affine function of itself.
     Affine { var: u32 },
 }
+
+impl Op {
+    /// The word that text forms and messages use.
+    pub fn name(&self) -> String {
+        let word = match self {
+            Op::Elem(e) => return e.name(),
+            Op::Reduce { kind, .. } => return format!("reduce.{}", kind.name()),
+            Op::Scan { kind, .. } => return format!("scan.{}", kind.name()),
+            Op::Const(_) => "const",
+            Op::Dim(_) => "dim",
+            Op::Param(_) => "param",
+            Op::MakeSpan { .. } => "span",
+            Op::Iota => "iota",
+            Op::Cast => "cast",
+            Op::Broadcast => "broadcast",
+            Op::Reshape { .. } => "reshape",
+            Op::Permute { .. } => "permute",
+            Op::Merge { .. } => "merge",
+            Op::Split { .. } => "split",
+            Op::Slice { .. } => "slice",
+            Op::Concat { .. } => "concat",
+            Op::Take { .. } => "take",
+            Op::Dot(_) => "dot",
+            Op::ReduceWith { .. } => "reduce.with",
+            Op::TopK { .. } => "topk",
+            Op::Sort { .. } => "sort",
+            Op::Histogram { .. } => "histogram",
+            Op::UnitLowerInv => "unit_lower_inv",
+            Op::Load(_) => "load",
+            Op::Store { .. } => "store",
+            Op::Accumulate(_) => "accumulate",
+            Op::RegionArgs => "args",
+            Op::Yield => "yield",
+            Op::Par(_) => "par",
+            Op::For(_) => "for",
+            Op::While { .. } => "while",
+            Op::If { .. } => "if",
+            Op::Assert { .. } => "assert",
+            Op::Print { .. } => "print",
+        };
+        word.to_string()
+    }
+}
