@@ -18,6 +18,10 @@ pub struct File {
     pub items: Vec<Item>,
     /// Every `//` comment (not the `///` ones, which belong to items), in order of position.
     pub comments: Vec<Comment>,
+    /// Where a token or comment has a blank line before it: its start. In order.
+    pub blanks: Vec<u32>,
+    /// Integer literals that were written in hexadecimal: their start. In order.
+    pub hex: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -1,0 +1,55 @@
+//! What to write instead of a character that is not in the language: signs pasted from papers and word
+//! processors, and habits from other languages.
+
+const INSTEAD: &[(&str, &str)] = &[
+    ("ᵀ", ".t"),
+    ("⊤", ".t"),
+    ("×", "*"),
+    ("·", "*"),
+    ("⋅", "*"),
+    ("∗", "*"),
+    ("÷", "/"),
+    ("−", "-"),
+    ("–", "-"),
+    ("—", "-"),
+    ("≤", "<="),
+    ("≥", ">="),
+    ("≠", "!="),
+    ("∧", "&&"),
+    ("∨", "||"),
+    ("¬", "!"),
+    ("⊕", "^"),
+    ("∞", "inf"),
+    ("π", "PI"),
+    ("→", "->"),
+    ("“", "\""),
+    ("”", "\""),
+    ("„", "\""),
+    ("‘", "'"),
+    ("’", "'"),
+    ("…", ".."),
+    ("∑", "sum"),
+    ("Σ", "sum"),
+    ("√", "sqrt"),
+    ("∈", "in"),
+    ("α", "alpha"),
+    ("β", "beta"),
+    ("γ", "gamma"),
+    ("δ", "delta"),
+    ("ε", "eps"),
+    ("λ", "lambda"),
+    ("μ", "mu"),
+    ("σ", "sigma"),
+    ("~", "!"),
+    ("\u{a0}", " "),
+    ("\u{200b}", ""),
+    ("，", ","),
+    ("；", ";"),
+    ("（", "("),
+    ("）", ")"),
+];
+
+/// The spelling that belongs here, if the piece is a known look-alike.
+pub fn instead(bad: &str) -> Option<&'static str> {
+    INSTEAD.iter().find(|(sign, _)| *sign == bad).map(|&(_, write)| write).filter(|w| !w.trim().is_empty())
+}
