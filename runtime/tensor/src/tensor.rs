@@ -56,7 +56,8 @@ impl Clone for Tensor {
 pub fn row_major(shape: &[usize]) -> Vec<i64> {
     let mut strides = vec![1i64; shape.len()];
     for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis].saturating_mul(shape[axis].max(1) as i64);
+        strides[axis - 1] =
+            strides[axis].saturating_mul(i64::try_from(shape[axis].max(1)).unwrap_or(i64::MAX));
     }
     strides
 }
@@ -150,7 +151,7 @@ impl Tensor {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        element_count(&self.shape).unwrap_or(usize::MAX)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -301,6 +302,29 @@ impl Tensor {
             store(to, dtype, linear, load(from, dtype, p));
         }
         out
+    }
+
+    /// A dense sub-byte tensor as the `u8` bytes it is stored in; `None` when rows do not fill whole bytes.
+    pub fn packed(&self) -> Option<Tensor> {
+        let per_byte = 8 / self.dtype.bits().min(8);
+        let mut t = self.to_dense();
+        let last = t.shape.last_mut().filter(|n| n.is_multiple_of(per_byte))?;
+        *last /= per_byte;
+        t.strides = row_major(&t.shape);
+        t.dtype = DType::U8;
+        Some(t)
+    }
+
+    /// The inverse of [`Tensor::packed`]: `u8` bytes seen as the elements of a sub-byte dtype, low bits first.
+    pub fn unpacked(&self, dtype: DType) -> Option<Tensor> {
+        if self.dtype != DType::U8 || dtype.bits() >= 8 {
+            return None;
+        }
+        let mut t = self.to_dense();
+        *t.shape.last_mut()? *= 8 / dtype.bits();
+        t.strides = row_major(&t.shape);
+        t.dtype = dtype;
+        Some(t)
     }
 
     fn dense_bytes(&self) -> usize {

@@ -1,0 +1,109 @@
+//! Deterministic random data: the same seed gives the same numbers on every machine and in every version.
+//!
+//! The generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): a
+//! counter through a mixing function. [`Random::stream`] makes an independent stream for each name, so that adding
+//! a parameter to a kernel does not change the data of the others.
+
+use crate::{Tensor, TensorError};
+use tile_base::{DType, IndexKind};
+
+/// A stream of random numbers.
+#[derive(Clone, Debug)]
+pub struct Random {
+    state: u64,
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random { state: mix(seed ^ 0x5851_f42d_4c95_7f2d) }
+    }
+
+    /// The stream of a name under a seed.
+    pub fn stream(seed: u64, name: &str) -> Random {
+        let mut random = Random::new(seed);
+        for b in name.bytes() {
+            random.state = mix(random.state.wrapping_mul(257).wrapping_add(b as u64 + 1));
+        }
+        random
+    }
+
+    pub fn bits(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.state)
+    }
+
+    /// In 0..1, a multiple of 2^-53.
+    pub fn uniform(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Of the standard normal distribution (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
+        let (u, v) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+
+    /// In `lo..=hi`, every value as likely.
+    pub fn between(&mut self, lo: i64, hi: i64) -> i64 {
+        let width = hi.wrapping_sub(lo) as u64;
+        match width.checked_add(1) {
+            Some(n) if hi >= lo => lo.wrapping_add(((self.bits() as u128 * n as u128) >> 64) as i64),
+            _ if hi >= lo => self.bits() as i64,
+            _ => lo,
+        }
+    }
+}
+
+/// Random elements as the dtype has them: standard normal for floats, small integers, coin flips for bools.
+pub fn fill(dtype: DType, shape: &[usize], random: &mut Random) -> Result<Tensor, TensorError> {
+    let mut t = Tensor::try_zeros(dtype, shape)?;
+    match dtype.int_range() {
+        Some((lo, hi)) => {
+            let (lo, hi) = (lo.max(-8), hi.min(7));
+            t.fill_with(|_| random.between(lo, hi) as f64);
+        }
+        None if dtype == DType::Bool => t.fill_with(|_| (random.bits() & 1) as f64),
+        None => t.fill_with(|_| random.normal()),
+    }
+    Ok(t)
+}
+
+/// Random elements of an index type over 0..`limit` (rule 12): ids, about one in eight of them "none" for `id?`;
+/// counts; sorted offsets from 0 to `limit`.
+pub fn fill_index(
+    dtype: DType,
+    kind: &IndexKind,
+    limit: i64,
+    shape: &[usize],
+    random: &mut Random,
+) -> Result<Tensor, TensorError> {
+    let mut t = Tensor::try_zeros(dtype, shape)?;
+    let last = (limit - 1).max(0);
+    match kind {
+        IndexKind::Id(_) => t.fill_with(|_| random.between(0, last) as f64),
+        IndexKind::IdOrNone(_) => t.fill_with(|_| match random.between(0, 7) {
+            0 => -1.0,
+            _ => random.between(0, last) as f64,
+        }),
+        IndexKind::Count(_) => t.fill_with(|_| random.between(0, limit) as f64),
+        IndexKind::Offsets(_) => {
+            let row = shape.last().copied().unwrap_or(1).max(1);
+            let mut values = Vec::with_capacity(t.len());
+            for _ in 0..t.len() / row {
+                let mut cuts: Vec<i64> = (0..row).map(|_| random.between(0, limit)).collect();
+                cuts.sort_unstable();
+                cuts[0] = 0;
+                cuts[row - 1] = limit;
+                values.extend(cuts);
+            }
+            t.fill_with(|i| values.get(i).copied().unwrap_or(0) as f64);
+        }
+    }
+    Ok(t)
+}
