@@ -28,7 +28,7 @@ impl Scalar {
     pub fn to_i64(self) -> i64 {
         match self {
             Scalar::Int(v) => v,
-            Scalar::Float(v) => convert::round_to_int(DType::I64, v),
+            Scalar::Float(v) => convert::to_int(DType::I64, v),
             Scalar::Bool(v) => v as i64,
         }
     }
@@ -42,7 +42,7 @@ impl Scalar {
             (_, d) if d.is_float() => Some(Scalar::Float(convert::round_to(d, self.to_f64()))),
             (Scalar::Int(v), d) => (convert::saturate(d, v) == v).then_some(self),
             (Scalar::Float(v), d) => {
-                let whole = convert::round_to_int(d, v);
+                let whole = convert::to_int(d, v);
                 (whole as f64 == v).then_some(Scalar::Int(whole))
             }
         }

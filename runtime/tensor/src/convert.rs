@@ -1,4 +1,5 @@
-//! Numbers between f64 and the dtypes of the language (rule 7): nearest even, saturating into 8 bits and integers.
+//! Numbers between f64 and the dtypes of the language (rule 7): floats round to nearest even and saturate into 8 bits;
+//! into integers they are truncated towards zero and saturate.
 //!
 //! Every value of every dtype but `i64` is an f64 exactly, so one pair of functions serves all: [`encode`] rounds
 //! an f64 to the dtype and gives the stored bits, [`decode`] gives the f64 of stored bits, and
@@ -82,7 +83,7 @@ fn round_float(f: &Format, v: f64) -> f64 {
     if rounded.abs() > f.max { limit.copysign(v) } else { rounded }
 }
 
-/// The value of `dtype` nearest to `v`, as an f64 (see the table above). For `i64` exact up to 2^53.
+/// The value of `dtype` that `v` becomes, as an f64 (see the table above). For `i64` exact up to 2^53.
 pub fn round_to(dtype: DType, v: f64) -> f64 {
     match dtype {
         DType::F64 => v,
@@ -91,19 +92,19 @@ pub fn round_to(dtype: DType, v: f64) -> f64 {
         DType::Bool => (v != 0.0) as u8 as f64,
         _ => match (format_of(dtype), dtype.int_range()) {
             (Some(f), _) => round_float(&f, v),
-            (None, Some(_)) => round_to_int(dtype, v) as f64,
+            (None, Some(_)) => to_int(dtype, v) as f64,
             (None, None) => v,
         },
     }
 }
 
-/// The integer nearest to `v` (ties to even) within the range of `dtype`; NaN gives 0. For `bool` 0 or 1.
-pub fn round_to_int(dtype: DType, v: f64) -> i64 {
+/// `v` without its fraction, moved into the range of `dtype`; NaN gives 0. For `bool` 0 or 1.
+pub fn to_int(dtype: DType, v: f64) -> i64 {
     if dtype == DType::Bool {
         return (v != 0.0) as i64;
     }
     let (lo, hi) = dtype.int_range().unwrap_or((i64::MIN, i64::MAX));
-    (v.round_ties_even() as i64).clamp(lo, hi)
+    (v as i64).clamp(lo, hi)
 }
 
 /// An integer moved into the range of `dtype`; a float dtype rounds, as text `3` becomes `3.0`.
@@ -122,7 +123,7 @@ pub fn encode(dtype: DType, v: f64) -> u64 {
         DType::F32 => (v as f32).to_bits() as u64,
         _ => match format_of(dtype) {
             Some(f) => encode_float(dtype, &f, round_to(dtype, v)),
-            None => encode_int(dtype, round_to_int(dtype, v)),
+            None => encode_int(dtype, to_int(dtype, v)),
         },
     }
 }

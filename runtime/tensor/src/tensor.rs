@@ -209,11 +209,11 @@ impl Tensor {
         self.get_f64(&self.unravel(linear))
     }
 
-    /// The element as an integer; a float is rounded to the nearest one.
+    /// The element as an integer; a float is truncated.
     pub fn get_i64(&self, at: &[usize]) -> i64 {
         let bits = self.bits_at(self.position(at));
         if self.dtype.is_float() {
-            convert::round_to_int(DType::I64, convert::decode(self.dtype, bits))
+            convert::to_int(DType::I64, convert::decode(self.dtype, bits))
         } else {
             convert::decode_int(self.dtype, bits)
         }
@@ -258,10 +258,10 @@ impl Tensor {
         self.positions().map(|p| convert::decode(dtype, load(bytes, dtype, p))).collect()
     }
 
-    /// The elements in logical order as integers (floats to the nearest).
+    /// The elements in logical order as integers (floats truncated).
     pub fn to_i64_vec(&self) -> Vec<i64> {
         if self.dtype.is_float() {
-            return self.to_f64_vec().into_iter().map(|v| convert::round_to_int(DType::I64, v)).collect();
+            return self.to_f64_vec().into_iter().map(|v| convert::to_int(DType::I64, v)).collect();
         }
         let (bytes, dtype) = (self.bytes(), self.dtype);
         self.positions().map(|p| convert::decode_int(dtype, load(bytes, dtype, p))).collect()
