@@ -247,8 +247,8 @@ mod tests {
         assert_eq!([0.25, 0.75, 5.0, 7.0].map(|v| round_to(F4e2m1, v)), [0.0, 1.0, 4.0, 6.0]);
         assert_eq!(round_to(F4e2m1, f64::NAN), 6.0);
         assert_eq!(
-            [2.5, 3.5, -200.0, 1e30, f64::NAN].map(|v| round_to(I8, v)),
-            [2.0, 4.0, -128.0, 127.0, 0.0]
+            [2.5, -3.9, -200.0, 1e30, f64::NAN].map(|v| round_to(I8, v)),
+            [2.0, -3.0, -128.0, 127.0, 0.0]
         );
         assert_eq!(round_to(Bool, -0.5), 1.0);
     }
