@@ -72,7 +72,8 @@ impl Builder {
     fn worth(&self, dim: usize) -> bool {
         let (size, extent) = (self.size[dim], self.extents[dim].max(1));
         let doubled = extent.div_ceil(size * 2) * size * 2;
-        size < extent && doubled - extent <= extent / 8 + (extent.next_power_of_two() - extent) * u32::from(extent < 32)
+        size < extent
+            && doubled - extent <= extent / 8 + (extent.next_power_of_two() - extent) * u32::from(extent < 32)
     }
 }
 
@@ -84,10 +85,7 @@ mod tests {
     #[test]
     fn the_worked_example() {
         let l = blocked(&[64, 64], 1, 8, 4, WarpOrder::SlowFirst);
-        assert_eq!(
-            l.to_string(),
-            "reg [0,1 0,2 0,4] lane [0,8 0,16 0,32 1,0 2,0] warp [4,0 8,0] x4,1"
-        );
+        assert_eq!(l.to_string(), "reg [0,1 0,2 0,4] lane [0,8 0,16 0,32 1,0 2,0] warp [4,0 8,0] x4,1");
     }
 
     proptest! {

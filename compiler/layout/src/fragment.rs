@@ -41,10 +41,7 @@ pub fn accumulator(m: u32, n: u32, warps_m: u32, warps_n: u32) -> Layout {
 /// tile. All warps of one row group hold the same.
 pub fn lhs(m: u32, k: u32, k_step: u32, warps_m: u32, warps_n: u32) -> Layout {
     let (register, lane): (Vec<Basis>, Vec<Basis>) = if k_step == 16 {
-        (
-            vec![vec![0, 1], vec![8, 0], vec![0, 8]],
-            steps(1, 2, 2).chain(steps(0, 1, 3)).collect(),
-        )
+        (vec![vec![0, 1], vec![8, 0], vec![0, 8]], steps(1, 2, 2).chain(steps(0, 1, 3)).collect())
     } else {
         (vec![vec![8, 0], vec![0, 4]], steps(1, 1, 2).chain(steps(0, 1, 3)).collect())
     };

@@ -178,10 +178,8 @@ impl std::fmt::Display for Layout {
     /// `reg [0,1 8,0] lane [0,2 0,4 1,0 2,0 4,0] warp [16,0 32,0] x1,8`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let list = |bases: &[Basis]| {
-            let steps: Vec<String> = bases
-                .iter()
-                .map(|b| b.iter().map(u32::to_string).collect::<Vec<_>>().join(","))
-                .collect();
+            let steps: Vec<String> =
+                bases.iter().map(|b| b.iter().map(u32::to_string).collect::<Vec<_>>().join(",")).collect();
             format!("[{}]", steps.join(" "))
         };
         let reps: Vec<String> = self.reps.iter().map(u32::to_string).collect();

@@ -1,1 +1,226 @@
-//! Tile recommendation, tile inference, placement: graph to plan.
+//! From a graph to a [`Plan`]: tile sizes, layouts, instructions, shared memory, barriers, launch geometry.
+//!
+//! The order of decisions, each in its own file:
+//! 1. [`recommend`]: tile sizes and warps, unless the request gives them;
+//! 2. [`access`]: how wide memory may be touched, from the tensors' stride classes;
+//! 3. [`dots`]: the instruction of each dot and the layout of its result;
+//! 4. [`infer`]: the layout of every tile value, from dots and memory outwards;
+//! 5. [`convert`]: conversions where a consumer needs another layout;
+//! 6. [`memory`]: offsets of shared buffers and the barriers they need;
+//! 7. [`grid`]: blocks as sizes over the dimensions.
+//!
+//! A candidate that does not fit registers or shared memory is dropped and the next one tried; when the request
+//! fixed everything, that is an error which says by how much.
+
+pub mod access;
+pub mod convert;
+pub mod dots;
+pub mod grid;
+pub mod infer;
+pub mod legal;
+pub mod memory;
+#[allow(clippy::module_inception)]
+pub mod plan;
+pub mod print;
+pub mod recommend;
+pub mod shape;
+
+pub use plan::*;
+pub use print::print;
+
+use shape::Shapes;
+use std::collections::BTreeMap;
+use tile_base::Diagnostic;
+use tile_graph::{Graph, Op, TileBinding, TileId};
+use tile_target::Target;
+
+/// What the caller fixes; all of it may be left open.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Tile sizes by name, from a schedule or the command line.
+    pub tiles: Vec<(String, u64)>,
+    /// Warps of a block; a power of two.
+    pub warps: Option<u32>,
+    /// Stride classes by tensor name; others are contiguous along their last dimension.
+    pub classes: BTreeMap<String, TensorClass>,
+    /// Every tensor may have any strides; what `classes` says still goes first.
+    pub strided: bool,
+}
+
+/// Plans one launch.
+pub fn plan(graph: &Graph, target: &'static Target, request: &Request) -> Result<Plan, Vec<Diagnostic>> {
+    legal::constructs(graph)?;
+    let given = given_tiles(graph, request)?;
+    let classes = classes(graph, request)?;
+    if request.warps.is_some_and(|w| !w.is_power_of_two() || w * 32 > target.threads_per_block) {
+        let message =
+            format!("{} warps: a block has 1, 2, 4, … up to 32 of them", request.warps.unwrap_or(0));
+        return Err(vec![Diagnostic::global("T0603", message)]);
+    }
+    let mut refused = vec![];
+    for candidate in recommend::candidates(graph, &given, request.warps) {
+        match attempt(graph, target, &candidate, &classes, &given) {
+            Ok(plan) => match legal::fits(&plan) {
+                Ok(()) => return Ok(plan),
+                Err(why) => refused.push(why),
+            },
+            Err(errors) => return Err(errors),
+        }
+    }
+    let mut error = Diagnostic::error(
+        "T0601",
+        graph.tiles.first().map(|t| t.span).unwrap_or_default(),
+        format!("no tile sizes of `{}` fit {}", graph.name, target.name),
+    )
+    .help("give smaller tile sizes in a schedule, or split the static dimensions");
+    refused.dedup();
+    for why in refused {
+        error = error.note(why);
+    }
+    Err(vec![error])
+}
+
+fn given_tiles(graph: &Graph, request: &Request) -> Result<TileBinding, Vec<Diagnostic>> {
+    let mut binding = TileBinding::new();
+    let mut errors = vec![];
+    for (name, size) in &request.tiles {
+        let Some(tile) = graph.tile_named(name) else {
+            let known: Vec<&str> = graph.tiles.iter().map(|t| t.name.as_str()).collect();
+            let message = format!("`{}` has no tile size `{name}`", graph.name);
+            errors.push(Diagnostic::global("T0604", message).note(format!("it has {}", known.join(", "))));
+            continue;
+        };
+        let declared = graph.tile(tile);
+        if *size == 0 || *size > 4096 || !(declared.allowed.is_empty() || declared.allowed.contains(size)) {
+            let message = format!("`{name} = {size}` is not a tile size that `{}` allows", graph.name);
+            let allowed = match declared.allowed.is_empty() {
+                true => "allowed are 1 to 4096".to_string(),
+                false => format!("allowed are {:?}", declared.allowed),
+            };
+            errors.push(Diagnostic::error("T0605", declared.span, message).label(allowed));
+            continue;
+        }
+        binding.set(tile, *size);
+    }
+    if errors.is_empty() { Ok(binding) } else { Err(errors) }
+}
+
+fn classes(graph: &Graph, request: &Request) -> Result<Vec<TensorClass>, Vec<Diagnostic>> {
+    for name in request.classes.keys() {
+        if !graph.objects.iter().any(|o| o.name == *name) {
+            let message = format!("`{}` has no tensor `{name}` to give strides to", graph.name);
+            return Err(vec![Diagnostic::global("T0606", message)]);
+        }
+    }
+    let class = |object: &tile_graph::Object| match request.classes.get(&object.name) {
+        Some(TensorClass::Unit { unit } | TensorClass::Vector { unit, .. })
+            if *unit >= object.shape.len() =>
+        {
+            let message = format!("`{}` has no dimension {unit}", object.name);
+            Err(vec![Diagnostic::error("T0606", object.span, message)])
+        }
+        Some(TensorClass::Vector { unit, .. }) => Ok(access::vector_class(object, *unit)),
+        Some(class) => Ok(*class),
+        None if request.strided => Ok(TensorClass::Strided),
+        None => Ok(access::default_class(object)),
+    };
+    graph.objects.iter().map(class).collect()
+}
+
+fn attempt(
+    graph: &Graph,
+    target: &'static Target,
+    candidate: &recommend::Candidate,
+    classes: &[TensorClass],
+    given: &TileBinding,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let (binding, warps) = (&candidate.binding, candidate.warps);
+    let shapes = Shapes::new(graph, binding, classes);
+    let dot_shapes = dots::shapes(&shapes, target, warps)?;
+    let anchors: Vec<_> = dot_shapes.iter().map(|d| (d.result(), d.layout.clone())).collect();
+    let layouts = infer::infer(&shapes, classes, warps, &anchors);
+    let mut buffers = vec![];
+    let dots = dots::place(&shapes, dot_shapes, &layouts, &mut buffers);
+    let conversions = convert::insert(graph, &layouts, &dots, &mut buffers);
+    let parts = memory::Parts {
+        graph,
+        dots: &dots,
+        conversions: &conversions.at,
+        cross_warp: &conversions.cross_warp,
+    };
+    let barriers = memory::arrange(&parts, &mut buffers);
+    let accesses = accesses(&shapes, classes, &layouts);
+    let mut plan = Plan {
+        kernel: graph.name.clone(),
+        target,
+        binding: binding.clone(),
+        recommended: (0..graph.tiles.len())
+            .filter(|&t| given.get(TileId::new(t)).is_none())
+            .map(|t| graph.tiles[t].name.clone())
+            .collect(),
+        warps,
+        grid: grid::grid(graph, binding)?,
+        requirements: requirements(graph, classes, &accesses),
+        classes: classes.to_vec(),
+        layouts,
+        dots,
+        conversions: conversions.at,
+        cross_warp: conversions.cross_warp,
+        accesses,
+        buffers,
+        barriers,
+        registers: 0,
+    };
+    plan.registers = legal::registers(graph, &plan);
+    Ok(plan)
+}
+
+fn accesses(
+    shapes: &Shapes,
+    classes: &[TensorClass],
+    layouts: &infer::Layouts,
+) -> BTreeMap<tile_graph::NodeId, AccessPlan> {
+    let g = shapes.graph;
+    let mut out = BTreeMap::new();
+    for node in g.nodes_under(tile_graph::ROOT) {
+        let Some((access, ty)) = access::moved(shapes, node) else { continue };
+        let value = match g.node(node).op {
+            Op::Load(_) => tile_graph::Value { node, port: 0 },
+            _ => g.inputs(node)[0],
+        };
+        let (axis, widest) = access::widest(shapes, node, classes[access.object.index()]);
+        let vector = match (axis, layouts.get(&value)) {
+            (Some(axis), Some(layout)) if !ty.is_scalar() => widest.min(layout.contiguous(axis)),
+            _ => 1,
+        };
+        out.insert(node, AccessPlan { vector, axis });
+    }
+    out
+}
+
+/// What the widest access of each tensor asks of the launcher.
+fn requirements(
+    graph: &Graph,
+    classes: &[TensorClass],
+    accesses: &BTreeMap<tile_graph::NodeId, AccessPlan>,
+) -> Vec<Requirement> {
+    let mut out = vec![];
+    for (at, (object, class)) in graph.objects.iter().zip(classes).enumerate() {
+        let Some(unit) = class.unit() else { continue };
+        let mut widest = 1;
+        for (&node, plan) in accesses {
+            if graph.node(node).op.access().is_some_and(|a| a.object.index() == at) {
+                widest = widest.max(plan.vector);
+            }
+        }
+        let bytes = (widest * object.dtype.bits() as u32 / 8).max(1);
+        out.push(Requirement {
+            param: object.param,
+            name: object.name.clone(),
+            unit,
+            bytes,
+            multiple: widest,
+        });
+    }
+    out
+}

@@ -1,0 +1,260 @@
+//! Instruction, warp grid, fused addend and operand sources of each dot.
+//!
+//! A dot whose result is reduced along its columns, or is the left operand of another dot, keeps each row within one
+//! warp (`warps_n = 1`): row reductions are then shuffles, and the result can become an operand without leaving
+//! registers. All dots of such a kernel use the same rows per warp, so that per-row values fit all of them.
+
+use crate::{infer::Layouts, plan::*, shape::Shapes};
+use std::collections::{BTreeMap, BTreeSet};
+use tile_base::Diagnostic;
+use tile_graph::{DotAxes, ElemOp, Graph, NodeId, Op, Value};
+use tile_layout::{Layout, SharedLayout, convert, fragment};
+use tile_target::Target;
+
+/// A dot before its operands are placed.
+pub struct Shape {
+    pub node: NodeId,
+    pub at: NodeId,
+    pub addend: Option<Value>,
+    pub instruction: Instruction,
+    pub size: [u32; 3],
+    pub warps: (u32, u32),
+    pub layout: Layout,
+    pub axes: DotAxes,
+}
+
+impl Shape {
+    pub fn result(&self) -> Value {
+        Value { node: self.at, port: 0 }
+    }
+}
+
+/// Shapes of all dots, in program order.
+pub fn shapes(s: &Shapes, target: &Target, warps: u32) -> Result<Vec<Shape>, Vec<Diagnostic>> {
+    let g = s.graph;
+    let nodes: Vec<NodeId> =
+        g.nodes_under(tile_graph::ROOT).into_iter().filter(|&n| matches!(g.node(n).op, Op::Dot(_))).collect();
+    let row_local = nodes.iter().any(|&n| rows_stay_together(g, Value { node: n, port: 0 }));
+    let mut out = vec![];
+    let mut rows_of_all = u32::MAX;
+    for &node in &nodes {
+        let m = s.padded(g.node(node).outputs[0].axes.first().copied().unwrap_or(tile_graph::Axis::One));
+        rows_of_all = rows_of_all.min(m);
+    }
+    for node in nodes {
+        let Op::Dot(axes) = g.node(node).op.clone() else { continue };
+        let inputs = g.inputs(node);
+        let (lhs, rhs) = (g.type_of(inputs[0]), g.type_of(inputs[1]));
+        if lhs.axes.len() != 2 || rhs.axes.len() != 2 || !axes.lhs_batch.is_empty() {
+            return Err(vec![
+                Diagnostic::error(
+                    "T0720",
+                    g.node(node).span,
+                    "a batched dot is not lowered yet by the PTX backend",
+                )
+                .label("has batch axes or operands that are not matrices")
+                .help("loop over the batch axis, or make it an axis of `par`"),
+            ]);
+        }
+        let (lm, rn) = (1 - axes.lhs_k as usize, 1 - axes.rhs_k as usize);
+        let (m, k, n) =
+            (s.padded(lhs.axes[lm]), s.padded(lhs.axes[axes.lhs_k as usize]), s.padded(rhs.axes[rn]));
+        // An axis of extent 1 is a row of padding like any other.
+        let size = [m.next_multiple_of(16), n.next_multiple_of(16), k.next_multiple_of(16)];
+        let accumulator = g.node(node).outputs[0].dtype;
+        let instruction = match target.mma_for(lhs.dtype, accumulator) {
+            Some(shape) => Instruction::Mma(shape),
+            None => Instruction::MultiplyAdd,
+        };
+        let rows = if instruction == Instruction::MultiplyAdd { 8 } else { 16 };
+        let most = (if row_local { rows_of_all } else { m }).div_ceil(rows).max(1);
+        let spread = match row_local {
+            true => (pow2_below(warps.min(most)), 1),
+            false => square(warps, m.div_ceil(rows), n.div_ceil(16)),
+        };
+        let run = (16 / (accumulator.bits() as u32 / 8)).clamp(1, 4);
+        let mut layout = match instruction {
+            Instruction::Mma(_) => fragment::accumulator(m, n, spread.0, spread.1),
+            Instruction::MultiplyAdd => fragment::multiply_add(m, n, run, spread.0, spread.1),
+        };
+        // Warps beyond the grid compute the same again.
+        layout.warp.resize(warps.ilog2() as usize, vec![0, 0]);
+        let (at, addend) = fused_addend(g, node);
+        out.push(Shape { node, at, addend, instruction, size, warps: spread, layout, axes });
+    }
+    Ok(out)
+}
+
+fn pow2_below(n: u32) -> u32 {
+    1 << n.max(1).ilog2()
+}
+
+/// A warp grid as square as the tile allows, rows first.
+fn square(warps: u32, most_m: u32, most_n: u32) -> (u32, u32) {
+    let (mut m, mut n) = (1, 1);
+    while m * n < warps {
+        if m * 2 <= most_m && (m <= n || n * 2 > most_n) {
+            m *= 2;
+        } else if n * 2 <= most_n {
+            n *= 2;
+        } else {
+            break;
+        }
+    }
+    (m, n)
+}
+
+/// Whether some use of the value, through operations that keep elements in place, reduces rows or is a left operand.
+fn rows_stay_together(g: &Graph, value: Value) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut stack = vec![value];
+    while let Some(v) = stack.pop() {
+        for (user, port) in g.uses(v) {
+            match &g.node(user).op {
+                Op::Reduce { axis: 1, .. } => return true,
+                Op::Dot(_) if port == 0 => return true,
+                Op::Elem(_) | Op::Cast if g.node(user).outputs[0].axes == g.type_of(v).axes => {
+                    let out = Value { node: user, port: 0 };
+                    if seen.insert(out) {
+                        stack.push(out);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+/// `acc + dot(a, b)` with the dot used nowhere else: the sum is the instruction's own.
+fn fused_addend(g: &Graph, node: NodeId) -> (NodeId, Option<Value>) {
+    let result = Value { node, port: 0 };
+    let [(user, port)] = g.uses(result)[..] else { return (node, None) };
+    let n = g.node(user);
+    if n.op != Op::Elem(ElemOp::Add) || n.region != g.node(node).region {
+        return (node, None);
+    }
+    let other = g.inputs(user)[1 - port as usize];
+    match g.type_of(other) == g.type_of(result) {
+        true => (user, Some(other)),
+        false => (node, None),
+    }
+}
+
+/// Places the operands of all dots; adds the buffers they need (offsets come later).
+pub fn place(
+    s: &Shapes,
+    shapes: Vec<Shape>,
+    layouts: &Layouts,
+    buffers: &mut Vec<Buffer>,
+) -> BTreeMap<NodeId, Dot> {
+    let mut staged: BTreeMap<Value, Staging> = BTreeMap::new();
+    let mut dots = BTreeMap::new();
+    for shape in shapes {
+        let inputs = s.graph.inputs(shape.node);
+        let mut operand = |port: usize| operand(s, &shape, port, inputs[port], layouts, buffers, &mut staged);
+        let (lhs, rhs) = (operand(0), operand(1));
+        dots.insert(
+            shape.node,
+            Dot {
+                instruction: shape.instruction,
+                at: shape.at,
+                addend: shape.addend,
+                layout: shape.layout,
+                warps: shape.warps,
+                lhs,
+                rhs,
+                size: shape.size,
+            },
+        );
+    }
+    dots
+}
+
+fn operand(
+    s: &Shapes,
+    shape: &Shape,
+    port: usize,
+    value: Value,
+    layouts: &Layouts,
+    buffers: &mut Vec<Buffer>,
+    staged: &mut BTreeMap<Value, Staging>,
+) -> Operand {
+    let k_axis = if port == 0 { shape.axes.lhs_k } else { shape.axes.rhs_k } as usize;
+    let clear = |v: Value, k: usize| (!zero_past_end(s, v, k)).then_some(k);
+    if let (0, Instruction::Mma(mma)) = (port, shape.instruction)
+        && k_axis == 1
+        && let Some(from) = layouts.get(&value)
+        && s.graph.node(value.node).region == s.graph.node(shape.at).region
+    {
+        let mut layout = fragment::lhs(shape.size[0], shape.size[2], mma.k, shape.warps.0, shape.warps.1);
+        layout.warp.resize(from.warp.len(), vec![0, 0]);
+        if let Some(map) = convert::registers(from, &layout) {
+            return Operand::Registers { value, layout, map, clear: clear(value, k_axis) };
+        }
+    }
+    let (source, order) = behind_permutations(s.graph, value);
+    let k_source = order[k_axis];
+    let clear = clear(source, k_source);
+    if let Some(found) = staged.get_mut(&source) {
+        found.clear = found.clear.or(clear);
+        let mut again = found.clone();
+        again.order = order;
+        return Operand::Shared(again);
+    }
+    let from = &layouts[&source];
+    let ty = s.graph.type_of(source);
+    let extents = [from.coverage(0).max(padded(s, source, 0)), from.coverage(1).max(padded(s, source, 1))];
+    let fast = if from.contiguous(0) > from.contiguous(1) { 0 } else { 1 };
+    let place = SharedLayout::swizzled(extents, fast, (ty.dtype.bits() / 8).max(1) as u32);
+    let name = s.graph.node(source.node).path.clone().unwrap_or_else(|| source.node.to_string());
+    buffers.push(Buffer { name, bytes: place.bytes(), offset: 0, life: (0, 0) });
+    let home = s.graph.node(source.node).region;
+    let is_argument = matches!(s.graph.node(source.node).op, Op::RegionArgs);
+    let written = match home == s.graph.node(shape.at).region || is_argument {
+        true => Written::Before(shape.node),
+        false => Written::After(source.node),
+    };
+    let staging = Staging { source, order, place, buffer: buffers.len() - 1, written, clear };
+    if matches!(written, Written::After(_)) {
+        staged.insert(source, staging.clone());
+    }
+    Operand::Shared(staging)
+}
+
+fn padded(s: &Shapes, value: Value, dim: usize) -> u32 {
+    s.padded(s.graph.type_of(value).axes[dim]).next_multiple_of(16)
+}
+
+fn behind_permutations(g: &Graph, value: Value) -> (Value, [usize; 2]) {
+    match &g.node(value.node).op {
+        Op::Permute { order } if order[..] == [1, 0] => {
+            let (source, inner) = behind_permutations(g, g.inputs(value.node)[0]);
+            (source, [inner[1], inner[0]])
+        }
+        _ => (value, [0, 1]),
+    }
+}
+
+/// Whether registers past the end of an axis are known to hold 0 (loads fill with it), or there is no such register.
+pub fn zero_past_end(s: &Shapes, value: Value, axis: usize) -> bool {
+    let g = s.graph;
+    let ty = g.type_of(value);
+    if let Some(tile_graph::Axis::Fixed(n)) = ty.axes.get(axis)
+        && n.is_multiple_of(16)
+    {
+        return true;
+    }
+    let inputs = g.inputs(value.node);
+    match &g.node(value.node).op {
+        Op::Load(a) => a.otherwise.is_none(),
+        Op::Cast => zero_past_end(s, inputs[0], axis),
+        Op::Permute { order } => zero_past_end(s, inputs[0], order[axis] as usize),
+        Op::Reshape { axes } => axes[axis].is_some_and(|a| zero_past_end(s, inputs[0], a as usize)),
+        Op::Elem(ElemOp::Mul | ElemOp::Add | ElemOp::Sub) => inputs.iter().all(|&v| {
+            let t = g.type_of(v);
+            !t.is_scalar() && t.axes[axis] == ty.axes[axis] && zero_past_end(s, v, axis)
+        }),
+        _ => false,
+    }
+}

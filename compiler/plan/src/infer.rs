@@ -1,0 +1,310 @@
+//! Layout inference: from a few anchors to every tile value, by following the operations that keep elements in place.
+//!
+//! Anchors, in this order: results of dots (the instruction prescribes them), then loads and stores (memory does,
+//! largest tiles first), then whatever is left. From an anchor the layout spreads to operands and users:
+//!
+//! ```text
+//! elementwise, cast, broadcast   same layout; an operand that stretches has it projected
+//! reduce                         result: the operand's, projected
+//! reshape, permute               dimensions renamed
+//! loops and branches             initial, carried, yielded and final value agree
+//! ```
+//!
+//! The first assignment stands. Where a user needs something else a conversion is inserted afterwards
+//! ([`crate::convert`]), so inference never fails.
+//!
+//! Worked example, FlashAttention: the scores `s[i, j]` get the accumulator's layout of the first dot; it spreads to
+//! `p`, to the row maximum `m[i, 1]` (projected: four lanes hold each row), and over `l` and the loop's carried
+//! values. The second dot's `acc[i, D]` has its own layout, whose projection to rows is the same, so `acc * c` needs
+//! no conversion.
+
+use crate::{plan::TensorClass, shape::Shapes};
+use std::collections::{BTreeMap, VecDeque};
+use tile_graph::{Axis, Graph, NodeId, Op, Value, ValueType};
+use tile_layout::{
+    Layout,
+    blocked::{WarpOrder, blocked},
+};
+
+pub type Layouts = BTreeMap<Value, Layout>;
+
+/// Which axes of an operand take part in an operation over `out`.
+pub fn kept(operand: &ValueType) -> Vec<bool> {
+    operand.axes.iter().map(|a| *a != Axis::One).collect()
+}
+
+pub struct Inference<'a> {
+    shapes: &'a Shapes<'a>,
+    classes: &'a [TensorClass],
+    warps: u32,
+    layouts: Layouts,
+    queue: VecDeque<Value>,
+}
+
+/// Layouts of all tile values, starting from those of the dots.
+pub fn infer(shapes: &Shapes, classes: &[TensorClass], warps: u32, dots: &[(Value, Layout)]) -> Layouts {
+    let mut inference =
+        Inference { shapes, classes, warps, layouts: BTreeMap::new(), queue: VecDeque::new() };
+    for (value, layout) in dots {
+        inference.assign(*value, layout.clone());
+    }
+    inference.spread();
+    for (value, layout) in inference.memory_anchors() {
+        inference.assign(value, layout);
+        inference.spread();
+    }
+    let rest: Vec<Value> = inference.graph().node_ids().flat_map(|n| inference.graph().outputs(n)).collect();
+    for value in rest {
+        let ty = inference.graph().type_of(value).clone();
+        if !ty.is_scalar() {
+            let layout = inference.plain(&ty, ty.axes.len() - 1, 1);
+            inference.assign(value, layout);
+            inference.spread();
+        }
+    }
+    inference.layouts
+}
+
+impl Inference<'_> {
+    fn graph(&self) -> &Graph {
+        self.shapes.graph
+    }
+
+    fn assign(&mut self, value: Value, layout: Layout) {
+        if self.graph().type_of(value).is_scalar() || self.layouts.contains_key(&value) {
+            return;
+        }
+        self.layouts.insert(value, layout);
+        self.queue.push_back(value);
+    }
+
+    fn spread(&mut self) {
+        while let Some(value) = self.queue.pop_front() {
+            let layout = self.layouts[&value].clone();
+            self.backward(value, &layout);
+            for (user, port) in self.graph().uses(value) {
+                self.forward(value, &layout, user, port);
+            }
+        }
+    }
+
+    /// To the operands of the node that makes it.
+    fn backward(&mut self, value: Value, layout: &Layout) {
+        let node = self.graph().node(value.node);
+        let inputs = self.graph().inputs(value.node);
+        match node.op.clone() {
+            Op::Elem(_) | Op::Cast | Op::Broadcast => {
+                for operand in inputs {
+                    let ty = self.graph().type_of(operand);
+                    if !ty.is_scalar() {
+                        let layout = layout.project(&kept(ty));
+                        self.assign(operand, layout);
+                    }
+                }
+            }
+            Op::Reshape { axes } => {
+                let rank = self.graph().type_of(inputs[0]).axes.len();
+                self.assign(inputs[0], unreshape(layout, &axes, rank));
+            }
+            Op::Permute { order } => self.assign(inputs[0], unpermute(layout, &order)),
+            Op::RegionArgs => {
+                for other in self.tied_to_argument(value) {
+                    self.assign(other, layout.clone());
+                }
+            }
+            Op::For(_) | Op::While { .. } | Op::If { .. } => {
+                for other in self.tied_to_result(value) {
+                    self.assign(other, layout.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// To one user.
+    fn forward(&mut self, value: Value, layout: &Layout, user: NodeId, port: u32) {
+        let axes = self.graph().type_of(value).axes.clone();
+        let node = self.graph().node(user);
+        let out = Value { node: user, port: 0 };
+        match node.op.clone() {
+            Op::Elem(_) | Op::Cast | Op::Broadcast if node.outputs[0].axes == axes => {
+                self.assign(out, layout.clone());
+            }
+            Op::Reduce { axis, .. } => {
+                let keep: Vec<bool> = (0..axes.len()).map(|a| a as u32 != axis).collect();
+                self.assign(out, layout.project(&keep));
+            }
+            Op::Reshape { axes } => self.assign(out, reshape(layout, &axes)),
+            Op::Permute { order } => self.assign(out, permute(layout, &order)),
+            Op::For(f) if port >= 2 => {
+                let argument = self.graph().region_args(f.body)[f.iter.variables() + port as usize - 2];
+                self.assign(argument, layout.clone());
+            }
+            Op::While { body, .. } => {
+                let argument = self.graph().region_args(body)[port as usize];
+                self.assign(argument, layout.clone());
+            }
+            Op::Yield => {
+                for other in self.tied_to_yield(user, port) {
+                    self.assign(other, layout.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tied_to_argument(&self, value: Value) -> Vec<Value> {
+        let g = self.graph();
+        let region = g.node(value.node).region;
+        let Some(owner) = g.region(region).owner else { return vec![] };
+        match &g.node(owner).op {
+            Op::For(f) if f.body == region && value.port as usize >= f.iter.variables() => {
+                self.tied_to_result(Value { node: owner, port: value.port - f.iter.variables() as u32 })
+            }
+            Op::While { .. } => self.tied_to_result(Value { node: owner, port: value.port }),
+            _ => vec![],
+        }
+    }
+
+    /// Everything that must agree with a result of a loop or branch, itself included.
+    fn tied_to_result(&self, value: Value) -> Vec<Value> {
+        let g = self.graph();
+        let at = value.port as usize;
+        let mut all = vec![value];
+        match &g.node(value.node).op {
+            Op::For(f) => {
+                all.push(g.inputs(value.node)[at + 2]);
+                all.push(g.region_args(f.body)[at + f.iter.variables()]);
+                all.push(g.yields(f.body)[at + usize::from(f.early_exit)]);
+            }
+            Op::While { condition, body } => {
+                all.push(g.inputs(value.node)[at]);
+                all.push(g.region_args(*body)[at]);
+                all.push(g.region_args(*condition)[at]);
+                all.push(g.yields(*body)[at]);
+            }
+            Op::If { then, otherwise } => {
+                all.push(g.yields(*then)[at]);
+                all.push(g.yields(*otherwise)[at]);
+            }
+            _ => {}
+        }
+        all
+    }
+
+    fn tied_to_yield(&self, node: NodeId, port: u32) -> Vec<Value> {
+        let g = self.graph();
+        let region = g.node(node).region;
+        let Some(owner) = g.region(region).owner else { return vec![] };
+        match &g.node(owner).op {
+            Op::For(f) if f.body == region => match port.checked_sub(u32::from(f.early_exit)) {
+                Some(port) => self.tied_to_result(Value { node: owner, port }),
+                None => vec![],
+            },
+            Op::While { body, .. } if *body == region => self.tied_to_result(Value { node: owner, port }),
+            Op::If { .. } => self.tied_to_result(Value { node: owner, port }),
+            _ => vec![],
+        }
+    }
+
+    /// Loads and stores, largest first, each with the layout that serves memory best.
+    fn memory_anchors(&self) -> Vec<(Value, Layout)> {
+        let g = self.graph();
+        let mut found = vec![];
+        for node in g.nodes_under(tile_graph::ROOT) {
+            let Some((access, ty)) = crate::access::moved(self.shapes, node) else { continue };
+            if ty.is_scalar() {
+                continue;
+            }
+            let value = match g.node(node).op {
+                Op::Load(_) => Value { node, port: 0 },
+                _ => g.inputs(node)[0],
+            };
+            let (axis, vector) =
+                crate::access::widest(self.shapes, node, self.classes[access.object.index()]);
+            let size: u64 = self.shapes.extents(ty).iter().map(|&e| u64::from(e)).product();
+            let fast = axis.unwrap_or(ty.axes.len() - 1);
+            found.push((size, value, self.plain(ty, fast, vector)));
+        }
+        // A stable sort keeps program order among equals.
+        found.sort_by_key(|&(size, ..)| std::cmp::Reverse(size));
+        found.into_iter().map(|(_, value, layout)| (value, layout)).collect()
+    }
+
+    fn plain(&self, ty: &ValueType, fast: usize, vector: u32) -> Layout {
+        let extents = self.shapes.extents(ty);
+        let total: u32 = extents.iter().product();
+        let per_thread = (total / (self.warps * 32)).max(1);
+        let vector = vector.min(1 << per_thread.ilog2());
+        blocked(&extents, fast, vector, self.warps, WarpOrder::SlowFirst)
+    }
+}
+
+pub fn reshape(layout: &Layout, axes: &[Option<u32>]) -> Layout {
+    layout.relabel(&axes.iter().map(|a| a.map(|a| a as usize)).collect::<Vec<_>>())
+}
+
+fn unreshape(layout: &Layout, axes: &[Option<u32>], rank: usize) -> Layout {
+    let from: Vec<Option<usize>> =
+        (0..rank as u32).map(|d| axes.iter().position(|a| *a == Some(d))).collect();
+    layout.relabel(&from)
+}
+
+pub fn permute(layout: &Layout, order: &[u32]) -> Layout {
+    layout.relabel(&order.iter().map(|&o| Some(o as usize)).collect::<Vec<_>>())
+}
+
+fn unpermute(layout: &Layout, order: &[u32]) -> Layout {
+    let from: Vec<Option<usize>> =
+        (0..order.len() as u32).map(|d| order.iter().position(|&o| o == d)).collect();
+    layout.relabel(&from)
+}
+
+/// The layout that input `port` of a node must have, given the layouts of its results; `None`: any.
+pub fn demanded(graph: &Graph, layouts: &Layouts, node: NodeId, port: u32, operand: Value) -> Option<Layout> {
+    let n = graph.node(node);
+    let ty = graph.type_of(operand);
+    if ty.is_scalar() {
+        return None;
+    }
+    let out = |at: u32| layouts.get(&Value { node, port: at });
+    match &n.op {
+        Op::Elem(_) | Op::Cast | Op::Broadcast => Some(out(0)?.project(&kept(ty))),
+        Op::Reshape { axes } => Some(unreshape(out(0)?, axes, ty.axes.len())),
+        Op::Permute { order } => Some(unpermute(out(0)?, order)),
+        Op::For(_) if port >= 2 => out(port - 2).cloned(),
+        Op::While { .. } => out(port).cloned(),
+        Op::Yield => {
+            let owner = graph.region(n.region).owner?;
+            let at = |port: u32| layouts.get(&Value { node: owner, port }).cloned();
+            match &graph.node(owner).op {
+                Op::For(f) if f.body == n.region => at(port.checked_sub(u32::from(f.early_exit))?),
+                Op::While { body, .. } if *body == n.region => at(port),
+                Op::If { .. } => at(port),
+                _ => None,
+            }
+        }
+        // Masks and gathered indices of an access go with the tile that moves.
+        Op::Load(a) => gathered(a, port, ty, out(0)?),
+        Op::Store { access, .. } | Op::Accumulate(access) if port > 0 => {
+            let value = *graph.inputs(node).first()?;
+            gathered(access, port, ty, layouts.get(&value)?)
+        }
+        _ => None,
+    }
+}
+
+fn gathered(access: &tile_graph::Access, port: u32, ty: &ValueType, tile: &Layout) -> Option<Layout> {
+    if access.mask == Some(port) {
+        return Some(tile.project(&kept(ty)));
+    }
+    access.coords.iter().find_map(|c| match &c.index {
+        tile_graph::CoordIndex::Gather { index, axes } if *index == port => {
+            let from: Vec<Option<usize>> = axes.iter().map(|&a| Some(a as usize)).collect();
+            let mut keep = vec![false; tile.rank()];
+            axes.iter().zip(kept(ty)).for_each(|(&a, k)| keep[a as usize] = k);
+            Some(tile.project(&keep).relabel(&from))
+        }
+        _ => None,
+    })
+}

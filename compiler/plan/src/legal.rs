@@ -1,0 +1,179 @@
+//! What this backend cannot lower, and what does not fit the machine.
+//!
+//! Every construct of the graph is either lowered by the back end or named here; there is no third way.
+
+use crate::plan::{Operand, Plan};
+use tile_base::{DType, Diagnostic, Mode};
+use tile_graph::{Graph, LoopOrigin, NodeId, Op, ROOT, ReduceKind, RegionId};
+
+/// Refuses what is not lowered yet, each construct with its line.
+pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
+    let mut errors = vec![];
+    if graph.par_nest().is_empty() {
+        errors.push(Diagnostic::global(
+            "T0723",
+            format!("`{}` has no `par`: there is nothing to launch", graph.name),
+        ));
+    }
+    for node in graph.nodes_under(ROOT) {
+        if crate::convert::Claims::in_claim(graph, node) {
+            continue;
+        }
+        let n = graph.node(node);
+        if let Some(what) = unsupported(graph, node) {
+            errors.push(
+                Diagnostic::error("T0721", n.span, format!("{what} is not lowered yet by the PTX backend"))
+                    .label("runs on the oracle and, where that lowers it, on the CPU"),
+            );
+        }
+        for ty in &n.outputs {
+            if let Some(dtype) = unsupported_dtype(ty.dtype) {
+                errors.push(Diagnostic::error(
+                    "T0722",
+                    n.span,
+                    format!("elements of {dtype} are not lowered yet by the PTX backend"),
+                ));
+            }
+        }
+    }
+    for object in &graph.objects {
+        if let Some(dtype) = unsupported_dtype(object.dtype) {
+            let message =
+                format!("`{}`: elements of {dtype} are not lowered yet by the PTX backend", object.name);
+            errors.push(Diagnostic::error("T0722", object.span, message));
+        }
+        if object.mode == Mode::Sum {
+            let message = format!("`{}`: `sum` tensors are not lowered yet by the PTX backend", object.name);
+            errors.push(Diagnostic::error("T0721", object.span, message));
+        }
+    }
+    // One message for each place, not one for each node of a place.
+    errors.dedup_by(|a, b| a.primary == b.primary && a.message == b.message);
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn unsupported_dtype(dtype: DType) -> Option<DType> {
+    use DType::*;
+    matches!(dtype, F8e4m3 | F8e5m2 | F4e2m1 | I4 | U4 | I2).then_some(dtype)
+}
+
+fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
+    let n = graph.node(node);
+    let name = match &n.op {
+        Op::Merge { .. }
+        | Op::Split { .. }
+        | Op::Slice { .. }
+        | Op::Concat { .. }
+        | Op::Take { .. }
+        | Op::ReduceWith { .. }
+        | Op::Scan { .. }
+        | Op::TopK { .. }
+        | Op::Sort { .. }
+        | Op::Histogram { .. }
+        | Op::UnitLowerInv
+        | Op::Accumulate(_)
+        | Op::Assert { .. }
+        | Op::Print { .. } => n.op.name(),
+        Op::For(f) if f.early_exit => "`break`".to_string(),
+        Op::For(f) if f.origin == LoopOrigin::List => "a loop over an id list".to_string(),
+        Op::While { .. } => "`while`".to_string(),
+        Op::Elem(e) => return unsupported_elem(graph, node, *e),
+        Op::Reduce { kind: ReduceKind::ArgMax | ReduceKind::ArgMin, .. }
+            if !matches!(
+                graph.type_of(graph.inputs(node)[0]).dtype,
+                DType::F32 | DType::F16 | DType::Bf16 | DType::I32 | DType::I64
+            ) =>
+        {
+            format!("{} of {}", n.op.name(), graph.type_of(graph.inputs(node)[0]).dtype)
+        }
+        _ => return None,
+    };
+    Some(match name.starts_with(['`', 'a']) {
+        true => name,
+        false => format!("`{name}`"),
+    })
+}
+
+/// Functions that LLVM has no instruction for in f64, and that are not written here yet.
+fn unsupported_elem(graph: &Graph, node: NodeId, op: tile_graph::ElemOp) -> Option<String> {
+    use tile_graph::ElemOp::*;
+    let dtype = graph.type_of(*graph.inputs(node).last()?).dtype;
+    let transcendental = matches!(op, Exp | Exp2 | Log | Log2 | Sin | Cos | Tanh | Erf | Pow);
+    (transcendental && dtype == DType::F64).then(|| format!("`{}` of f64", op.name()))
+}
+
+/// Registers per thread that tile values need at the fullest point: what crosses a node, summed, at its worst.
+pub fn registers(graph: &Graph, plan: &Plan) -> u32 {
+    let mut worst = 0;
+    let order = graph.nodes_under(ROOT);
+    let position: std::collections::HashMap<NodeId, usize> =
+        order.iter().enumerate().map(|(at, &n)| (n, at)).collect();
+    let end_of = |region: RegionId| graph.nodes_under(region).last().map_or(0, |n| position[n]);
+    let mut delta = vec![0i64; order.len() + 2];
+    for (&value, layout) in &plan.layouts {
+        let node = graph.node(value.node);
+        if crate::convert::Claims::in_claim(graph, value.node) {
+            continue;
+        }
+        // What only feeds shared memory dies there; constants and initial values cost nothing to make again.
+        if graph.splat(value).is_some() || matches!(node.op, Op::Iota) {
+            continue;
+        }
+        let home = node.region;
+        let mut last = position[&value.node];
+        for (user, _) in graph.uses(value) {
+            let mut at = user;
+            // A use inside a loop keeps the value alive to the loop's end.
+            while graph.node(at).region != home {
+                let region = graph.node(at).region;
+                let Some(owner) = graph.region(region).owner else { break };
+                let kept = staged_outside(plan, value);
+                if matches!(graph.node(owner).op, Op::For(_) | Op::While { .. }) && !kept {
+                    last = last.max(end_of(region));
+                }
+                at = owner;
+            }
+            if !staged_outside(plan, value) {
+                last = last.max(position[&at]);
+            }
+        }
+        let bits = graph.type_of(value).dtype.bits().max(16) as i64;
+        let words = (layout.registers() as i64 * bits + 31) / 32;
+        delta[position[&value.node]] += words;
+        delta[last] -= words;
+    }
+    let mut alive = 0;
+    for change in delta {
+        alive += change;
+        worst = worst.max(alive);
+    }
+    worst.max(0) as u32
+}
+
+fn staged_outside(plan: &Plan, value: tile_graph::Value) -> bool {
+    plan.dots
+        .values()
+        .flat_map(|d| [&d.lhs, &d.rhs])
+        .any(|o| matches!(o, Operand::Shared(s) if s.source == value))
+}
+
+/// Whether a plan fits its target; else by how much not.
+pub fn fits(plan: &Plan) -> Result<(), String> {
+    let sizes: Vec<String> = plan.binding.iter().map(|(_, s)| s.to_string()).collect();
+    let what = format!("tiles of {} with {} warps", sizes.join(" x "), plan.warps);
+    if plan.shared_bytes() > plan.target.shared_per_block {
+        let (has, needs) = (plan.target.shared_per_block, plan.shared_bytes());
+        return Err(format!(
+            "{what}: {needs} bytes of shared memory, a block of {} has {has}",
+            plan.target.name
+        ));
+    }
+    if plan.registers > crate::recommend::REGISTER_BUDGET {
+        return Err(format!(
+            "{what}: about {} registers per thread for tiles, {} are left beside addresses",
+            plan.registers,
+            crate::recommend::REGISTER_BUDGET
+        ));
+    }
+    Ok(())
+}
