@@ -32,7 +32,7 @@ pub type Dims = Vec<i64>;
 /// Checks a complete list of arguments and gives the dimensions. See the module's text for what is checked.
 pub fn bind(signature: &Signature, arguments: &Arguments) -> Result<Dims, Vec<Diagnostic>> {
     let mut found = vec![];
-    check_kinds(signature, arguments, true, &mut found);
+    check_kinds(signature, arguments, Missing::None, &mut found);
     if any_error(&found) {
         return Err(found);
     }
@@ -69,7 +69,7 @@ pub fn allocate_outputs(
     given: &BTreeMap<String, i64>,
 ) -> Result<Dims, Vec<Diagnostic>> {
     let mut found = vec![];
-    check_kinds(signature, arguments, false, &mut found);
+    check_kinds(signature, arguments, Missing::Outputs, &mut found);
     if any_error(&found) {
         return Err(found);
     }
@@ -121,14 +121,14 @@ pub fn shape_of(
     }
 }
 
-/// The dimensions that the given arguments show, without asking for all of them: `None` where none shows it.
+/// The dimensions that the given arguments show; arguments may be missing.
 pub fn known_dims(
     signature: &Signature,
     arguments: &Arguments,
     given: &BTreeMap<String, i64>,
 ) -> Result<BTreeMap<String, i64>, Vec<Diagnostic>> {
     let mut found = vec![];
-    check_kinds(signature, arguments, false, &mut found);
+    check_kinds(signature, arguments, Missing::Anything, &mut found);
     if any_error(&found) {
         return Err(found);
     }
@@ -165,8 +165,16 @@ fn is_made_here(p: &TensorParam) -> bool {
     p.present && matches!(p.mode, Mode::Out | Mode::Sum)
 }
 
-/// Step 1. `complete`: outputs have to be there too.
-fn check_kinds(signature: &Signature, arguments: &Arguments, complete: bool, found: &mut Vec<Diagnostic>) {
+/// Which arguments may still be [`Argument::Absent`] beside the optional ones.
+#[derive(Clone, Copy, PartialEq)]
+enum Missing {
+    None,
+    Outputs,
+    Anything,
+}
+
+/// Step 1.
+fn check_kinds(signature: &Signature, arguments: &Arguments, may_miss: Missing, found: &mut Vec<Diagnostic>) {
     let (want, have) = (signature.params.len(), arguments.len());
     if have > want {
         let message = format!("`{}` has {want} parameters, and {have} arguments are given", signature.kernel);
@@ -177,7 +185,8 @@ fn check_kinds(signature: &Signature, arguments: &Arguments, complete: bool, fou
         match (param, argument) {
             (ParamKind::Tensor(p), Argument::Tensor(t)) => check_tensor(p, t, found),
             (ParamKind::Tensor(p), Argument::Absent) => {
-                if p.present && (complete || !is_made_here(p)) {
+                let made = may_miss == Missing::Outputs && is_made_here(p);
+                if p.present && !made && may_miss != Missing::Anything {
                     found.push(missing(&p.name, &format!("a tensor {}", describe(p))));
                 }
             }
@@ -187,9 +196,10 @@ fn check_kinds(signature: &Signature, arguments: &Arguments, complete: bool, fou
                     found.push(Diagnostic::global("T0827", message).help("pass a value of that type"));
                 }
             }
-            (ParamKind::Scalar(p), Argument::Absent) => {
+            (ParamKind::Scalar(p), Argument::Absent) if may_miss != Missing::Anything => {
                 found.push(missing(&p.name, &format!("a scalar of {}", p.dtype)));
             }
+            (ParamKind::Scalar(_), Argument::Absent) => {}
             (ParamKind::Tensor(p), Argument::Scalar(_)) => {
                 let message = format!("`{}` is a tensor {}, and a scalar is given", p.name, describe(p));
                 found.push(Diagnostic::global("T0827", message).help("pass a tensor"));
