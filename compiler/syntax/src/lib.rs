@@ -7,9 +7,13 @@
 //! The grammar is written down in `docs/grammar.ebnf`; a test reads it and holds the parser to it.
 
 pub mod ast;
+mod format;
 mod lexer;
 mod lookalike;
 mod parser;
 pub mod token;
+mod tree;
 
+pub use format::format;
 pub use parser::{MAX_TEXT, Parsed, parse};
+pub use tree::print_tree;
