@@ -1,0 +1,272 @@
+//! Loads, stores, atomics, address conversions, matrix loads, asynchronous copies.
+
+use super::{Decode, Decoder, Words, compare::scalar_of};
+use crate::{
+    ir::*,
+    read::{Instruction, Operand, Type, TypeKind},
+};
+
+const SPACES: [(&str, MemSpace); 8] = [
+    ("global", MemSpace::Global),
+    ("shared", MemSpace::Shared),
+    ("shared::cta", MemSpace::Shared),
+    ("local", MemSpace::Local),
+    ("param", MemSpace::Param),
+    ("const", MemSpace::Global),
+    ("param::entry", MemSpace::Param),
+    ("param::func", MemSpace::Param),
+];
+
+const ATOMS: [(&str, AtomOp); 10] = [
+    ("add", AtomOp::Add),
+    ("min", AtomOp::Min),
+    ("max", AtomOp::Max),
+    ("and", AtomOp::And),
+    ("or", AtomOp::Or),
+    ("xor", AtomOp::Xor),
+    ("exch", AtomOp::Exch),
+    ("cas", AtomOp::Cas),
+    ("inc", AtomOp::Inc),
+    ("dec", AtomOp::Dec),
+];
+
+impl Decoder<'_> {
+    pub(super) fn memory_access(&mut self, i: &Instruction, w: &mut Words) -> Decode<Option<Op>> {
+        Ok(Some(match w.name() {
+            "ld" | "ldu" => self.load(i, w)?,
+            "st" => self.store(i, w)?,
+            "atom" | "red" => self.atomic(i, w)?,
+            "cvta" => {
+                let to_space = w.take("to");
+                let space = w.take_one(&SPACES).ok_or_else(|| self.error("`cvta` without a space"))?;
+                let ty = self.ty(w)?;
+                let d = self.dest(self.operand(i, 0)?, ty.bits)?;
+                let a = self.source(self.operand(i, 1)?, ty.bits, false)?;
+                Op::Cvta { space, to_space, d, a, wide: ty.bits == 64 }
+            }
+            "ldmatrix" | "stmatrix" => self.matrix_access(i, w)?,
+            "cp" => return self.copy_async(i, w),
+            "prefetch" | "prefetchu" => {
+                w.take_one(&SPACES);
+                w.take_one(&[("L1", ()), ("L2", ())]);
+                w.take_hints();
+                Op::Nop
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn address(&mut self, operand: &Operand) -> Decode<Addr> {
+        let Operand::Address { base, offset, coordinates } = operand else {
+            return Err(self.error(format!("`{operand:?}` is not an address")));
+        };
+        if !coordinates.is_empty() {
+            return Err(self.error("coordinates do not belong here"));
+        }
+        match &**base {
+            Operand::Name(name) => match self.names.register_bits(name) {
+                Some(bits) => {
+                    let wide = bits == 64;
+                    let base = self.names.source(name, if wide { 64 } else { 32 }, self.line)?;
+                    Ok(Addr { base, wide, offset: *offset })
+                }
+                None => {
+                    let base = self.names.address_of(name, *offset, 64, self.line)?;
+                    Ok(Addr { base, wide: true, offset: 0 })
+                }
+            },
+            Operand::Int(v) => {
+                Ok(Addr { base: self.names.constant(*v as u64, 64), wide: true, offset: *offset })
+            }
+            other => Err(self.error(format!("`{other:?}` is not a base address"))),
+        }
+    }
+
+    /// Ordering words change no value in one-agent-at-a-time execution; they are taken here.
+    fn take_order(&mut self, w: &mut Words) {
+        w.take_one(&[
+            ("weak", ()),
+            ("relaxed", ()),
+            ("acquire", ()),
+            ("release", ()),
+            ("acq_rel", ()),
+            ("volatile", ()),
+            ("mmio", ()),
+        ]);
+        w.take_one(&[("cta", ()), ("cluster", ()), ("gpu", ()), ("sys", ())]);
+        w.take_hints();
+    }
+
+    fn vector_length(&mut self, w: &mut Words) -> usize {
+        w.take_one(&[("v2", 2), ("v4", 4), ("v8", 8)]).unwrap_or(1)
+    }
+
+    fn load(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
+        self.operand_count(i, &[2])?;
+        let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
+        self.take_order(w);
+        let count = self.vector_length(w);
+        let ty = self.memory_type(w)?;
+        let parts = self.vector(&i.operands[0]);
+        if parts.len() != count {
+            return Err(self.error(format!(
+                "`{}` loads {count} values into {} registers",
+                i.text(),
+                parts.len()
+            )));
+        }
+        let register_bits = ty.bits.max(16);
+        let mut d = vec![];
+        for part in parts {
+            let slot = if *part == Operand::Sink { None } else { Some(self.dest(part, register_bits)?) };
+            d.push(slot);
+        }
+        let (bytes, signed, wide) =
+            (ty.bytes() as u8, ty.kind == TypeKind::Signed, self.is_wide(&i.operands[0], ty));
+        if space == MemSpace::Param
+            && let Operand::Address { base, offset, .. } = &i.operands[1]
+            && let Operand::Name(name) = &**base
+            && let Some(at) = self.names.param(name)
+        {
+            let offset = usize::try_from(at as i64 + offset).map_err(|_| self.error("parameter offset"))?;
+            return Ok(Op::LoadParam { bytes, signed, d, wide, offset });
+        }
+        let addr = self.address(&i.operands[1])?;
+        Ok(Op::Load { space, bytes, signed, d, wide, addr })
+    }
+
+    /// Whether registers of two rows receive the value (the high row has to be set too).
+    fn is_wide(&self, operand: &Operand, ty: Type) -> bool {
+        let bits = self.vector(operand).iter().find_map(|o| match o {
+            Operand::Name(n) => self.names.register_bits(n),
+            _ => None,
+        });
+        bits.unwrap_or(ty.bits) == 64
+    }
+
+    fn memory_type(&mut self, w: &mut Words) -> Decode<Type> {
+        let ty = self.ty(w)?;
+        if ty.bits == 128 {
+            return Err(self.error(format!("`{}`: 128-bit accesses are not supported", w.text())));
+        }
+        Ok(ty)
+    }
+
+    fn store(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
+        self.operand_count(i, &[2])?;
+        let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
+        self.take_order(w);
+        let count = self.vector_length(w);
+        let ty = self.memory_type(w)?;
+        let parts = self.vector(&i.operands[1]);
+        if parts.len() != count {
+            return Err(self.error(format!(
+                "`{}` stores {count} values from {} registers",
+                i.text(),
+                parts.len()
+            )));
+        }
+        let float = ty.kind == TypeKind::Float;
+        let mut a = vec![];
+        for part in parts {
+            a.push(self.source(part, ty.bits.max(16), float)?);
+        }
+        let addr = self.address(&i.operands[0])?;
+        Ok(Op::Store { space, bytes: ty.bytes() as u8, a, wide: ty.bits == 64, addr })
+    }
+
+    fn atomic(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
+        let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
+        self.take_order(w);
+        let op =
+            w.take_one(&ATOMS).ok_or_else(|| self.error(format!("`{}` without an operation", w.text())))?;
+        w.take("noftz");
+        let word = w.take_type_word().ok_or_else(|| self.error("an atomic needs a type"))?;
+        let (ty, bits) = match word {
+            "f16x2" => (Scalar::F16x2, 32),
+            "bf16x2" => (Scalar::Bf16x2, 32),
+            other => {
+                let ty = Type::from_word(other).ok_or_else(|| self.error("type"))?;
+                (scalar_of(ty), ty.bits)
+            }
+        };
+        let returns = w.name() == "atom";
+        let first = usize::from(returns);
+        let d = if returns && *self.operand(i, 0)? != Operand::Sink {
+            Some(self.dest(&i.operands[0], bits)?)
+        } else {
+            None
+        };
+        let addr = self.address(self.operand(i, first)?)?;
+        let a = self.source(self.operand(i, first + 1)?, bits, true)?;
+        let b = i.operands.get(first + 2).map(|o| self.source(o, bits, true)).transpose()?.unwrap_or(a);
+        Ok(Op::Atomic { space, op, ty, d, addr, a, b })
+    }
+
+    /// `ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {…}, [a];`
+    fn matrix_access(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
+        self.operand_count(i, &[2])?;
+        w.take("sync");
+        w.take("aligned");
+        let (shape, bits) = (w.take("m8n8"), w.take("b16"));
+        if !(shape && bits) {
+            return Err(self.error(format!("`{}`: only m8n8 of b16 is supported", w.text())));
+        }
+        let count = w.take_one(&[("x1", 1u8), ("x2", 2), ("x4", 4)]).unwrap_or(1);
+        let transpose = w.take("trans");
+        w.take_one(&SPACES);
+        let (registers, address) = if w.name() == "ldmatrix" {
+            (&i.operands[0], &i.operands[1])
+        } else {
+            (&i.operands[1], &i.operands[0])
+        };
+        let parts = self.vector(registers);
+        if parts.len() != count as usize {
+            return Err(self.error(format!("`{}` with {} registers", i.text(), parts.len())));
+        }
+        let addr = self.address(address)?;
+        let mut slots = vec![];
+        for part in parts {
+            slots.push(if w.name() == "ldmatrix" {
+                self.dest(part, 32)?
+            } else {
+                self.source(part, 32, false)?
+            });
+        }
+        Ok(if w.name() == "ldmatrix" {
+            Op::LoadMatrix { count, transpose, d: slots, addr }
+        } else {
+            Op::StoreMatrix { count, transpose, a: slots, addr }
+        })
+    }
+
+    /// The non-bulk forms of `cp.async`.
+    fn copy_async(&mut self, i: &Instruction, w: &mut Words) -> Decode<Option<Op>> {
+        if !w.take("async") || i.words.iter().any(|x| x == "bulk" || x.starts_with("mbarrier")) {
+            return Ok(None);
+        }
+        if w.take("commit_group") {
+            return Ok(Some(Op::CopyAsyncCommit));
+        }
+        if w.take("wait_all") {
+            return Ok(Some(Op::CopyAsyncWait { pending: 0 }));
+        }
+        if w.take("wait_group") {
+            let Operand::Int(pending) = self.operand(i, 0)? else {
+                return Err(self.error("`cp.async.wait_group` needs a literal"));
+            };
+            return Ok(Some(Op::CopyAsyncWait { pending: *pending as u32 }));
+        }
+        w.take_hints();
+        w.take_one(&[("shared", ()), ("shared::cta", ())]);
+        w.take("global");
+        let to = self.address(self.operand(i, 0)?)?;
+        let from = self.address(self.operand(i, 1)?)?;
+        let size = match self.operand(i, 2)? {
+            Operand::Int(n @ (4 | 8 | 16)) => *n as u8,
+            other => return Err(self.error(format!("`cp.async` of {other:?} bytes"))),
+        };
+        let source = i.operands.get(3).map(|o| self.source(o, 32, false)).transpose()?;
+        Ok(Some(Op::CopyAsync { size, source, to, from }))
+    }
+}

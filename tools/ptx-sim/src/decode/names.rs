@@ -1,0 +1,369 @@
+//! Names: registers to rows, symbols to addresses, scopes with repeated names.
+
+use super::Decode;
+use crate::{
+    ir::*,
+    read::{Function, Module, ReadError, Space, Stmt, Type, TypeKind, Variable},
+};
+use std::collections::HashMap;
+
+#[derive(Clone, Copy, Debug)]
+enum Name {
+    Reg {
+        slot: Slot,
+        bits: u32,
+    },
+    Pred(Pred),
+    /// Offset within shared memory.
+    Shared(u64),
+    Local(u64),
+    /// Offset within the parameter block.
+    Param(usize),
+    Global,
+}
+
+pub(crate) struct Names<'a> {
+    module: &'a Module,
+    scopes: Vec<HashMap<String, Name>>,
+    /// Numbered groups (`%r<10>`): prefix, first slot, how many, bits (1 with kind Pred: predicates).
+    groups: Vec<(usize, String, u32, u32, Type)>,
+    /// Labels of open scopes, to tell `$L` of one scope from that of another.
+    path: Vec<usize>,
+    next_scope: usize,
+    rows: u32,
+    preds: u32,
+    constants: HashMap<(u64, u32), Slot>,
+    globals: HashMap<(String, i64), Slot>,
+    specials: HashMap<Special, Slot>,
+    true_pred: Option<Pred>,
+    false_pred: Option<Pred>,
+    shared: usize,
+    local: usize,
+    params: Vec<Param>,
+    param_bytes: usize,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn new(module: &'a Module, function: &Function) -> Decode<Self> {
+        let mut names = Names {
+            module,
+            scopes: vec![HashMap::new()],
+            groups: vec![],
+            path: vec![0],
+            next_scope: 1,
+            rows: 0,
+            preds: 0,
+            constants: HashMap::new(),
+            globals: HashMap::new(),
+            specials: HashMap::new(),
+            true_pred: None,
+            false_pred: None,
+            shared: 0,
+            local: 0,
+            params: vec![],
+            param_bytes: 0,
+        };
+        for variable in &module.variables {
+            names.module_variable(variable);
+        }
+        for p in &function.params {
+            let offset = names.param_bytes.next_multiple_of(p.align.max(1));
+            names.param_bytes = offset + p.bytes();
+            names.params.push(Param { name: p.name.clone(), offset, bytes: p.bytes() });
+            names.scopes[0].insert(p.name.clone(), Name::Param(offset));
+        }
+        Ok(names)
+    }
+
+    fn module_variable(&mut self, v: &Variable) {
+        let name = match v.space {
+            Space::Shared if v.count.is_some() => self.place_shared(v),
+            // Dynamic shared memory starts after everything fixed; all such names share it (patched by `finish`).
+            Space::Shared => Name::Shared(DYNAMIC),
+            _ => Name::Global,
+        };
+        self.scopes[0].insert(v.name.clone(), name);
+    }
+
+    fn place_shared(&mut self, v: &Variable) -> Name {
+        let at = self.shared.next_multiple_of(v.align.max(1));
+        self.shared = at + v.bytes();
+        Name::Shared(at as u64)
+    }
+
+    pub(crate) fn declare(&mut self, v: &Variable) -> Decode<()> {
+        let scope = self.scopes.len() - 1;
+        let name = match v.space {
+            Space::Reg => {
+                if let Some(count) = v.numbered {
+                    if count > 1 << 20 {
+                        return Err(ReadError {
+                            line: v.line,
+                            message: format!("{count} registers are too many"),
+                        });
+                    }
+                    let first = self.allocate(v.ty, count);
+                    self.groups.push((scope, v.name.clone(), first, count, v.ty));
+                    return Ok(());
+                }
+                let first = self.allocate(v.ty, 1);
+                match v.ty.kind {
+                    TypeKind::Pred => Name::Pred(first),
+                    _ => Name::Reg { slot: first, bits: v.ty.bits },
+                }
+            }
+            Space::Shared if v.count.is_none() => Name::Shared(DYNAMIC),
+            Space::Shared => self.place_shared(v),
+            Space::Local => {
+                let at = self.local.next_multiple_of(v.align.max(1));
+                self.local = at + v.bytes();
+                Name::Local(at as u64)
+            }
+            _ => {
+                let message =
+                    format!("`{}`: a variable of this space inside a function is not supported", v.name);
+                return Err(ReadError { line: v.line, message });
+            }
+        };
+        self.scopes[scope].insert(v.name.clone(), name);
+        Ok(())
+    }
+
+    fn allocate(&mut self, ty: Type, count: u32) -> u32 {
+        if ty.kind == TypeKind::Pred {
+            self.preds += count;
+            return self.preds - count;
+        }
+        let rows = count * rows_of(ty.bits);
+        self.rows += rows;
+        self.rows - rows
+    }
+
+    pub(crate) fn enter(&mut self, _inner: &[Stmt]) {
+        self.scopes.push(HashMap::new());
+        self.path.push(self.next_scope);
+        self.next_scope += 1;
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.scopes.pop();
+        self.path.pop();
+        let depth = self.scopes.len();
+        self.groups.retain(|g| g.0 < depth);
+    }
+
+    // ---- labels
+
+    /// A label's name with the path of its scope: `0/3/$L1`.
+    pub(crate) fn label_key(&self, name: &str) -> String {
+        let mut key: String = self.path.iter().map(|p| format!("{p}/")).collect();
+        key.push_str(name);
+        key
+    }
+
+    /// Looks a label up from the innermost scope outwards.
+    pub(crate) fn label_lookup(key: &str, find: impl Fn(&str) -> Option<u32>) -> Option<u32> {
+        let (mut path, name) = key.rsplit_once('/')?;
+        loop {
+            if let Some(found) = find(&format!("{path}/{name}")) {
+                return Some(found);
+            }
+            path = path.rsplit_once('/')?.0;
+        }
+    }
+
+    // ---- registers
+
+    fn lookup(&self, name: &str) -> Option<Name> {
+        for depth in (0..self.scopes.len()).rev() {
+            if let Some(found) = self.scopes[depth].get(name) {
+                return Some(*found);
+            }
+            let digits = name.bytes().rev().take_while(u8::is_ascii_digit).count();
+            let (prefix, number) = name.split_at(name.len() - digits);
+            let Ok(number) = number.parse::<u32>() else { continue };
+            let group = self.groups.iter().find(|g| g.0 == depth && g.1 == prefix && number < g.3);
+            if let Some((_, _, first, _, ty)) = group {
+                return Some(match ty.kind {
+                    TypeKind::Pred => Name::Pred(first + number),
+                    _ => Name::Reg { slot: first + number * rows_of(ty.bits), bits: ty.bits },
+                });
+            }
+        }
+        None
+    }
+
+    pub(crate) fn pred(&self, name: &str, line: u32) -> Decode<Pred> {
+        match self.lookup(name) {
+            Some(Name::Pred(p)) => Ok(p),
+            _ => Err(ReadError { line, message: format!("`{name}` is not a predicate register") }),
+        }
+    }
+
+    /// Bits of a declared register.
+    pub(crate) fn register_bits(&self, name: &str) -> Option<u32> {
+        match self.lookup(name) {
+            Some(Name::Reg { bits, .. }) => Some(bits),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn source(&mut self, name: &str, bits: u32, line: u32) -> Decode<Slot> {
+        if let Some(special) = special(name) {
+            return Ok(self.special(special, bits));
+        }
+        match self.lookup(name) {
+            // A wider register gives its low rows; a narrower one is an error but for 8-bit accesses.
+            Some(Name::Reg { slot, bits: have }) if rows_of(have) >= rows_of(bits) => Ok(slot),
+            Some(Name::Reg { bits: have, .. }) => {
+                Err(ReadError { line, message: format!("`{name}` has {have} bits, {bits} are read") })
+            }
+            Some(Name::Pred(_)) => Err(ReadError { line, message: format!("`{name}` is a predicate") }),
+            Some(_) => self.address_of(name, 0, bits, line),
+            None => Err(ReadError { line, message: format!("`{name}` is not declared") }),
+        }
+    }
+
+    pub(crate) fn dest(&mut self, name: &str, bits: u32, line: u32) -> Decode<Slot> {
+        match self.lookup(name) {
+            Some(Name::Reg { slot, bits: have }) if rows_of(have) >= rows_of(bits) => Ok(slot),
+            _ => Err(ReadError { line, message: format!("`{name}` is not a register of {bits} bits") }),
+        }
+    }
+
+    pub(crate) fn scratch(&mut self, bits: u32) -> Slot {
+        self.rows += rows_of(bits);
+        self.rows - rows_of(bits)
+    }
+
+    pub(crate) fn constant(&mut self, value: u64, bits: u32) -> Slot {
+        let value = if bits < 64 { value & ((1 << bits) - 1) } else { value };
+        if let Some(&slot) = self.constants.get(&(value, rows_of(bits))) {
+            return slot;
+        }
+        let slot = self.scratch(bits);
+        self.constants.insert((value, rows_of(bits)), slot);
+        slot
+    }
+
+    pub(crate) fn constant_pred(&mut self, value: bool) -> Pred {
+        let slot = if value { &mut self.true_pred } else { &mut self.false_pred };
+        *slot.get_or_insert_with(|| {
+            self.preds += 1;
+            self.preds - 1
+        })
+    }
+
+    fn special(&mut self, special: Special, bits: u32) -> Slot {
+        // Two rows each: a 64-bit read sees a zero high half.
+        let _ = bits;
+        if let Some(&slot) = self.specials.get(&special) {
+            return slot;
+        }
+        let slot = self.scratch(64);
+        self.specials.insert(special, slot);
+        slot
+    }
+
+    /// The address of a symbol plus an offset, as a constant.
+    pub(crate) fn address_of(&mut self, name: &str, offset: i64, bits: u32, line: u32) -> Decode<Slot> {
+        match self.lookup(name) {
+            Some(Name::Shared(at)) => Ok(self.constant(at.wrapping_add_signed(offset), bits)),
+            Some(Name::Local(at)) => Ok(self.constant(at.wrapping_add_signed(offset), bits)),
+            Some(Name::Param(at)) => Ok(self.constant((at as u64).wrapping_add_signed(offset), bits)),
+            Some(Name::Global) => {
+                let key = (name.to_string(), offset);
+                if let Some(&slot) = self.globals.get(&key) {
+                    return Ok(slot);
+                }
+                let slot = self.scratch(64);
+                self.globals.insert(key, slot);
+                Ok(slot)
+            }
+            Some(Name::Reg { .. } | Name::Pred(_)) => {
+                Err(ReadError { line, message: format!("`{name}` is a register, not a symbol") })
+            }
+            None => Err(ReadError { line, message: format!("`{name}` is not declared") }),
+        }
+    }
+
+    /// Offset of a parameter, if the name is one.
+    pub(crate) fn param(&self, name: &str) -> Option<usize> {
+        match self.lookup(name) {
+            Some(Name::Param(offset)) => Some(offset),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_kernel(self, function: &Function, code: Vec<Inst>) -> Kernel {
+        let dynamic_base = self.shared.next_multiple_of(1024).max(if self.shared == 0 { 0 } else { 1024 });
+        let place = |bits: u64| if bits >= DYNAMIC { bits - DYNAMIC + dynamic_base as u64 } else { bits };
+        let mut constants: Vec<(Slot, Constant)> = self
+            .constants
+            .into_iter()
+            .map(|((value, rows), slot)| {
+                let value = if rows == 2 || value >= DYNAMIC { place(value) } else { value };
+                (slot, Constant::Bits(value))
+            })
+            .collect();
+        constants.extend(
+            self.globals.into_iter().map(|((name, offset), slot)| (slot, Constant::Global { name, offset })),
+        );
+        if let Some(p) = self.true_pred {
+            constants.push((p, Constant::TruePred));
+        }
+        constants.sort_by_key(|(slot, _)| *slot);
+        Kernel {
+            name: function.name.clone(),
+            limits: function.limits,
+            params: self.params,
+            param_bytes: self.param_bytes,
+            code,
+            rows: self.rows,
+            preds: self.preds,
+            constants,
+            specials: self.specials.into_iter().map(|(s, slot)| (slot, s)).collect(),
+            static_shared: self.shared,
+            dynamic_base,
+            local_bytes: self.local,
+            globals: self.module.variables.iter().filter(|v| v.space != Space::Shared).cloned().collect(),
+        }
+    }
+}
+
+/// Stands for the start of dynamic shared memory until everything fixed is placed.
+const DYNAMIC: u64 = 0x8000_0000;
+
+pub(crate) fn rows_of(bits: u32) -> u32 {
+    bits.div_ceil(32).max(1)
+}
+
+fn special(name: &str) -> Option<Special> {
+    let axis = |s: &str| match s {
+        "x" => Some(0),
+        "y" => Some(1),
+        "z" => Some(2),
+        _ => None,
+    };
+    let (head, tail) = name.split_once('.').unwrap_or((name, ""));
+    Some(match head {
+        "%tid" => Special::Tid(axis(tail)?),
+        "%ntid" => Special::Ntid(axis(tail)?),
+        "%ctaid" => Special::Ctaid(axis(tail)?),
+        "%nctaid" => Special::Nctaid(axis(tail)?),
+        "%laneid" => Special::LaneId,
+        "%warpid" => Special::WarpId,
+        "%nwarpid" => Special::NWarpId,
+        "%lanemask_eq" => Special::LaneMaskEq,
+        "%lanemask_lt" => Special::LaneMaskLt,
+        "%lanemask_le" => Special::LaneMaskLe,
+        "%lanemask_gt" => Special::LaneMaskGt,
+        "%lanemask_ge" => Special::LaneMaskGe,
+        "%dynamic_smem_size" => Special::DynamicSmemSize,
+        "%total_smem_size" => Special::TotalSmemSize,
+        "%gridid" => Special::GridId,
+        "%smid" => Special::SmId,
+        "%nsmid" => Special::NSmId,
+        _ => return None,
+    })
+}

@@ -1,0 +1,151 @@
+//! A launch: geometry and limits checked, module variables placed, CTAs run in parallel.
+
+use super::{cta, rows::Rows};
+use crate::{
+    fault::{Fault, FaultKind},
+    flow,
+    ir::Kernel,
+    memory::Memory,
+    read::{Init, Space, Variable},
+};
+use rayon::prelude::*;
+use std::collections::HashMap;
+
+/// What the launcher says.
+#[derive(Clone, Debug)]
+pub struct Geometry {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub dynamic_shared: usize,
+    /// Instructions one warp may execute before the run is given up.
+    pub step_limit: u64,
+}
+
+pub struct Launch<'a> {
+    pub kernel: &'a Kernel,
+    pub meets: &'a [u32],
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub dynamic_shared: usize,
+    pub params: &'a [u8],
+    pub globals: HashMap<String, u64>,
+    pub step_limit: u64,
+}
+
+impl Launch<'_> {
+    pub fn shared_bytes(&self) -> usize {
+        self.kernel.dynamic_base.max(self.kernel.static_shared) + self.dynamic_shared
+    }
+
+    pub fn initial_rows(&self, ctaid: [u32; 3], warp: u32) -> Rows {
+        cta::fill_rows(self, ctaid, warp)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    pub ctas: u64,
+    pub thread_instructions: u64,
+}
+
+/// Greatest shared memory of a CTA that any target allows.
+const MAX_SHARED: usize = 227 * 1024;
+
+/// Runs every CTA of a grid. The first fault in CTA order is the answer, whatever the order of execution.
+pub fn run(
+    kernel: &Kernel,
+    memory: &mut Memory,
+    geometry: &Geometry,
+    params: &[u8],
+) -> Result<Summary, Fault> {
+    check(kernel, geometry, params)?;
+    let globals =
+        kernel.globals.iter().map(|v| (v.name.clone(), memory.allocate(&v.name, &initial(v)))).collect();
+    let meets = flow::reconvergence(&kernel.code);
+    let launch = Launch {
+        kernel,
+        meets: &meets,
+        grid: geometry.grid,
+        block: geometry.block,
+        dynamic_shared: geometry.dynamic_shared,
+        params,
+        globals,
+        step_limit: geometry.step_limit,
+    };
+    let memory = &*memory;
+    let [gx, gy, gz] = geometry.grid.map(u64::from);
+    let count = gx * gy * gz;
+    let results: Vec<Result<u64, Fault>> = (0..count)
+        .into_par_iter()
+        .map(|n| cta::run(&launch, memory, [(n % gx) as u32, (n / gx % gy) as u32, (n / gx / gy) as u32]))
+        .collect();
+    let mut summary = Summary { ctas: count, thread_instructions: 0 };
+    for result in results {
+        summary.thread_instructions += result?;
+    }
+    Ok(summary)
+}
+
+fn check(kernel: &Kernel, geometry: &Geometry, params: &[u8]) -> Result<(), Fault> {
+    let refuse = |message: String| {
+        Err(Fault {
+            kind: FaultKind::Launch,
+            message,
+            line: 0,
+            loc: (0, 0),
+            cta: [0; 3],
+            warp: 0,
+            lane: None,
+        })
+    };
+    let threads: u64 = geometry.block.iter().map(|&n| n as u64).product();
+    let ctas: u128 = geometry.grid.iter().map(|&n| n as u128).product();
+    if threads == 0 || threads > 1024 {
+        return refuse(format!("a block of {threads} threads; 1 to 1024 are possible"));
+    }
+    if ctas == 0 || ctas > 1 << 32 {
+        return refuse(format!("a grid of {ctas} CTAs"));
+    }
+    let required = kernel.limits.required_threads;
+    if required != [0; 3] && required != geometry.block {
+        return refuse(format!(
+            "the kernel requires blocks of {required:?} threads, not {:?}",
+            geometry.block
+        ));
+    }
+    let most: u64 = kernel.limits.max_threads.iter().map(|&n| n as u64).product();
+    if most != 0 && threads > most {
+        return refuse(format!("the kernel allows {most} threads, the block has {threads}"));
+    }
+    if kernel.static_shared + geometry.dynamic_shared > MAX_SHARED {
+        return refuse(format!("{} bytes of shared memory", kernel.static_shared + geometry.dynamic_shared));
+    }
+    if params.len() != kernel.param_bytes {
+        return refuse(format!(
+            "{} bytes of parameters; the kernel takes {}",
+            params.len(),
+            kernel.param_bytes
+        ));
+    }
+    Ok(())
+}
+
+/// The initial bytes of a module variable.
+fn initial(v: &Variable) -> Vec<u8> {
+    let size = v.ty.bytes();
+    let mut out = vec![];
+    for init in &v.init {
+        let bits = match init {
+            Init::Int(x) => *x as u64,
+            Init::F32(b) if size == 8 => (f32::from_bits(*b) as f64).to_bits(),
+            Init::F32(b) => *b as u64,
+            Init::F64(b) if size == 4 => (f64::from_bits(*b) as f32).to_bits() as u64,
+            Init::F64(b) => *b,
+            Init::Symbol { .. } => 0,
+        };
+        out.extend_from_slice(&bits.to_le_bytes()[..size.min(8)]);
+    }
+    out.resize(v.bytes().max(1), 0);
+    debug_assert!(v.space != Space::Reg);
+    out
+}

@@ -1,0 +1,123 @@
+//! Shuffles, votes, `match`, `redux`, `elect`.
+
+use super::rows::{LANES, Rows, lanes};
+use crate::ir::{AtomOp, Op, Shuffle, Vote};
+
+/// Executes a warp-wide operation for the lanes of `mask`; an error names what is wrong.
+pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
+    match op {
+        Op::Shuffle { kind, d, p, a, lane, clamp, members } => {
+            check_members(r, mask, *members)?;
+            let (from, by, limit) = (*r.row(*a), *r.row(*lane), *r.row(*clamp));
+            let mut out = [0; LANES];
+            let mut inside = 0;
+            for l in lanes(mask) {
+                let (source, ok) = source_lane(*kind, l as u32, by[l] & 31, limit[l]);
+                // Reading a lane that does not take part gives an undefined value; the own one here.
+                out[l] = if ok { from[source as usize] } else { from[l] };
+                inside |= (ok as u32) << l;
+            }
+            r.put(*d, mask, &out);
+            if let Some(p) = p {
+                r.set_pred(*p, inside, mask);
+            }
+        }
+        Op::VotePred { kind, d, a, negate, members } => {
+            check_members(r, mask, *members)?;
+            let votes = votes(r, *a, *negate) & mask;
+            let result = match kind {
+                Vote::All => votes == mask,
+                Vote::Any => votes != 0,
+                Vote::Uni => votes == mask || votes == 0,
+            };
+            r.set_pred(*d, if result { u32::MAX } else { 0 }, mask);
+        }
+        Op::VoteBallot { d, a, negate, members } => {
+            check_members(r, mask, *members)?;
+            let votes = votes(r, *a, *negate) & mask;
+            r.put(*d, mask, &[votes; LANES]);
+        }
+        Op::MatchAny { wide, d, a, members } => {
+            check_members(r, mask, *members)?;
+            let value = |r: &Rows, l| if *wide { r.wide(*a, l) } else { r.row(*a)[l] as u64 };
+            let mut out = [0; LANES];
+            for l in lanes(mask) {
+                out[l] = lanes(mask).filter(|&o| value(r, o) == value(r, l)).fold(0, |m, o| m | 1 << o);
+            }
+            r.put(*d, mask, &out);
+        }
+        Op::Redux { op, signed, d, a, members } => {
+            check_members(r, mask, *members)?;
+            let values = *r.row(*a);
+            let result =
+                lanes(mask).map(|l| values[l]).reduce(|x, y| combine(*op, *signed, x, y)).unwrap_or(0);
+            r.put(*d, mask, &[result; LANES]);
+        }
+        Op::Elect { d, p, members } => {
+            check_members(r, mask, *members)?;
+            let leader = mask.trailing_zeros();
+            if let Some(d) = d {
+                r.put(*d, mask, &[leader; LANES]);
+            }
+            r.set_pred(*p, 1 << leader, mask);
+        }
+        Op::ActiveMask { d } => r.put(*d, mask, &[mask; LANES]),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The lanes named in a `.sync` operation have to be the ones that execute it together.
+fn check_members(r: &Rows, mask: u32, members: u32) -> Result<(), String> {
+    let row = r.row(members);
+    match lanes(mask).find(|&l| row[l] & mask != mask || row[l] >> l & 1 == 0) {
+        None => Ok(()),
+        Some(l) => Err(format!("lane {l} names lanes {:#010x}, but {mask:#010x} execute together", row[l])),
+    }
+}
+
+fn votes(r: &Rows, a: u32, negate: bool) -> u32 {
+    if negate { !r.pred(a) } else { r.pred(a) }
+}
+
+/// The lane that is read and whether it lies inside the segment (PTX ISA, `shfl.sync`).
+fn source_lane(kind: Shuffle, lane: u32, by: u32, c: u32) -> (u32, bool) {
+    let (clamp, segment) = (c & 31, c >> 8 & 31);
+    let max = (lane & segment) | (clamp & !segment);
+    let min = lane & segment;
+    let (source, ok) = match kind {
+        Shuffle::Up => (lane.wrapping_sub(by), lane.wrapping_sub(by) as i32 >= max as i32),
+        Shuffle::Down => (lane + by, lane + by <= max),
+        Shuffle::Xor => (lane ^ by, (lane ^ by) <= max),
+        Shuffle::Idx => (min | (by & !segment), (min | (by & !segment)) <= max),
+    };
+    (source & 31, ok)
+}
+
+pub fn combine(op: AtomOp, signed: bool, x: u32, y: u32) -> u32 {
+    match op {
+        AtomOp::Add => x.wrapping_add(y),
+        AtomOp::Min if signed => (x as i32).min(y as i32) as u32,
+        AtomOp::Max if signed => (x as i32).max(y as i32) as u32,
+        AtomOp::Min => x.min(y),
+        AtomOp::Max => x.max(y),
+        AtomOp::And => x & y,
+        AtomOp::Or => x | y,
+        _ => x ^ y,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shuffle_segments() {
+        assert_eq!(source_lane(Shuffle::Down, 30, 4, 31), (2, false));
+        assert_eq!(source_lane(Shuffle::Xor, 5, 1, 31), (4, true));
+        // Segments of 8 lanes: c = (32 - 8) << 8 | 31.
+        assert_eq!(source_lane(Shuffle::Down, 6, 4, 24 << 8 | 31), (10, false));
+        assert_eq!(source_lane(Shuffle::Up, 9, 1, 24 << 8), (8, true));
+        assert_eq!(source_lane(Shuffle::Idx, 9, 3, 24 << 8 | 31), (11, true));
+    }
+}

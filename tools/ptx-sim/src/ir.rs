@@ -1,0 +1,522 @@
+//! The decoded kernel: instructions over numbered rows of a warp's register file.
+//!
+//! A *row* is 32 words, one for each lane. A register of 32 bits or fewer is one row, a 64-bit register two (low
+//! words, then high words), a 128-bit register four; so the low half of a wide register is simply its first row, and
+//! packing two words into one register is a copy of rows. Immediates and special registers are rows too, filled
+//! before a warp starts. Every source is thus a row number, and the inner loop of an instruction is a loop over
+//! 32 words that the compiler vectorises. A predicate is one word: bit l belongs to lane l.
+//!
+//! ```text
+//! add.s64 %rd3, %rd1, 16;     rd1 = rows 4,5   16 = rows 40,41 (constant)   rd3 = rows 8,9
+//! ```
+
+use crate::read::{Limits, Variable};
+
+/// First row of a register.
+pub type Slot = u32;
+/// Number of a predicate.
+pub type Pred = u32;
+
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    pub name: String,
+    pub limits: Limits,
+    pub params: Vec<Param>,
+    pub param_bytes: usize,
+    pub code: Vec<Inst>,
+    pub rows: u32,
+    pub preds: u32,
+    pub constants: Vec<(Slot, Constant)>,
+    pub specials: Vec<(Slot, Special)>,
+    /// Bytes of shared variables of fixed size; dynamic shared memory begins at `dynamic_base`.
+    pub static_shared: usize,
+    pub dynamic_base: usize,
+    pub local_bytes: usize,
+    /// Module-scope variables of the global and constant spaces that the kernel may name.
+    pub globals: Vec<Variable>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Param {
+    pub name: String,
+    pub offset: usize,
+    pub bytes: usize,
+}
+
+/// The value of a constant row pair.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Constant {
+    Bits(u64),
+    /// The slot is a predicate that is always true.
+    TruePred,
+    /// Address of a module variable, known at launch.
+    Global {
+        name: String,
+        offset: i64,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Special {
+    Tid(u8),
+    Ntid(u8),
+    Ctaid(u8),
+    Nctaid(u8),
+    LaneId,
+    WarpId,
+    NWarpId,
+    LaneMaskEq,
+    LaneMaskLt,
+    LaneMaskLe,
+    LaneMaskGt,
+    LaneMaskGe,
+    DynamicSmemSize,
+    TotalSmemSize,
+    GridId,
+    SmId,
+    NSmId,
+    Zero,
+}
+
+#[derive(Clone, Debug)]
+pub struct Inst {
+    /// Predicate and whether it is negated.
+    pub guard: Option<(Pred, bool)>,
+    pub op: Op,
+    /// Line in the PTX text.
+    pub line: u32,
+    /// `.loc` in force: file and line; (0, 0) where none.
+    pub loc: (u32, u32),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Width {
+    W16,
+    W32,
+    W64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IntOp {
+    Add,
+    Sub,
+    MulLo,
+    MulHi,
+    MulWide,
+    Div,
+    Rem,
+    Min,
+    Max,
+    Abs,
+    Neg,
+    MadLo,
+    MadHi,
+    MadWide,
+    Sad,
+    And,
+    Or,
+    Xor,
+    Not,
+    Cnot,
+    Shl,
+    Shr,
+    Popc,
+    Clz,
+    Brev,
+    Bfind,
+    Bfe,
+    Bfi,
+    Lop3(u8),
+    Prmt,
+    ShfLeftWrap,
+    ShfLeftClamp,
+    ShfRightWrap,
+    ShfRightClamp,
+    Dp4aSigned,
+    Dp4aUnsigned,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FloatType {
+    F16,
+    F16x2,
+    Bf16,
+    Bf16x2,
+    F32,
+    F64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FloatOp {
+    Add,
+    Sub,
+    Mul,
+    Fma,
+    Div,
+    Min,
+    Max,
+    Abs,
+    Neg,
+    Sqrt,
+    Rsqrt,
+    Rcp,
+    Ex2,
+    Lg2,
+    Sin,
+    Cos,
+    Tanh,
+    CopySign,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Rounding {
+    #[default]
+    Nearest,
+    Zero,
+    Down,
+    Up,
+    /// To an integral value: `rni`, `rzi`, `rmi`, `rpi`.
+    NearestInt,
+    ZeroInt,
+    DownInt,
+    UpInt,
+    /// Away from zero on ties (`rna`).
+    Away,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FloatMods {
+    pub rounding: Rounding,
+    pub ftz: bool,
+    pub sat: bool,
+    pub relu: bool,
+    pub nan: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compare {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    /// Unordered forms: also true when an operand is NaN.
+    Equ,
+    Neu,
+    Ltu,
+    Leu,
+    Gtu,
+    Geu,
+    Num,
+    Nan,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scalar {
+    Int { signed: bool, bits: u8 },
+    F16,
+    Bf16,
+    Tf32,
+    F32,
+    F64,
+    E4m3x2,
+    E5m2x2,
+    F16x2,
+    Bf16x2,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bool {
+    And,
+    Or,
+    Xor,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemSpace {
+    Global,
+    Shared,
+    Local,
+    Param,
+    Generic,
+}
+
+/// Address: 64-bit or 32-bit base register and a byte offset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Addr {
+    pub base: Slot,
+    pub wide: bool,
+    pub offset: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtomOp {
+    Add,
+    Min,
+    Max,
+    And,
+    Or,
+    Xor,
+    Exch,
+    Cas,
+    Inc,
+    Dec,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MatrixType {
+    F16,
+    Bf16,
+    Tf32,
+    F64,
+    S8,
+    U8,
+}
+
+#[derive(Clone, Debug)]
+pub enum Op {
+    Nop,
+    /// Rows `from` to rows `to`, one by one.
+    Copy {
+        to: Vec<Slot>,
+        from: Vec<Slot>,
+    },
+    /// Two 16-bit halves into one word, or back.
+    Pack16 {
+        d: Slot,
+        lo: Slot,
+        hi: Slot,
+    },
+    Unpack16 {
+        lo: Option<Slot>,
+        hi: Option<Slot>,
+        a: Slot,
+    },
+    Int {
+        op: IntOp,
+        signed: bool,
+        width: Width,
+        sat: bool,
+        d: Slot,
+        a: Slot,
+        b: Slot,
+        c: Slot,
+    },
+    Float {
+        op: FloatOp,
+        ty: FloatType,
+        mods: FloatMods,
+        d: Slot,
+        a: Slot,
+        b: Slot,
+        c: Slot,
+    },
+    Convert {
+        to: Scalar,
+        from: Scalar,
+        mods: FloatMods,
+        d: Slot,
+        a: Slot,
+        b: Slot,
+    },
+    Setp {
+        cmp: Compare,
+        ty: Scalar,
+        ftz: bool,
+        combine: Option<(Bool, Pred, bool)>,
+        p: Option<Pred>,
+        q: Option<Pred>,
+        a: Slot,
+        b: Slot,
+    },
+    /// `d = p ? a : b` on whole registers.
+    Select {
+        rows: u8,
+        d: Slot,
+        a: Slot,
+        b: Slot,
+        p: Pred,
+    },
+    /// Logic on predicates: bit (a | b << 1) of the table.
+    PredLogic {
+        d: Pred,
+        a: Pred,
+        b: Pred,
+        table: u8,
+    },
+    /// A predicate from a word (non-zero) or to one.
+    PredFrom {
+        d: Pred,
+        a: Slot,
+    },
+    TestClass {
+        p: Pred,
+        a: Slot,
+        wide: bool,
+        class: TestClass,
+    },
+
+    Load {
+        space: MemSpace,
+        bytes: u8,
+        signed: bool,
+        d: Vec<Option<Slot>>,
+        wide: bool,
+        addr: Addr,
+    },
+    Store {
+        space: MemSpace,
+        bytes: u8,
+        a: Vec<Slot>,
+        wide: bool,
+        addr: Addr,
+    },
+    LoadParam {
+        bytes: u8,
+        signed: bool,
+        d: Vec<Option<Slot>>,
+        wide: bool,
+        offset: usize,
+    },
+    Atomic {
+        space: MemSpace,
+        op: AtomOp,
+        ty: Scalar,
+        d: Option<Slot>,
+        addr: Addr,
+        a: Slot,
+        b: Slot,
+    },
+    /// Generic to a space or back.
+    Cvta {
+        space: MemSpace,
+        to_space: bool,
+        d: Slot,
+        a: Slot,
+        wide: bool,
+    },
+    LoadMatrix {
+        count: u8,
+        transpose: bool,
+        d: Vec<Slot>,
+        addr: Addr,
+    },
+    StoreMatrix {
+        count: u8,
+        transpose: bool,
+        a: Vec<Slot>,
+        addr: Addr,
+    },
+    /// `cp.async`: `size` bytes to shared, of which the first `source` come from global (the rest is 0).
+    CopyAsync {
+        size: u8,
+        source: Option<Slot>,
+        to: Addr,
+        from: Addr,
+    },
+    CopyAsyncCommit,
+    CopyAsyncWait {
+        pending: u32,
+    },
+
+    Shuffle {
+        kind: Shuffle,
+        d: Slot,
+        p: Option<Pred>,
+        a: Slot,
+        lane: Slot,
+        clamp: Slot,
+        members: Slot,
+    },
+    VotePred {
+        kind: Vote,
+        d: Pred,
+        a: Pred,
+        negate: bool,
+        members: Slot,
+    },
+    VoteBallot {
+        d: Slot,
+        a: Pred,
+        negate: bool,
+        members: Slot,
+    },
+    MatchAny {
+        wide: bool,
+        d: Slot,
+        a: Slot,
+        members: Slot,
+    },
+    Redux {
+        op: AtomOp,
+        signed: bool,
+        d: Slot,
+        a: Slot,
+        members: Slot,
+    },
+    Elect {
+        d: Option<Slot>,
+        p: Pred,
+        members: Slot,
+    },
+    ActiveMask {
+        d: Slot,
+    },
+    Mma {
+        m: u8,
+        n: u8,
+        k: u8,
+        a_type: MatrixType,
+        b_type: MatrixType,
+        half_acc: bool,
+        d: Vec<Slot>,
+        a: Vec<Slot>,
+        b: Vec<Slot>,
+        c: Vec<Slot>,
+    },
+
+    Branch {
+        target: u32,
+    },
+    Exit,
+    Trap,
+    Barrier {
+        id: Slot,
+        count: Option<Slot>,
+        wait: bool,
+    },
+    WarpSync {
+        members: Slot,
+    },
+    Fence,
+    Clock {
+        d: Slot,
+        wide: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TestClass {
+    Finite,
+    Infinite,
+    Number,
+    NotANumber,
+    Normal,
+    Subnormal,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shuffle {
+    Up,
+    Down,
+    Xor,
+    Idx,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vote {
+    All,
+    Any,
+    Uni,
+}
