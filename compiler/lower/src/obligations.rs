@@ -1,0 +1,487 @@
+//! What has to be true, written down with a status (language rules 11, 15, 16).
+//!
+//! | claim | proven when | else |
+//! | --- | --- | --- |
+//! | bounds | the prover shows each coordinate inside | at launch (rests on index tensors), or in place |
+//! | cover, no race | every store's coordinates are, one to one, the loop variables over whole dimensions | tested |
+//! | skip | the predicate is false | tested, by running what is skipped |
+//! | merge | the loop only adds | tested, by splitting the loop |
+//! | affine | the new value is linear in the old one | an error |
+//!
+//! A store that does not depend on some `par` axis at all is refuted: two instances write one element.
+
+use std::collections::HashSet;
+use tile_base::{Diagnostic, Mode, Size, Span};
+use tile_graph::{
+    Access, Axis, Check, Claim, CoordIndex, Graph, Iter, LoopCombine, LoopOrigin, NodeId, ObjectId,
+    Obligation, Op, ROOT, RegionId, RegionKind, SpanId, Status, Value,
+    facts::{self, linear, prove::Proof},
+};
+
+/// Records every obligation and improves the checks of accesses; what is refuted.
+pub fn establish(graph: &mut Graph) -> Vec<Diagnostic> {
+    let mut found = vec![];
+    for node in graph.nodes_under(ROOT) {
+        match graph.node(node).op.clone() {
+            Op::Load(_) | Op::Store { .. } | Op::Accumulate(_) => bounds(graph, node),
+            Op::For(f) => {
+                let path = graph.node(node).path.clone().unwrap_or(f.name.clone());
+                if f.skip.is_some() {
+                    let why = format!("running the steps of `{path}` that are skipped must change nothing");
+                    oblige(graph, Claim::Skip, node, Status::Tested, why);
+                }
+                match f.combine {
+                    LoopCombine::Sum if f.origin == LoopOrigin::Stream => {
+                        let why = format!("`{path}` is a sum of products");
+                        oblige(graph, Claim::Merge, node, Status::Proven, why);
+                    }
+                    LoopCombine::Sum => {
+                        let why = format!("every variable of `{path}` is only added to");
+                        oblige(graph, Claim::Merge, node, Status::Proven, why);
+                    }
+                    LoopCombine::Merge { .. } => {
+                        let why = format!("parts of `{path}` must combine to the whole");
+                        oblige(graph, Claim::Merge, node, Status::Tested, why);
+                    }
+                    LoopCombine::Affine { var } => found.extend(affine(graph, node, f.body, f.iter, var)),
+                    LoopCombine::Ordered => {}
+                }
+            }
+            _ => {}
+        }
+        if let Op::Store { unique: true, .. } = graph.node(node).op {
+            let why = "the author claims that no position repeats".to_string();
+            oblige(graph, Claim::Unique, node, Status::Tested, why);
+        }
+    }
+    for at in 0..graph.objects.len() {
+        found.extend(writes(graph, ObjectId::new(at)));
+    }
+    found
+}
+
+fn oblige(graph: &mut Graph, claim: Claim, node: NodeId, status: Status, reason: String) {
+    let span = graph.node(node).span;
+    graph.obligations.push(Obligation { claim, node, status, span, reason });
+}
+
+// ---------------------------------------------------------------- bounds
+
+fn bounds(graph: &mut Graph, node: NodeId) {
+    let Some(access) = graph.node(node).op.access().cloned() else { return };
+    for (dim, coord) in access.coords.iter().enumerate() {
+        let name = &graph.object(access.object).name;
+        let size = graph.object(access.object).shape[dim].clone();
+        let (check, status, reason) = match coord.check {
+            Check::Else => continue,
+            Check::AtLaunch => (Check::AtLaunch, Status::AtLaunch, "the launcher checks it".to_string()),
+            // The checker's word is enough where it is by construction: a whole axis or a span of the dimension.
+            Check::Proven => match facts::inside(graph, node, dim) {
+                Proof::AtLaunch => (
+                    Check::AtLaunch,
+                    Status::AtLaunch,
+                    format!("the index tensors it comes from hold positions of `{name}`"),
+                ),
+                _ => (Check::Proven, Status::Proven, format!("a span or whole axis of {size}")),
+            },
+            Check::InPlace => match facts::inside(graph, node, dim) {
+                Proof::Proven => (Check::Proven, Status::Proven, format!("stays in 0..{size}")),
+                Proof::AtLaunch => (
+                    Check::AtLaunch,
+                    Status::AtLaunch,
+                    format!("stays in 0..{size} if the index tensors hold what their types say"),
+                ),
+                Proof::Unknown => {
+                    (Check::InPlace, Status::InPlace, format!("not shown to stay in 0..{size}"))
+                }
+            },
+        };
+        let access = match &mut graph.node_mut(node).op {
+            Op::Load(a) | Op::Accumulate(a) | Op::Store { access: a, .. } => a,
+            _ => return,
+        };
+        access.coords[dim].check = check;
+        oblige(graph, Claim::Bounds { dim: dim as u32 }, node, status, reason);
+    }
+}
+
+// ---------------------------------------------------------------- cover and race
+
+/// Cover of an `out` tensor, no race on an `out` or `inout` tensor.
+fn writes(graph: &mut Graph, object: ObjectId) -> Vec<Diagnostic> {
+    let o = graph.object(object);
+    let (name, mode, span) = (o.name.clone(), o.mode, o.span);
+    if !matches!(mode, Mode::Out | Mode::InOut) {
+        return vec![];
+    }
+    let stores: Vec<NodeId> = graph
+        .nodes_under(ROOT)
+        .into_iter()
+        .filter(|&n| matches!(&graph.node(n).op, Op::Store { access, .. } if access.object == object))
+        .collect();
+    let Some(&first) = stores.first() else {
+        if mode == Mode::InOut {
+            return vec![];
+        }
+        return vec![
+            Diagnostic::error("T0401", span, format!("`{name}` is `out` and never written"))
+                .help("write every element of it, or drop the parameter"),
+        ];
+    };
+    if let Some(refuted) = stores.iter().find_map(|&s| shared_by_instances(graph, s, &name)) {
+        return vec![refuted];
+    }
+    let plain = match stores[..] {
+        [one] => whole(graph, one).and_then(|w| unconditional(graph, one).then_some(w)),
+        _ => None,
+    };
+    let (status, cover, race) = match plain {
+        Some(status) => (
+            status,
+            format!("each element of `{name}` belongs to one step of the loops around its store"),
+            format!("each instance stores its own elements of `{name}`"),
+        ),
+        None => (
+            Status::Tested,
+            format!("every element of `{name}` must be stored once"),
+            format!("no two instances may store one element of `{name}`"),
+        ),
+    };
+    if mode == Mode::Out {
+        oblige(graph, Claim::Cover { object }, first, status, cover);
+    }
+    oblige(graph, Claim::NoRace { object }, first, status, race);
+    vec![]
+}
+
+/// Whether a store runs in every step of the loops around it, whatever the data.
+fn unconditional(graph: &Graph, store: NodeId) -> bool {
+    let mut region = graph.node(store).region;
+    while let Some(owner) = graph.region(region).owner {
+        let fits = match &graph.node(owner).op {
+            Op::Par(_) => true,
+            Op::For(f) => !f.early_exit && f.skip.is_none() && graph.region(region).kind == RegionKind::Loop,
+            _ => false,
+        };
+        if !fits {
+            return false;
+        }
+        region = graph.node(owner).region;
+    }
+    true
+}
+
+/// Whether a store's coordinates are, one to one, the variables of the loops around it, each over a whole dimension.
+fn whole(graph: &Graph, store: NodeId) -> Option<Status> {
+    let access = graph.node(store).op.access()?;
+    if access.mask.is_some() || access.otherwise.is_some() {
+        return None;
+    }
+    let mut open = loops(graph, store);
+    let mut status = Status::Proven;
+    let mut segmented = vec![];
+    for dim in 0..access.coords.len() {
+        match covers(graph, store, access, dim, &mut open)? {
+            Covers::Whole => {}
+            Covers::Segments(loop_node) => segmented.push(loop_node),
+        }
+    }
+    // `e in E, i in tiles(off[e]..off[e + 1], B)`: the segments of all e are the whole dimension.
+    for inner in segmented {
+        let outer = segment_of(graph, inner)?;
+        let at = open.iter().position(|&l| l == outer)?;
+        open.remove(at);
+        status = Status::AtLaunch;
+    }
+    open.is_empty().then_some(status)
+}
+
+/// The loops and `par` axes around a node.
+fn loops(graph: &Graph, node: NodeId) -> Vec<NodeId> {
+    let mut out = vec![];
+    let mut region = graph.node(node).region;
+    while let Some(owner) = graph.region(region).owner {
+        // A `par` over exactly one index is no axis.
+        let inputs = graph.inputs(owner);
+        let single = inputs.len() == 2 && graph.int(inputs[0]) == Some(0) && graph.int(inputs[1]) == Some(1);
+        if !single {
+            out.push(owner);
+        }
+        region = graph.node(owner).region;
+    }
+    out
+}
+
+enum Covers {
+    Whole,
+    /// Along part of the dimension: a loop whose bounds come from an offsets tensor.
+    Segments(NodeId),
+}
+
+fn covers(
+    graph: &Graph,
+    store: NodeId,
+    access: &Access,
+    dim: usize,
+    open: &mut Vec<NodeId>,
+) -> Option<Covers> {
+    let coord = &access.coords[dim];
+    let size = &graph.object(access.object).shape[dim];
+    if coord.lo.is_some() || coord.hi.is_some() {
+        return None;
+    }
+    let CoordIndex::Affine { base, terms } = &coord.index else { return None };
+    let inputs = graph.inputs(store);
+    let base = base.map(|b| inputs[b as usize]);
+    let axes = &graph.type_of(inputs[0]).axes;
+    let own = match (base, &terms[..]) {
+        // x[0] of an axis of extent 1.
+        (None, []) => return (size.as_const() == Some(1)).then_some(Covers::Whole),
+        (Some(v), []) if graph.int(v) == Some(0) => {
+            return (size.as_const() == Some(1)).then_some(Covers::Whole);
+        }
+        (None, [(axis, 1)]) => {
+            let extent = match axes[*axis as usize] {
+                Axis::One => 1,
+                Axis::Fixed(n) => n as i64,
+                Axis::Span { .. } => return None,
+            };
+            return (size.as_const() == Some(extent)).then_some(Covers::Whole);
+        }
+        (Some(v), []) => open.iter().position(|&l| is_index_of(graph, l, v))?,
+        (Some(v), [(axis, 1)]) => {
+            let Axis::Span { span, times: 1 } = axes[*axis as usize] else { return None };
+            if graph.span(span).start != v {
+                return None;
+            }
+            open.iter().position(|&l| iterates(graph, l, span))?
+        }
+        _ => return None,
+    };
+    let node = open.remove(own);
+    let (lo, hi) = (graph.inputs(node)[0], graph.inputs(node)[1]);
+    let whole = graph.int(lo) == Some(0) && same_size(graph, hi, size);
+    if whole {
+        return Some(Covers::Whole);
+    }
+    (offsets_total(graph, lo).is_some_and(|t| t.same(size))).then_some(Covers::Segments(node))
+}
+
+fn is_index_of(graph: &Graph, node: NodeId, v: Value) -> bool {
+    let (iter, body) = match &graph.node(node).op {
+        Op::Par(p) => (p.iter, p.body),
+        Op::For(f) => (f.iter, f.body),
+        _ => return false,
+    };
+    matches!(iter, Iter::Each { .. }) && graph.region_args(body).first() == Some(&v)
+}
+
+fn iterates(graph: &Graph, node: NodeId, wanted: SpanId) -> bool {
+    let iter = match &graph.node(node).op {
+        Op::Par(p) => p.iter,
+        Op::For(f) => f.iter,
+        _ => return false,
+    };
+    matches!(iter, Iter::Tiles { span, .. } if span == wanted)
+}
+
+fn same_size(graph: &Graph, v: Value, size: &Size) -> bool {
+    let pair = linear::of_value(graph, v).zip(linear::of_size(size));
+    pair.is_some_and(|(a, b)| a == b)
+}
+
+/// `N` for an element of an `offsets<N>` tensor.
+fn offsets_total(graph: &Graph, v: Value) -> Option<&Size> {
+    match &graph.node(v.node).op {
+        Op::Load(a) => match &graph.object(a.object).index {
+            Some(tile_base::IndexKind::Offsets(n)) => Some(n),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// For a loop over `off[e]..off[e + 1]`: the loop over e, if it is over all of `off` but its last element.
+fn segment_of(graph: &Graph, inner: NodeId) -> Option<NodeId> {
+    let bounds = graph.inputs(inner);
+    let (lo, hi) = (single_load(graph, bounds[0])?, single_load(graph, bounds[1])?);
+    if lo.0 != hi.0 || hi.1.sub(&lo.1)?.as_const() != Some(1) {
+        return None;
+    }
+    let outer = loops(graph, inner).into_iter().find(|&l| {
+        let body = match &graph.node(l).op {
+            Op::Par(p) => p.body,
+            Op::For(f) => f.body,
+            _ => return false,
+        };
+        let index = graph.region_args(body).first().copied();
+        index.is_some_and(|v| is_index_of(graph, l, v) && linear::of_value(graph, v) == Some(lo.1.clone()))
+    })?;
+    let range = graph.inputs(outer);
+    let groups = linear::of_value(graph, range[1])?.offset(1)?;
+    let length = linear::of_size(graph.object(lo.0).shape.first()?)?;
+    (graph.int(range[0]) == Some(0) && groups == length).then_some(outer)
+}
+
+/// A load of one element of a tensor of one dimension: tensor and position.
+fn single_load(graph: &Graph, v: Value) -> Option<(ObjectId, linear::Linear)> {
+    let Op::Load(a) = &graph.node(v.node).op else { return None };
+    let [coord] = &a.coords[..] else { return None };
+    let CoordIndex::Affine { base, terms } = &coord.index else { return None };
+    if !terms.is_empty() {
+        return None;
+    }
+    let at = match base {
+        Some(port) => linear::of_value(graph, graph.inputs(v.node)[*port as usize])?,
+        None => linear::Linear::default(),
+    };
+    Some((a.object, at))
+}
+
+/// A store that does not depend on a `par` axis in any way: all its instances write the same elements.
+fn shared_by_instances(graph: &Graph, store: NodeId, name: &str) -> Option<Diagnostic> {
+    let pars: Vec<NodeId> =
+        loops(graph, store).into_iter().filter(|&l| matches!(graph.node(l).op, Op::Par(_))).collect();
+    let mut seen = HashSet::new();
+    // Everything that decides where and whether it stores: coordinates, masks, spans, conditions, bounds.
+    let mut work: Vec<Value> = graph.inputs(store)[1..].to_vec();
+    work.extend(graph.type_of(graph.inputs(store)[0]).axes.iter().flat_map(|a| span_start(graph, *a)));
+    let mut region = graph.node(store).region;
+    while let Some(owner) = graph.region(region).owner {
+        if !matches!(graph.node(owner).op, Op::Par(_)) {
+            work.extend(graph.inputs(owner));
+        }
+        region = graph.node(owner).region;
+    }
+    let mut used: HashSet<RegionId> = HashSet::new();
+    while let Some(v) = work.pop() {
+        if !seen.insert(v) {
+            continue;
+        }
+        let node = graph.node(v.node);
+        if matches!(node.op, Op::RegionArgs) {
+            used.insert(node.region);
+            if let Some(owner) = graph.region(node.region).owner {
+                work.extend(graph.inputs(owner));
+            }
+        }
+        work.extend(graph.inputs(v.node));
+        for inner in node.op.regions() {
+            work.extend(graph.yields(inner));
+        }
+    }
+    let free = pars.into_iter().find(|&p| match &graph.node(p).op {
+        Op::Par(par) => !used.contains(&par.body),
+        _ => false,
+    })?;
+    let Op::Par(par) = &graph.node(free).op else { return None };
+    let at: Span = graph.node(store).span;
+    Some(
+        Diagnostic::error(
+            "T0402",
+            at,
+            format!("every instance of `{}` stores the same elements of `{name}`", par.name),
+        )
+        .label(format!("does not depend on `{}`", par.name))
+        .also(graph.node(free).span, "independent instances, in any order")
+        .help(format!(
+            "subscript `{name}` by `{}`, make `{name}` a `sum` tensor, or loop inside one instance",
+            par.name
+        )),
+    )
+}
+
+fn span_start(graph: &Graph, axis: Axis) -> Option<Value> {
+    match axis {
+        Axis::Span { span, .. } => Some(graph.span(span).start),
+        _ => None,
+    }
+}
+
+// ---------------------------------------------------------------- affine
+
+/// `affine S`: the new value is linear in the old one (casts looked through), and nothing that `S` reaches decides
+/// where memory is touched.
+fn affine(graph: &mut Graph, node: NodeId, body: RegionId, iter: Iter, var: u32) -> Option<Diagnostic> {
+    let args = graph.region_args(body);
+    let state = args[iter.variables() + var as usize];
+    let next = graph.yields(body)[var as usize];
+    let mut memo = std::collections::HashMap::new();
+    match degree(graph, next, state, &mut memo) {
+        Degree::Constant | Degree::Linear => {
+            let why = "the new value is linear in the old one, casts looked through".to_string();
+            oblige(graph, Claim::Affine { carried: var }, node, Status::Proven, why);
+            None
+        }
+        Degree::Other(at) => Some(
+            Diagnostic::error(
+                "T0403",
+                graph.node(node).span,
+                "the loop is claimed `affine`, which does not hold",
+            )
+            .also(graph.node(at).span, "this is not linear in the claimed variable")
+            .help("an affine step is `M @ S + N` with M and N free of S; drop the claim otherwise"),
+        ),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Degree {
+    Constant,
+    Linear,
+    /// The node that is neither.
+    Other(NodeId),
+}
+
+fn degree(
+    graph: &Graph,
+    v: Value,
+    state: Value,
+    memo: &mut std::collections::HashMap<Value, Degree>,
+) -> Degree {
+    if v == state {
+        return Degree::Linear;
+    }
+    if let Some(&d) = memo.get(&v) {
+        return d;
+    }
+    let parts: Vec<Degree> =
+        graph.inputs(v.node).into_iter().map(|i| degree(graph, i, state, memo)).collect();
+    let found = combine(graph, v, state, &parts);
+    memo.insert(v, found);
+    found
+}
+
+fn combine(graph: &Graph, v: Value, state: Value, parts: &[Degree]) -> Degree {
+    use tile_graph::{ElemOp, ReduceKind};
+    if let Some(&bad) = parts.iter().find(|d| matches!(d, Degree::Other(_))) {
+        return bad;
+    }
+    let node = graph.node(v.node);
+    let inner = node.op.regions();
+    if !inner.is_empty() && inner.iter().any(|&r| graph.captures(r).contains(&state)) {
+        return Degree::Other(v.node);
+    }
+    let linear = |d: &Degree| *d == Degree::Linear;
+    if !parts.iter().any(linear) {
+        return Degree::Constant;
+    }
+    let allowed = match &node.op {
+        Op::Cast => node.outputs[0].dtype.is_float(),
+        Op::Broadcast | Op::Reshape { .. } | Op::Permute { .. } | Op::Merge { .. } | Op::Split { .. } => true,
+        Op::Slice { .. } | Op::Concat { .. } => true,
+        Op::Take { .. } => !linear(&parts[1]),
+        Op::Dot(_) => !(linear(&parts[0]) && linear(&parts[1])),
+        Op::Reduce { kind: ReduceKind::Sum, .. } | Op::Scan { kind: ReduceKind::Sum, .. } => true,
+        Op::Elem(op) => match op {
+            ElemOp::Neg | ElemOp::Add | ElemOp::Sub => true,
+            ElemOp::Mul => !(linear(&parts[0]) && linear(&parts[1])),
+            ElemOp::Div => !linear(&parts[1]),
+            ElemOp::Select => !linear(&parts[0]),
+            _ => false,
+        },
+        // A streamed dot adds products of its operands; a loop that carries the state is more than this looks into.
+        _ => false,
+    };
+    if allowed { Degree::Linear } else { Degree::Other(v.node) }
+}
