@@ -10,7 +10,8 @@
 //!                                                                                 )
 //! ```
 //!
-//! A list that should fill its lines puts each separator in a group of its own: `"a," group(line "b,") …`. A
+//! A list that should fill its lines puts each separator in a group of its own: `"a," group(line "b,") …`; a declaration's list
+//! has them all in its own, so that each parameter gets a line. A
 //! [`hard`] break breaks every group around it, which is known when the document is built. Comments take no part
 //! in what fits: a long remark does not break the code it stands beside.
 
@@ -30,6 +31,8 @@ enum Kind {
     /// A break that is this when flat.
     Line(&'static str),
     Hard,
+    /// One text when flat, another when the group around it breaks.
+    Either(&'static str, &'static str),
     /// A hard break and an empty line.
     Blank,
     Concat(Vec<Doc>),
@@ -59,6 +62,15 @@ pub fn line() -> Doc {
 /// Nothing, or a line break.
 pub fn softline() -> Doc {
     doc(Kind::Line(""), false)
+}
+
+/// Only when the group around it breaks: the comma after the last of a list.
+pub fn when_broken(text: &'static str) -> Doc {
+    either("", text)
+}
+
+pub fn either(flat: &'static str, broken: &'static str) -> Doc {
+    doc(Kind::Either(flat, broken), false)
 }
 
 pub fn hard() -> Doc {
@@ -130,6 +142,11 @@ pub fn render(root: &Doc) -> String {
                 out.push_str(t);
                 column += t.chars().count();
             }
+            Kind::Either(flat, broken) => {
+                let t = if mode == Mode::Flat { flat } else { broken };
+                out.push_str(t);
+                column += t.len();
+            }
             Kind::Remark(t) => {
                 if column == 0 {
                     out.extend(std::iter::repeat_n(' ', indent));
@@ -182,6 +199,12 @@ fn fits(inner: &Doc, room: usize, after: &[Todo<'_>]) -> bool {
                 None => return false,
             },
             Kind::Line(_) | Kind::Hard | Kind::Blank | Kind::Remark(_) => return true,
+            Kind::Either(flat, broken) => {
+                match room.checked_sub(if mode == Mode::Flat { flat } else { broken }.len()) {
+                    Some(left) => room = left,
+                    None => return false,
+                }
+            }
             Kind::Concat(parts) => todo.extend(parts.iter().rev().map(|d| (mode, d))),
             Kind::Nest(inner) | Kind::Group(inner) => todo.push((mode, inner)),
         }

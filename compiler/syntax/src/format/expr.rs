@@ -5,7 +5,7 @@
 
 use super::{
     Formatter,
-    doc::{Doc, concat, group, hard, line, nest, nil, row, softline, text},
+    doc::{Doc, concat, group, hard, line, nest, nil, row, softline, text, when_broken},
 };
 use crate::{ast::*, lexer::escape};
 use tile_base::Span;
@@ -158,8 +158,20 @@ impl Formatter<'_> {
         if starts_with_block(e) { row!["(", self.expr(e), ")"] } else { self.expr(e) }
     }
 
-    /// A chain of operators of one strength: breaks before all of them or none.
+    /// An expression whose outermost chain of operators breaks with the group that the caller puts around it.
+    pub fn loose(&self, e: &Expr) -> Doc {
+        match &e.kind {
+            ExprKind::Binary { op, .. } => self.chain(e, strength(*op)),
+            _ => self.expr(e),
+        }
+    }
+
     fn binary(&self, e: &Expr, level: u8) -> Doc {
+        group(self.chain(e, level))
+    }
+
+    /// A chain of operators of one strength: breaks before all of them or none.
+    fn chain(&self, e: &Expr, level: u8) -> Doc {
         let mut links = vec![];
         let mut first = e;
         while let ExprKind::Binary { op, lhs, rhs } = &first.kind
@@ -172,7 +184,7 @@ impl Formatter<'_> {
         let lhs_least = if level == 2 { 3 } else { level };
         let first = self.at_least(first, lhs_least);
         let link = |(op, rhs): (BinaryOp, &Expr)| row![line(), sign(op), " ", self.at_least(rhs, level + 1)];
-        group(row![first, nest(concat(links.into_iter().rev().map(link).collect()))])
+        row![first, nest(concat(links.into_iter().rev().map(link).collect()))]
     }
 
     fn subscript(&self, s: &Subscript) -> Doc {
@@ -205,33 +217,63 @@ impl Formatter<'_> {
     /// `open a, b, c close`: on one line, else filling lines of its own. Comments up to `end` go between.
     pub fn fill<T>(
         &self,
-        (open, close): (&str, &str),
+        brackets: (&str, &str),
         items: &[T],
         end: u32,
         span: impl std::ops::Fn(&T) -> Span,
         print: impl std::ops::Fn(&T) -> Doc,
     ) -> Doc {
-        let Some(last) = items.len().checked_sub(1) else { return row![open, close] };
-        if !self.trivia.any_before(end) {
-            let each = |(at, item): (usize, &T)| {
-                let comma = if at == last { "" } else { "," };
-                if at == 0 { row![print(item), comma] } else { group(row![line(), print(item), comma]) }
-            };
-            let items = concat(items.iter().enumerate().map(each).collect());
-            return group(row![open, nest(row![softline(), items]), softline(), close]);
+        let Some(last) = items.len().checked_sub(1) else { return row![brackets.0, brackets.1] };
+        if self.trivia.any_before(end) {
+            return self.one_per_line(brackets, items, end, span, print);
         }
+        let each = |(at, item): (usize, &T)| {
+            let comma = if at == last { "" } else { "," };
+            if at == 0 { row![print(item), comma] } else { group(row![line(), print(item), comma]) }
+        };
+        let items = concat(items.iter().enumerate().map(each).collect());
+        group(row![brackets.0, nest(row![softline(), items]), softline(), brackets.1])
+    }
+
+    /// On one line, else a line for each item, with a comma after the last.
+    pub fn stack<T>(
+        &self,
+        brackets: (&str, &str),
+        items: &[T],
+        end: u32,
+        span: impl std::ops::Fn(&T) -> Span,
+        print: impl std::ops::Fn(&T) -> Doc,
+    ) -> Doc {
+        let Some(last) = items.len().checked_sub(1) else { return row![brackets.0, brackets.1] };
+        if self.trivia.any_before(end) {
+            return self.one_per_line(brackets, items, end, span, print);
+        }
+        let each = |(at, item): (usize, &T)| {
+            row![print(item), if at == last { when_broken(",") } else { row![",", line()] }]
+        };
+        let items = concat(items.iter().enumerate().map(each).collect());
+        group(row![brackets.0, nest(row![softline(), items]), softline(), brackets.1])
+    }
+
+    fn one_per_line<T>(
+        &self,
+        brackets: (&str, &str),
+        items: &[T],
+        end: u32,
+        span: impl std::ops::Fn(&T) -> Span,
+        print: impl std::ops::Fn(&T) -> Doc,
+    ) -> Doc {
         let mut parts = vec![];
         for (at, item) in items.iter().enumerate() {
             let start = span(item).start;
             let next = items.get(at + 1).map_or(end, |n| span(n).start);
-            parts.extend([hard(), self.trivia.leading(start, start, false).lines(), print(item)]);
-            parts.push(text(if at == last { "" } else { "," }));
+            parts.extend([hard(), self.trivia.leading(start, start, false).lines(), print(item), text(",")]);
             parts.extend(self.trivia.trailing(next));
         }
         for c in self.trivia.before(end) {
             parts.extend([hard(), text(super::comments::written(c))]);
         }
-        row![open, nest(concat(parts)), hard(), close]
+        row![brackets.0, nest(concat(parts)), hard(), brackets.1]
     }
 
     // ------------------------------------------------------------ types

@@ -2,11 +2,11 @@
 
 use super::{
     Formatter,
-    doc::{Doc, concat, group, line, nest, nil, row, text},
+    doc::{Doc, concat, either, group, line, nest, nil, row, text},
     stmt::Entry,
 };
 use crate::ast::*;
-use tile_base::Span;
+use tile_base::{DType, Span};
 
 impl Formatter<'_> {
     // ------------------------------------------------------------ specs
@@ -81,8 +81,8 @@ impl Formatter<'_> {
 
     // ------------------------------------------------------------ tests
 
-    /// Rows of items: a new row begins with a tolerance or a flag, where names turn from sizes (capital) to
-    /// tensors, after an empty line and at a comment.
+    /// Sizes (`M in [1, 17]`, capital letters) share a row, unless an empty line or a comment parts them; every
+    /// other item, dtypes too, has its own.
     pub fn test(&self, t: &Test, end: u32) -> Doc {
         if t.items.is_empty() && !self.trivia.any_before(end) {
             return row!["test ", t.name.name.as_str(), " {}"];
@@ -103,21 +103,19 @@ impl Formatter<'_> {
     }
 
     fn same_row(&self, a: &TestItem, b: &TestItem) -> bool {
-        let (Some(first), Some(second)) = (set_name(a), set_name(b)) else { return false };
-        let capital = |n: &Ident| n.name.starts_with(|c: char| c.is_ascii_uppercase());
         let (from, to) = (test_span(a).end, test_span(b).start);
-        let comment_between = self.trivia.comment_in(from, to);
-        capital(first) == capital(second) && !self.trivia.blank_in(from + 1, to) && !comment_between
+        let apart = self.trivia.blank_in(from + 1, to) || self.trivia.comment_in(from, to);
+        !apart && is_size(a) && is_size(b)
     }
 
+    /// `B = 2, M in [1, 17];`, or each with its own `;` on its own line.
     fn test_row(&self, items: &[&TestItem]) -> Doc {
         let last = items.len() - 1;
         let each = |(at, item): (usize, &&TestItem)| {
-            let comma = if at == last { ";" } else { "," };
-            let item = self.test_item(item);
-            if at == 0 { row![item, comma] } else { nest(group(row![line(), item, comma])) }
+            let end = if at == last { text(";") } else { row![either(",", ";"), line()] };
+            row![self.test_item(item), end]
         };
-        concat(items.iter().enumerate().map(each).collect())
+        group(concat(items.iter().enumerate().map(each).collect()))
     }
 
     fn test_item(&self, item: &TestItem) -> Doc {
@@ -185,11 +183,15 @@ impl Formatter<'_> {
     }
 }
 
-fn set_name(item: &TestItem) -> Option<&Ident> {
-    match item {
-        TestItem::Set { name, .. } | TestItem::Each { name, .. } => Some(name),
-        _ => None,
-    }
+/// Whether this sets a dimension or a constant, which by custom have capital names.
+fn is_size(item: &TestItem) -> bool {
+    let (name, first) = match item {
+        TestItem::Set { name, value, .. } => (name, Some(value)),
+        TestItem::Each { name, values, .. } => (name, values.first()),
+        _ => return false,
+    };
+    let dtype = |e: &Expr| matches!(&e.kind, ExprKind::Name(n) if DType::from_name(n).is_some());
+    name.name.starts_with(|c: char| c.is_ascii_uppercase()) && !first.is_some_and(dtype)
 }
 
 fn test_span(item: &TestItem) -> Span {

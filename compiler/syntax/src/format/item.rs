@@ -157,7 +157,7 @@ impl Formatter<'_> {
                 name.span
             }
         };
-        self.fill(("<", ">"), generics, 0, name, |g| self.generic(g))
+        self.stack(("<", ">"), generics, 0, name, |g| self.generic(g))
     }
 
     fn generic(&self, g: &Generic) -> Doc {
@@ -191,7 +191,7 @@ impl Formatter<'_> {
         if open.is_empty() {
             return join(runs.iter().map(print).collect(), ", ");
         }
-        self.fill((open, close), &runs, end, |r| params[r.start].span, print)
+        self.stack((open, close), &runs, end, |r| params[r.start].span, print)
     }
 }
 

@@ -130,7 +130,7 @@ impl Formatter<'_> {
             StmtKind::Unroll { name, range, body } => {
                 row!["unroll ", name.name.as_str(), " in ", self.expr(range), " ", self.body(body)]
             }
-            StmtKind::While { condition, body } => row!["while ", self.expr(condition), " ", self.body(body)],
+            StmtKind::While { condition, body } => row![self.condition("while ", condition), self.body(body)],
             StmtKind::If(c) => {
                 let end = if last && has_value(c) { ";" } else { "" };
                 row![self.conditional(c), end]
@@ -211,7 +211,7 @@ impl Formatter<'_> {
         let flat = only_values(c);
         let mut at = c;
         loop {
-            arms.extend([text("if "), self.expr(&at.condition), text(" "), self.arm(&at.then, flat)]);
+            arms.extend([self.condition("if ", &at.condition), self.arm(&at.then, flat)]);
             match &at.otherwise {
                 Some(Else::If(next, _)) => {
                     arms.push(text(" else "));
@@ -225,6 +225,11 @@ impl Formatter<'_> {
             }
         }
         group(concat(arms))
+    }
+
+    /// `if c `; after a condition of several lines the `{` stands on the next.
+    fn condition(&self, word: &'static str, c: &Expr) -> Doc {
+        group(row![word, self.loose(c), line()])
     }
 
     /// An arm breaks with its group, not on its own.
@@ -249,7 +254,7 @@ impl Formatter<'_> {
         if !simple || self.trivia.any_before(c.then.span.end) {
             return None;
         }
-        let head = row!["if ", self.expr(&c.condition), " "];
+        let head = self.condition("if ", &c.condition);
         Some(group(row![head, "{", nest(row![line(), self.stmt(only, true)]), line(), "}"]))
     }
 }

@@ -311,10 +311,9 @@ pub fn nested<'a, O>(
         let beside = cx.height.replace(0);
         let result = inner.parse(i);
         cx.nest.set(cx.nest.get() - 1);
-        let grown = grow(i);
+        let grown = result.is_err() || grow(i).is_ok();
         cx.height.set(cx.height.get().max(beside));
-        grown?;
-        result
+        if grown { result } else { fail(Fault::exact(i, too_deep(i))) }
     }
 }
 
