@@ -16,6 +16,8 @@ enum Name {
     Pred(Pred),
     /// Offset within shared memory.
     Shared(u64),
+    /// The start of dynamic shared memory, known when everything fixed is placed.
+    DynamicShared,
     Local(u64),
     /// Offset within the parameter block.
     Param(usize),
@@ -33,6 +35,8 @@ pub(crate) struct Names<'a> {
     rows: u32,
     preds: u32,
     constants: HashMap<(u64, u32), Slot>,
+    /// Offsets from the start of dynamic shared memory, with the rows of the constant.
+    dynamic: HashMap<(i64, u32), Slot>,
     globals: HashMap<(String, i64), Slot>,
     specials: HashMap<Special, Slot>,
     true_pred: Option<Pred>,
@@ -54,6 +58,7 @@ impl<'a> Names<'a> {
             rows: 0,
             preds: 0,
             constants: HashMap::new(),
+            dynamic: HashMap::new(),
             globals: HashMap::new(),
             specials: HashMap::new(),
             true_pred: None,
@@ -78,8 +83,8 @@ impl<'a> Names<'a> {
     fn module_variable(&mut self, v: &Variable) {
         let name = match v.space {
             Space::Shared if v.count.is_some() => self.place_shared(v),
-            // Dynamic shared memory starts after everything fixed; all such names share it (patched by `finish`).
-            Space::Shared => Name::Shared(DYNAMIC),
+            // All such names share the memory after everything fixed.
+            Space::Shared => Name::DynamicShared,
             _ => Name::Global,
         };
         self.scopes[0].insert(v.name.clone(), name);
@@ -112,7 +117,7 @@ impl<'a> Names<'a> {
                     _ => Name::Reg { slot: first, bits: v.ty.bits },
                 }
             }
-            Space::Shared if v.count.is_none() => Name::Shared(DYNAMIC),
+            Space::Shared if v.count.is_none() => Name::DynamicShared,
             Space::Shared => self.place_shared(v),
             Space::Local => {
                 let at = self.local.next_multiple_of(v.align.max(1));
@@ -269,6 +274,15 @@ impl<'a> Names<'a> {
     pub(crate) fn address_of(&mut self, name: &str, offset: i64, bits: u32, line: u32) -> Decode<Slot> {
         match self.lookup(name) {
             Some(Name::Shared(at)) => Ok(self.constant(at.wrapping_add_signed(offset), bits)),
+            Some(Name::DynamicShared) => {
+                let key = (offset, rows_of(bits));
+                if let Some(&slot) = self.dynamic.get(&key) {
+                    return Ok(slot);
+                }
+                let slot = self.scratch(bits);
+                self.dynamic.insert(key, slot);
+                Ok(slot)
+            }
             Some(Name::Local(at)) => Ok(self.constant(at.wrapping_add_signed(offset), bits)),
             Some(Name::Param(at)) => Ok(self.constant((at as u64).wrapping_add_signed(offset), bits)),
             Some(Name::Global) => {
@@ -297,15 +311,11 @@ impl<'a> Names<'a> {
 
     pub(crate) fn into_kernel(self, function: &Function, code: Vec<Inst>) -> Kernel {
         let dynamic_base = self.shared.next_multiple_of(1024).max(if self.shared == 0 { 0 } else { 1024 });
-        let place = |bits: u64| if bits >= DYNAMIC { bits - DYNAMIC + dynamic_base as u64 } else { bits };
-        let mut constants: Vec<(Slot, Constant)> = self
-            .constants
-            .into_iter()
-            .map(|((value, rows), slot)| {
-                let value = if rows == 2 || value >= DYNAMIC { place(value) } else { value };
-                (slot, Constant::Bits(value))
-            })
-            .collect();
+        let mut constants: Vec<(Slot, Constant)> =
+            self.constants.into_iter().map(|((value, _), slot)| (slot, Constant::Bits(value))).collect();
+        constants.extend(self.dynamic.into_iter().map(|((offset, _), slot)| {
+            (slot, Constant::Bits((dynamic_base as u64).wrapping_add_signed(offset)))
+        }));
         constants.extend(
             self.globals.into_iter().map(|((name, offset), slot)| (slot, Constant::Global { name, offset })),
         );
@@ -330,9 +340,6 @@ impl<'a> Names<'a> {
         }
     }
 }
-
-/// Stands for the start of dynamic shared memory until everything fixed is placed.
-const DYNAMIC: u64 = 0x8000_0000;
 
 pub(crate) fn rows_of(bits: u32) -> u32 {
     bits.div_ceil(32).max(1)
