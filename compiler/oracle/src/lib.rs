@@ -1,1 +1,5 @@
 //! f64 evaluation of specs and graphs.
+
+pub mod graph;
+
+pub use graph::{Array, ClaimTest, Mode, Options, Report, random_tiles, run};
