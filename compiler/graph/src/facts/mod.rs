@@ -12,6 +12,12 @@ pub fn inside(graph: &Graph, node: NodeId, dim: usize) -> Proof {
     inside_of(graph, node, dim).unwrap_or(Proof::Unknown)
 }
 
+/// Whether an index is shown to be at least 1 in a region.
+pub fn positive(graph: &Graph, region: RegionId, value: Value) -> bool {
+    let less_one = of_value(graph, value).and_then(|l| l.offset(-1));
+    less_one.is_some_and(|l| Prover::new(graph, region).nonnegative(&l) != Proof::Unknown)
+}
+
 fn inside_of(graph: &Graph, node: NodeId, dim: usize) -> Option<Proof> {
     let access = graph.node(node).op.access()?;
     let coord = access.coords.get(dim)?;

@@ -1,6 +1,40 @@
 //! Graph-to-graph laws: each is one file with the law stated, one entry, and its tests. A law changes no result
-//! beyond the order of summation; the verifier runs after each in debug builds.
+//! beyond the order of summation; the verifier runs after each in debug builds, and `tests/laws.rs` compares both
+//! sides on the oracle.
+//!
+//! | law | entry |
+//! | --- | --- |
+//! | fewer nodes, same values | [`simplify`] |
+//! | a skip claim changes nothing | [`execute_skipped`], [`honour_skip`] |
+//! | a sum may run backwards | [`reverse_loop`] |
+//! | the parts of a sum or merge combine to the whole | [`split_merge_loop`] |
+//! | two independent axes are one | [`flatten_par`] |
+//! | what does not depend on a loop is computed before it | [`hoist()`] |
 
+pub mod flatten;
+pub mod hoist;
+pub mod reverse;
 pub mod simplify;
+pub mod skips;
+pub mod split;
 
+pub use flatten::flatten_par;
+pub use hoist::hoist;
+pub use reverse::reverse_loop;
 pub use simplify::simplify;
+pub use skips::{execute_skipped, honour_skip};
+pub use split::split_merge_loop;
+
+use crate::{ir::*, op::*};
+
+/// Why a law does not apply here; the graph is as it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused(pub String);
+
+/// The `for` with this name or path; the first in program order.
+pub fn loop_named(graph: &Graph, name: &str) -> Option<NodeId> {
+    graph.nodes_under(ROOT).into_iter().find(|&n| match &graph.node(n).op {
+        Op::For(f) => f.name == name || graph.node(n).path.as_deref() == Some(name),
+        _ => false,
+    })
+}
