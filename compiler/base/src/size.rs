@@ -116,6 +116,16 @@ impl Size {
         self == other || self.polynomial().is_some_and(|p| other.polynomial() == Some(p))
     }
 
+    /// The value when the names cancel out: `h * 64 + 64 - h * 64` is 64.
+    pub fn simplified_const(&self) -> Option<i64> {
+        let polynomial = self.polynomial()?;
+        match polynomial.len() {
+            0 => Some(0),
+            1 => polynomial.get(&vec![]).copied(),
+            _ => None,
+        }
+    }
+
     /// Coefficients by monomial (sorted atoms); divisions and min/max are atoms by their text.
     fn polynomial(&self) -> Option<BTreeMap<Vec<String>, i64>> {
         let mut out = BTreeMap::new();

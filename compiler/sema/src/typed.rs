@@ -97,11 +97,21 @@ impl Axis {
     pub fn agrees(&self, other: &Axis) -> bool {
         match (self, other) {
             (Axis::One, Axis::One) => true,
-            (Axis::Fixed { size: a, .. }, Axis::Fixed { size: b, .. }) => a.same(b),
+            // `D / 2` and `D - D / 2` agree where they are equal; `D` and `DV` never do.
+            (Axis::Fixed { size: a, value: m }, Axis::Fixed { size: b, value: n }) => {
+                a.same(b) || (m == n && !a.names().is_empty() && same_names(a, b))
+            }
             (Axis::Span { span: a, times: m }, Axis::Span { span: b, times: n }) => a == b && m == n,
             _ => false,
         }
     }
+}
+
+fn same_names(a: &Size, b: &Size) -> bool {
+    let (mut a, mut b) = (a.names(), b.names());
+    a.sort_unstable();
+    b.sort_unstable();
+    a == b
 }
 
 /// The type of a value; no axes: a scalar.
