@@ -99,3 +99,22 @@ impl Token<'_> {
         }
     }
 }
+
+/// The tokens of a text as they are written, shifts as one, for tools and tests. What cannot be read is left out.
+pub fn texts(text: &str) -> Vec<String> {
+    let lexed = crate::lexer::lex(tile_base::FileId(0), text);
+    let mut out: Vec<String> = vec![];
+    let mut end = 0;
+    for token in lexed.tokens.iter().filter(|t| t.kind != Kind::End) {
+        match out.last_mut() {
+            Some(last)
+                if token.span.start == end && ["<", ">"].contains(&token.text) && last == token.text =>
+            {
+                last.push_str(token.text);
+            }
+            _ => out.push(token.text.to_string()),
+        }
+        end = token.span.end;
+    }
+    out
+}

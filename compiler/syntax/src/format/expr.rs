@@ -54,8 +54,8 @@ pub fn sign(op: BinaryOp) -> &'static str {
 const UNARY: u8 = 9;
 const POSTFIX: u8 = 10;
 const PRIMARY: u8 = 11;
-/// Binds at least like `|`: what may stand between `<` and `>`.
-const GENERIC: u8 = 3;
+/// Binds at least like `+`: what may stand between `<` and `>`.
+const GENERIC: u8 = 7;
 
 /// How strongly the outermost operator of an expression binds; `None` for a range, which binds least.
 fn outer(e: &Expr) -> Option<u8> {
@@ -105,15 +105,13 @@ impl Formatter<'_> {
             }
             ExprKind::Binary { op, .. } => self.binary(e, strength(*op)),
             ExprKind::Subscript { base, subscripts, otherwise } => {
-                let tail = match otherwise {
-                    Some(other) => row![" else ", self.at_least(other, UNARY)],
-                    None => nil(),
-                };
-                row![
-                    self.at_least(base, POSTFIX),
-                    self.fill(("[", "]"), subscripts, e.span.end, subscript_span, |s| self.subscript(s)),
-                    tail
-                ]
+                let base = self.at_least(base, POSTFIX);
+                let end = otherwise.as_ref().map_or(e.span.end, |o| o.span.start);
+                let inside = self.fill(("[", "]"), subscripts, end, subscript_span, |s| self.subscript(s));
+                match otherwise {
+                    Some(other) => row![base, inside, " else ", self.at_least(other, UNARY)],
+                    None => row![base, inside],
+                }
             }
             ExprKind::Call { function, args } => {
                 row![self.at_least(function, POSTFIX), self.args(args, e.span.end)]

@@ -40,13 +40,13 @@ pub fn expr(i: Tokens<'_>) -> Parsed<'_, Expr> {
     .parse(i)
 }
 
-/// An expression between `<` and `>`: no comparison, range or `&&` unless in parentheses.
+/// A value between `<` and `>`: only arithmetic, unless in parentheses, so that a `>` always closes.
 pub fn generic_value(i: Tokens<'_>) -> Parsed<'_, Expr> {
-    chain(|i| binary(i, BITS)).parse(i)
+    chain(|i| binary(i, SUM)).parse(i)
 }
 
 const COMPARISON: u8 = 2;
-const BITS: u8 = 3;
+const SUM: u8 = 7;
 
 /// The operator at this place, how strongly it binds, and how many tokens it is.
 fn operator(i: Tokens<'_>) -> Option<(BinaryOp, u8, usize)> {
@@ -68,11 +68,11 @@ fn operator(i: Tokens<'_>) -> Option<(BinaryOp, u8, usize)> {
         "<=" => (Le, COMPARISON, 1),
         ">" => (Gt, COMPARISON, 1),
         ">=" => (Ge, COMPARISON, 1),
-        "|" => (Or, BITS, 1),
+        "|" => (Or, 3, 1),
         "^" => (Xor, 4, 1),
         "&" => (And, 5, 1),
-        "+" => (Add, 7, 1),
-        "-" => (Sub, 7, 1),
+        "+" => (Add, SUM, 1),
+        "-" => (Sub, SUM, 1),
         "*" => (Mul, 8, 1),
         "/" => (Div, 8, 1),
         "%" => (Rem, 8, 1),
@@ -228,7 +228,7 @@ fn not_an_expression(i: Tokens<'_>) -> Parsed<'_, Expr> {
 /// A dtype as the value of an argument: `acc = f16`, `T in [f16, bf16]`. What looks like a type is refused.
 fn dtype_value(i: Tokens<'_>) -> Parsed<'_, Expr> {
     let token = i.peek();
-    if ["[", "("].contains(&i.look(1).text) {
+    if ["[", "(", ".", "::"].contains(&i.look(1).text) {
         return fail(Fault::exact(i, type_in_expression(token)));
     }
     Ok((i.next(), Expr { kind: ExprKind::Name(token.text.into()), span: token.span }))

@@ -95,7 +95,7 @@ fn tolerance(i: Tokens<'_>) -> Parsed<'_, (Option<Expr>, Option<Expr>)> {
         fail(Fault { want, ..Fault::want(i, Want::Token("rel")) })
     }))
     .parse(i)?;
-    let more = i.is(",") && i.look(1).is("abs") && matches!(i.look(2).kind, Kind::Int | Kind::Float);
+    let more = i.is(",") && i.look(1).is("abs") && !["=", "in", ":", "."].contains(&i.look(2).text);
     let (i, abs) = if more { map(bound("abs"), Some).parse(i.next())? } else { (i, None) };
     Ok((i, (Some(rel), abs)))
 }

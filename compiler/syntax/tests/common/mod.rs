@@ -1,6 +1,8 @@
 //! What several tests share.
 #![allow(dead_code)]
 
+pub mod ebnf;
+
 use std::path::{Path, PathBuf};
 use tile_base::FileId;
 use tile_syntax::{Parsed, format, parse, print_tree};
@@ -55,7 +57,18 @@ pub fn check_format(name: &str, text: &str) -> String {
     assert!(again.diagnostics.is_empty(), "{name}, formatted:\n{}\n{once}", told(&once, &again));
     assert_eq!(print_tree(&parsed.file), print_tree(&again.file), "{name}: the tree changed\n{once}");
     assert_eq!(comments(&parsed), comments(&again), "{name}: a comment changed\n{once}");
-    assert_eq!(format(&again.file), once, "{name}: formatting again changes the text");
+    let twice = format(&again.file);
+    let differs = once.lines().zip(twice.lines()).position(|(a, b)| a != b);
+    if once != twice {
+        let show = |t: &str| {
+            t.lines().skip(differs.unwrap_or(0).saturating_sub(3)).take(8).collect::<Vec<_>>().join("\n")
+        };
+        panic!(
+            "{name}: formatting again changes\n{}\n----- to\n{}\n----- of\n{text}",
+            show(&once),
+            show(&twice)
+        );
+    }
     for line in once.lines() {
         let code = line.split("//").next().unwrap();
         assert!(line.trim_end() == line, "{name}: blanks at the end of {line:?}");
