@@ -33,6 +33,7 @@ pub mod ir;
 pub mod laws;
 pub mod names;
 pub mod op;
+pub mod picture;
 pub mod print;
 pub mod program;
 #[cfg(any(test, feature = "samples"))]
@@ -45,6 +46,7 @@ pub use binding::TileBinding;
 pub use build::GraphBuilder;
 pub use ir::*;
 pub use op::*;
+pub use picture::{dot, svg};
 pub use print::{print, print_program};
 pub use program::{Arg, Part, Program, Step, Temp};
 pub use verify::{debug_verify, verify};

@@ -109,6 +109,16 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// `tiles(0..M, BM).rev()`
+    pub fn range(&self, iter: Iter, inputs: &[Value]) -> String {
+        let range = format!("{}..{}", self.value(inputs[0]), self.value(inputs[1]));
+        let (text, reverse) = match iter {
+            Iter::Each { reverse } => (range, reverse),
+            Iter::Tiles { step, reverse, .. } => (format!("tiles({range}, {})", self.step(step)), reverse),
+        };
+        if reverse { text + ".rev()" } else { text }
+    }
+
     pub fn step(&self, step: StepSize) -> String {
         match step {
             StepSize::Tile(tile) => self.graph.tile(tile).name.clone(),

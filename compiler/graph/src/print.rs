@@ -81,7 +81,7 @@ impl Printer<'_> {
                 }
             }
             Op::Par(p) => {
-                let head = format!("par {} in {} {{", p.name, self.range(p.iter, &g.inputs(node)));
+                let head = format!("par {} in {} {{", p.name, self.names.range(p.iter, &g.inputs(node)));
                 self.line(depth, &head);
                 self.region(p.body, depth + 1);
                 self.line(depth, "}");
@@ -124,7 +124,8 @@ impl Printer<'_> {
     fn for_loop(&mut self, node: NodeId, f: &ForOp, depth: usize) {
         let g = self.graph;
         let inputs = g.inputs(node);
-        let mut head = format!("{}for {} in {}", self.results(node), f.name, self.range(f.iter, &inputs));
+        let mut head =
+            format!("{}for {} in {}", self.results(node), f.name, self.names.range(f.iter, &inputs));
         match f.origin {
             LoopOrigin::Written => {}
             LoopOrigin::Stream => head += " stream",
@@ -187,17 +188,6 @@ impl Printer<'_> {
             .join(", ")
     }
 
-    fn range(&self, iter: Iter, inputs: &[Value]) -> String {
-        let range = format!("{}..{}", self.names.value(inputs[0]), self.names.value(inputs[1]));
-        let (text, reverse) = match iter {
-            Iter::Each { reverse } => (range, reverse),
-            Iter::Tiles { step, reverse, .. } => {
-                (format!("tiles({range}, {})", self.names.step(step)), reverse)
-            }
-        };
-        if reverse { text + ".rev()" } else { text }
-    }
-
     fn plain(&self, node: NodeId, op: &Op) -> String {
         let inputs = self.graph.inputs(node);
         let (name, all) = (op.name(), self.values(&inputs));
@@ -237,59 +227,27 @@ impl Printer<'_> {
                 format!("{name} {all} axis {axis}{}", if *descending { " descending" } else { "" })
             }
             Op::Histogram { bins } => format!("{name} {all} bins {bins}"),
-            Op::Load(access) => format!("{name} {}", self.access(access, &inputs)),
+            Op::Load(access) => format!("{name} {}", access_text(self.graph, &self.names, access, &inputs)),
             Op::Store { access, unique } => {
                 let unique = if *unique { " unique" } else { "" };
-                format!("{name} {} = {}{unique}", self.access(access, &inputs), self.names.value(inputs[0]))
+                format!(
+                    "{name} {} = {}{unique}",
+                    access_text(self.graph, &self.names, access, &inputs),
+                    self.names.value(inputs[0])
+                )
             }
             Op::Accumulate(access) => {
-                format!("{name} {} += {}", self.access(access, &inputs), self.names.value(inputs[0]))
+                format!(
+                    "{name} {} += {}",
+                    access_text(self.graph, &self.names, access, &inputs),
+                    self.names.value(inputs[0])
+                )
             }
             Op::Assert { message } => format!("{name} {all} {message:?}"),
             Op::Print { label } => format!("{name} {all} {label:?}"),
             _ if all.is_empty() => name,
             _ => format!("{name} {all}"),
         }
-    }
-
-    fn access(&self, access: &Access, inputs: &[Value]) -> String {
-        let port = |p: Port| self.names.value(inputs[p as usize]);
-        let mut coords = vec![];
-        for coord in &access.coords {
-            let mut text = match &coord.index {
-                CoordIndex::Affine { base, terms } => {
-                    let mut parts: Vec<String> = base.iter().map(|&b| port(b)).collect();
-                    parts.extend(terms.iter().map(|&(axis, stride)| match stride {
-                        1 => format!("@{axis}"),
-                        _ => format!("{stride}*@{axis}"),
-                    }));
-                    if parts.is_empty() { "0".into() } else { parts.join(" + ") }
-                }
-                CoordIndex::Gather { index, axes } => {
-                    let axes: Vec<String> = axes.iter().map(|a| format!("@{a}")).collect();
-                    format!("{}[{}]", port(*index), axes.join(", "))
-                }
-            };
-            if coord.lo.is_some() || coord.hi.is_some() {
-                let limit = |p: Option<Port>| p.map_or(String::new(), port);
-                let _ = write!(text, " {{{}..{}}}", limit(coord.lo), limit(coord.hi));
-            }
-            text += match coord.check {
-                Check::Proven => "",
-                Check::AtLaunch => " ~",
-                Check::InPlace => " !",
-                Check::Else => " ?",
-            };
-            coords.push(text);
-        }
-        let mut text = format!("{}[{}]", self.graph.object(access.object).name, coords.join(", "));
-        if let Some(p) = access.mask {
-            let _ = write!(text, " mask {}", port(p));
-        }
-        if let Some(p) = access.otherwise {
-            let _ = write!(text, " else {}", port(p));
-        }
-        text
     }
 
     fn obligations(&mut self) {
@@ -324,6 +282,47 @@ impl Printer<'_> {
             self.line(1, &format!("%{} {text}: {status}, {}", o.node.0, o.reason));
         }
     }
+}
+
+/// `k[b, j.start + @0, %11, @1] mask %5 else 0.0`
+pub(crate) fn access_text(graph: &Graph, names: &Names, access: &Access, inputs: &[Value]) -> String {
+    let port = |p: Port| names.value(inputs[p as usize]);
+    let mut coords = vec![];
+    for coord in &access.coords {
+        let mut text = match &coord.index {
+            CoordIndex::Affine { base, terms } => {
+                let mut parts: Vec<String> = base.iter().map(|&b| port(b)).collect();
+                parts.extend(terms.iter().map(|&(axis, stride)| match stride {
+                    1 => format!("@{axis}"),
+                    _ => format!("{stride}*@{axis}"),
+                }));
+                if parts.is_empty() { "0".into() } else { parts.join(" + ") }
+            }
+            CoordIndex::Gather { index, axes } => {
+                let axes: Vec<String> = axes.iter().map(|a| format!("@{a}")).collect();
+                format!("{}[{}]", port(*index), axes.join(", "))
+            }
+        };
+        if coord.lo.is_some() || coord.hi.is_some() {
+            let limit = |p: Option<Port>| p.map_or(String::new(), port);
+            let _ = write!(text, " {{{}..{}}}", limit(coord.lo), limit(coord.hi));
+        }
+        text += match coord.check {
+            Check::Proven => "",
+            Check::AtLaunch => " ~",
+            Check::InPlace => " !",
+            Check::Else => " ?",
+        };
+        coords.push(text);
+    }
+    let mut text = format!("{}[{}]", graph.object(access.object).name, coords.join(", "));
+    if let Some(p) = access.mask {
+        let _ = write!(text, " mask {}", port(p));
+    }
+    if let Some(p) = access.otherwise {
+        let _ = write!(text, " else {}", port(p));
+    }
+    text
 }
 
 fn param_text(param: &ParamKind) -> String {
