@@ -178,7 +178,7 @@ impl<'m> Elab<'m> {
                     TExpr::new(TExprKind::SpanField(s, SpanField::Start), Type::scalar(Elem::Index), span);
                 let base = match offset {
                     None => start,
-                    Some(by) => self.elem(ElemOp::Add, vec![start, *by], span)?,
+                    Some(by) => self.sum(start, *by, span)?,
                 };
                 Sub::Along { axis: Axis::span(s), base: Some(base) }
             }
@@ -282,7 +282,7 @@ impl<'m> Elab<'m> {
                 }
                 Sub::Tile(e) => {
                     let start = b.tile(&tile_axes);
-                    let inside = self.exclusive_bound(e).is_some_and(|s| s.same(&dims[n]));
+                    let inside = self.exclusive_bound(e).is_some_and(|s| self.within(&s, &dims[n]));
                     masks.extend(self.none_leaf(e).map(|l| (l, Some(start))));
                     (tile_coord(e, start), inside)
                 }
@@ -370,7 +370,7 @@ impl<'m> Elab<'m> {
         if let (Some(v), Ok(n)) = (e.as_int(), dim.eval(&|n| self.const_value(n))) {
             return (0..n).contains(&v);
         }
-        self.exclusive_bound(e).is_some_and(|s| s.same(dim))
+        self.exclusive_bound(e).is_some_and(|s| self.within(&s, dim))
     }
 
     fn along_inside(&self, axis: &Axis, base: Option<&TExpr>, dim: &Size) -> bool {
@@ -390,7 +390,7 @@ impl<'m> Elab<'m> {
     }
 
     fn range_inside(&self, lo: &TExpr, hi: &TExpr, dim: &Size) -> bool {
-        self.inclusive_bound(lo).is_some() && self.inclusive_bound(hi).is_some_and(|s| s.same(dim))
+        self.inclusive_bound(lo).is_some() && self.inclusive_bound(hi).is_some_and(|s| self.within(&s, dim))
     }
 
     fn common_tile(&mut self, subs: &Subs, span: Span) -> Option<Vec<Axis>> {
@@ -690,7 +690,7 @@ impl<'m> Elab<'m> {
                 } else if by.is_zero() {
                     lo
                 } else {
-                    self.elem(ElemOp::Add, vec![lo, by.clone()], span)?
+                    self.sum(lo, by.clone(), span)?
                 };
                 walk::replace_start(b, h, &start);
             }
@@ -708,6 +708,24 @@ impl<'m> Elab<'m> {
             }
         }
         Some(())
+    }
+
+    /// `a + b` of indices, with a negated part subtracted and equal parts cancelled.
+    fn sum(&mut self, a: TExpr, b: TExpr, span: Span) -> Option<TExpr> {
+        match b.kind {
+            TExprKind::Elem { op: ElemOp::Neg, args } => {
+                let [by] = <[TExpr; 1]>::try_from(args).ok()?;
+                self.elem(ElemOp::Sub, vec![a, by], span)
+            }
+            // a + ((x - a) + c) is x + c.
+            TExprKind::Elem { op: ElemOp::Sub, args } if walk::same_value(&args[1], &a) => Some(args[0].clone()),
+            TExprKind::Elem { op: op @ (ElemOp::Add | ElemOp::Sub), args } => {
+                let [x, y] = <[TExpr; 2]>::try_from(args).ok()?;
+                let front = self.sum(a, x, span)?;
+                self.elem(op, vec![front, y], span)
+            }
+            kind => self.elem(ElemOp::Add, vec![a, TExpr { kind, ..b }], span),
+        }
     }
 
     /// Whether a coordinate stays inside, and the narrower limits that a slice sets.
@@ -862,7 +880,10 @@ impl<'m> Elab<'m> {
             }
             self.bind(&name.name, Binding::Val(value));
         }
-        let body = self.view_expr(v.value, purpose)?;
+        let outer = std::mem::replace(&mut self.in_view, true);
+        let body = self.view_expr(v.value, purpose);
+        self.in_view = outer;
+        let body = body?;
         self.in_order(body, &expected, v, span)
     }
 

@@ -78,6 +78,8 @@ pub(crate) struct Elab<'m> {
     pub sizes: HashMap<String, i64>,
     /// `unique(..)` was said in the place being read.
     pub pending_unique: bool,
+    /// In the body of a named view index arithmetic may run over run-time axes.
+    pub in_view: bool,
     /// The subscript being read has an `else`.
     pub else_follows: bool,
     pub absent: BTreeSet<String>,
@@ -122,6 +124,7 @@ impl<'m> Elab<'m> {
             sizes: HashMap::new(),
             pending_unique: false,
             else_follows: false,
+            in_view: false,
             absent: BTreeSet::new(),
             optional: BTreeSet::new(),
             tiles: vec![],
@@ -373,8 +376,29 @@ impl<'m> Elab<'m> {
                 _ => None,
             },
             TExprKind::Reshape { x, .. } | TExprKind::Broadcast(x) => self.exclusive_bound(x),
+            TExprKind::Literal(Literal::Int(v)) if *v >= 0 => Some(Size::Const(v.checked_add(1)?)),
+            TExprKind::Elem { op: ElemOp::Add, args } => {
+                let by = args[1].as_int().filter(|c| *c >= 0)?;
+                Some(Size::Add(self.exclusive_bound(&args[0])?.into(), Size::Const(by).into()))
+            }
+            TExprKind::SpanField(s, SpanField::Id) => {
+                let d = &self.span_data[s.index()];
+                let Step::Fixed(step) = self.spans[s.index()].step else { return None };
+                let hi = d.lo.is_zero().then(|| self.inclusive_bound(&d.hi))??;
+                Some(Size::CeilDiv(hi.into(), Size::Const(step as i64).into()))
+            }
             _ => None,
         }
+    }
+
+    /// Whether a bound is at most a dimension.
+    pub fn within(&self, bound: &Size, dim: &Size) -> bool {
+        let value = |s: &Size| {
+            let s = s.substitute(&|n| self.const_value(n).map(Size::Const));
+            s.as_const().map_or(s, Size::Const)
+        };
+        let (bound, dim) = (value(bound), value(dim));
+        bound.same(&dim) || Size::Sub(dim.into(), bound.into()).simplified_const().is_some_and(|n| n >= 0)
     }
 
     /// A size that an index expression of 0.. does not pass, where one is known.

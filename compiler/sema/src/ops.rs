@@ -33,6 +33,43 @@ fn elem_op_of(op: BinaryOp) -> Option<ElemOp> {
     })
 }
 
+/// Sums of scalar indices with what is known folded: `(a + 2) - 2` is `a`.
+fn index_sum(op: ElemOp, args: &[TExpr], span: Span) -> Option<TExpr> {
+    let [a, b] = args else { return None };
+    let scalar = |e: &TExpr| e.ty == Type::scalar(Elem::Index);
+    if !scalar(a) || !scalar(b) || !matches!(op, ElemOp::Add | ElemOp::Sub) {
+        return None;
+    }
+    let c = match b.as_int() {
+        Some(c) if op == ElemOp::Add => c,
+        Some(c) => c.checked_neg()?,
+        None if op == ElemOp::Add && a.is_zero() => return Some(b.clone()),
+        // a + (b - a) is b.
+        None => match (op, &b.kind) {
+            (ElemOp::Add, TExprKind::Elem { op: ElemOp::Sub, args: inner }) if walk::same_value(&inner[1], a) => {
+                return Some(inner[0].clone());
+            }
+            _ => return None,
+        },
+    };
+    if let Some(x) = a.as_int() {
+        return Some(TExpr::int(x.checked_add(c)?, span));
+    }
+    let (base, c) = match &a.kind {
+        TExprKind::Elem { op: inner @ (ElemOp::Add | ElemOp::Sub), args } if args[1].as_int().is_some() => {
+            let d = args[1].as_int()?;
+            (&args[0], c.checked_add(if *inner == ElemOp::Add { d } else { d.checked_neg()? })?)
+        }
+        _ => (a, c),
+    };
+    if c == 0 {
+        return Some(base.clone());
+    }
+    let op = if c < 0 { ElemOp::Sub } else { ElemOp::Add };
+    let kind = TExprKind::Elem { op, args: vec![base.clone(), TExpr::int(c.checked_abs()?, span)] };
+    Some(TExpr::new(kind, Type::scalar(Elem::Index), span))
+}
+
 /// Types that are only stored: converted before anything is computed with them.
 fn storage_only(elem: Elem) -> bool {
     use DType::*;
@@ -133,6 +170,9 @@ impl<'m> Elab<'m> {
     /// Refuses a run-time axis.
     pub fn not_a_view(&mut self, e: TExpr, span: Span) -> Option<TExpr> {
         let Some(hidden) = self.hidden_axis(&e.ty) else { return Some(e) };
+        if self.in_view && e.ty.elem == Elem::Index {
+            return Some(e);
+        }
         let range = self.show_range(hidden);
         self.report(
             Diagnostic::error("T0226", span, format!("this has the run-time axis `{range}`"))
@@ -266,6 +306,9 @@ impl<'m> Elab<'m> {
 
     /// An elementwise operation on operands of one element type (or a condition first, for `select`).
     pub fn elem(&mut self, op: ElemOp, args: Vec<TExpr>, span: Span) -> Option<TExpr> {
+        if let Some(e) = index_sum(op, &args, span) {
+            return Some(e);
+        }
         let axes = self.stretch(&args.iter().collect::<Vec<_>>(), span)?;
         let elem = match op {
             ElemOp::Select => args[1].ty.elem,
@@ -414,8 +457,14 @@ impl<'m> Elab<'m> {
         let sum = match old {
             None if op == ElemOp::Add => by,
             old => {
-                let from = old.map_or_else(|| TExpr::int(0, span), |b| *b);
-                let Some(e) = self.elem(op, vec![from, by], span) else { return Val::Error };
+                let made = match old {
+                    Some(from) => self.elem(op, vec![*from, by], span),
+                    None => match by.as_int() {
+                        Some(v) => Some(TExpr::int(v.wrapping_neg(), span)),
+                        None => self.elem(ElemOp::Neg, vec![by], span),
+                    },
+                };
+                let Some(e) = made else { return Val::Error };
                 e
             }
         };
