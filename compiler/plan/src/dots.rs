@@ -181,7 +181,9 @@ fn operand(
     staged: &mut BTreeMap<Value, Staging>,
 ) -> Operand {
     let k_axis = if port == 0 { shape.axes.lhs_k } else { shape.axes.rhs_k } as usize;
-    let clear = |v: Value, k: usize| (!zero_past_end(s, v, k)).then_some(k);
+    // An axis of 16n elements has nothing past its end within the depth that is read.
+    let whole = |v: Value, k: usize| matches!(s.graph.type_of(v).axes.get(k), Some(tile_graph::Axis::Fixed(n)) if n.is_multiple_of(16));
+    let clear = |v: Value, k: usize| (!whole(v, k) && !zero_past_end(s, v, k)).then_some(k);
     if let (0, Instruction::Mma(mma)) = (port, shape.instruction)
         && k_axis == 1
         && let Some(from) = layouts.get(&value)
@@ -196,7 +198,16 @@ fn operand(
     let (source, order) = behind_permutations(s.graph, value);
     let k_source = order[k_axis];
     let clear = clear(source, k_source);
-    if let Some(found) = staged.get_mut(&source) {
+    let free = shape.layout.coverage(port);
+    let mut needs = [padded(s, source, 0), padded(s, source, 1)];
+    needs[order[1 - k_axis]] = needs[order[1 - k_axis]].max(free);
+    let covers = |p: &SharedLayout| {
+        let has = if p.fast == 1 { [p.rows, p.columns] } else { [p.columns, p.rows] };
+        has[0] >= needs[0] && has[1] >= needs[1]
+    };
+    if let Some(found) = staged.get_mut(&source)
+        && covers(&found.place)
+    {
         found.clear = found.clear.or(clear);
         let mut again = found.clone();
         again.order = order;
@@ -204,7 +215,7 @@ fn operand(
     }
     let from = &layouts[&source];
     let ty = s.graph.type_of(source);
-    let extents = [from.coverage(0).max(padded(s, source, 0)), from.coverage(1).max(padded(s, source, 1))];
+    let extents = [from.coverage(0).max(needs[0]), from.coverage(1).max(needs[1])];
     let fast = if from.contiguous(0) > from.contiguous(1) { 0 } else { 1 };
     let place = SharedLayout::swizzled(extents, fast, (ty.dtype.bits() / 8).max(1) as u32);
     let name = s.graph.node(source.node).path.clone().unwrap_or_else(|| source.node.to_string());
@@ -236,15 +247,10 @@ fn behind_permutations(g: &Graph, value: Value) -> (Value, [usize; 2]) {
     }
 }
 
-/// Whether registers past the end of an axis are known to hold 0 (loads fill with it), or there is no such register.
+/// Whether registers past the end of an axis are known to hold 0: loads fill with it.
 pub fn zero_past_end(s: &Shapes, value: Value, axis: usize) -> bool {
     let g = s.graph;
     let ty = g.type_of(value);
-    if let Some(tile_graph::Axis::Fixed(n)) = ty.axes.get(axis)
-        && n.is_multiple_of(16)
-    {
-        return true;
-    }
     let inputs = g.inputs(value.node);
     match &g.node(value.node).op {
         Op::Load(a) => a.otherwise.is_none(),

@@ -1,0 +1,155 @@
+//! Loops and branches. Carried tiles become one carried register each.
+
+use super::{Emission, Emit};
+use crate::text::{Ty, V};
+use tile_graph::{ForOp, Iter, NodeId, RegionId, Value};
+
+impl Emit<'_> {
+    pub(super) fn for_loop(&mut self, node: NodeId, f: &ForOp) -> Emission<Vec<Vec<V>>> {
+        let inputs = self.g.inputs(node);
+        let (lo, hi) = (self.scalar(node, inputs[0])?, self.scalar(node, inputs[1])?);
+        let mut initial = vec![];
+        let mut sizes = vec![];
+        for port in 2..inputs.len() as u32 {
+            let registers = self.stretched(node, port)?;
+            sizes.push(registers.len());
+            initial.extend(registers);
+        }
+        let step = match f.iter {
+            Iter::Each { .. } => 1,
+            Iter::Tiles { step, .. } => self.step(step),
+        };
+        let step = self.t.i64(step);
+        let (variable, carried) = self.t.open_for((lo, hi, step), &initial);
+        let variables = self.loop_variables(f, variable, (lo, hi, step));
+        let arguments = self.g.region_args(f.body);
+        self.bind(&arguments, &variables);
+        let carried = split(&carried, &sizes);
+        for (argument, registers) in arguments[f.iter.variables()..].iter().zip(&carried) {
+            self.values.insert(*argument, registers.clone());
+        }
+        let next = match f.skip {
+            Some(skip) => self.unless(node, skip, f, &variables, &carried)?,
+            None => self.body(f.body, 0)?,
+        };
+        let results = self.t.close_for(&next);
+        Ok(split(&results, &sizes))
+    }
+
+    /// What the body of a region yields, from port `first` on, each in the layout its receiver wants.
+    fn body(&mut self, region: RegionId, first: usize) -> Emission<Vec<V>> {
+        self.region(region)?;
+        let Some(&last) = self.g.region(region).nodes.last() else { return Ok(vec![]) };
+        let count = self.g.inputs(last).len();
+        let mut out = vec![];
+        for port in first..count {
+            out.extend(self.stretched(last, port as u32)?);
+        }
+        Ok(out)
+    }
+
+    /// An input in the layout its receiver wants. A splat constant may have been kept as one register.
+    fn stretched(&mut self, node: NodeId, port: u32) -> Emission<Vec<V>> {
+        self.input(node, port)
+    }
+
+    /// The body unless the claim `skip` holds; then nothing changes.
+    fn unless(
+        &mut self,
+        node: NodeId,
+        skip: RegionId,
+        f: &ForOp,
+        variables: &[V],
+        carried: &[Vec<V>],
+    ) -> Emission<Vec<V>> {
+        let arguments = self.g.region_args(skip);
+        self.bind(&arguments, variables);
+        self.region(skip)?;
+        let [holds] = self.g.yields(skip)[..] else {
+            return Err(self.bug(node, "a skip claim gives one bool"));
+        };
+        let holds = self.scalar(node, holds)?;
+        let same: Vec<V> = carried.concat();
+        if self.t.known(holds) == Some(0) {
+            return self.body(f.body, 0);
+        }
+        let types: Vec<Ty> = same.iter().map(|v| v.ty).collect();
+        let yes = self.t.int(Ty::I1, 1);
+        let runs = self.t.int_op("xor", holds, yes);
+        self.t.open_if(runs, &types);
+        let next = self.body(f.body, 0)?;
+        self.t.otherwise(&next);
+        Ok(self.t.close_if(&same))
+    }
+
+    fn loop_variables(&mut self, f: &ForOp, variable: V, (lo, hi, step): (V, V, V)) -> Vec<V> {
+        match f.iter {
+            Iter::Each { reverse: false } => vec![variable],
+            Iter::Each { reverse: true } => {
+                // lo + (hi - 1 - variable)
+                let from_end = self.t.sub(hi, variable);
+                let at = self.t.add(lo, from_end);
+                vec![self.t.add_const(at, -1)]
+            }
+            Iter::Tiles { reverse, .. } => {
+                let done = self.t.sub(variable, lo);
+                let trip = self.t.pure(format!("llvm.udiv {done}, {step} : i64"), &[done, step], Ty::I64);
+                let number = match reverse {
+                    false => trip,
+                    true => {
+                        let length = self.t.sub(hi, lo);
+                        let last = self.t.add_const(length, -1);
+                        let last =
+                            self.t.pure(format!("llvm.sdiv {last}, {step} : i64"), &[last, step], Ty::I64);
+                        self.t.sub(last, trip)
+                    }
+                };
+                let start = match reverse {
+                    false => variable,
+                    true => {
+                        let skipped = self.t.mul(number, step);
+                        self.t.add(lo, skipped)
+                    }
+                };
+                let past = self.t.add(start, step);
+                vec![start, self.t.intrinsic("smin", &[past, hi]), number]
+            }
+        }
+    }
+
+    pub(super) fn branch(
+        &mut self,
+        node: NodeId,
+        then: RegionId,
+        otherwise: RegionId,
+    ) -> Emission<Vec<Vec<V>>> {
+        let condition = self.scalar(node, self.g.inputs(node)[0])?;
+        let outputs = self.g.node(node).outputs.len();
+        let mut sizes = vec![];
+        let mut types = vec![];
+        for port in 0..outputs {
+            let value = Value { node, port: port as u32 };
+            let ty = self.g.type_of(value);
+            let count = if ty.is_scalar() { 1 } else { self.layout(value)?.registers() };
+            sizes.push(count);
+            types.extend(vec![super::register_type(ty.dtype); count]);
+        }
+        self.t.open_if(condition, &types);
+        let values = self.body(then, 0)?;
+        self.t.otherwise(&values);
+        let values = self.body(otherwise, 0)?;
+        let results = self.t.close_if(&values);
+        Ok(split(&results, &sizes))
+    }
+}
+
+fn split(registers: &[V], sizes: &[usize]) -> Vec<Vec<V>> {
+    let mut at = 0;
+    sizes
+        .iter()
+        .map(|&n| {
+            at += n;
+            registers[at - n..at].to_vec()
+        })
+        .collect()
+}

@@ -1,0 +1,133 @@
+//! Coordinates of registers, extents of axes, and the predicates that follow.
+//!
+//! A coordinate is the thread's part (a run-time number, the same for all registers) plus the register's part (a
+//! constant). So `coordinate < extent` is `thread part < extent - constant`, and the right side is uniform.
+
+use super::{Emission, Emit};
+use crate::text::{Ty, V};
+use tile_graph::{Axis, NodeId, Value};
+use tile_layout::{Layout, linear::Basis};
+
+impl Emit<'_> {
+    /// The thread's part of a coordinate, i32.
+    pub(super) fn thread_part(&mut self, layout: &Layout, dim: usize) -> V {
+        let lane = self.bits(self.lane, &layout.lane, dim);
+        let warp = self.bits(self.warp, &layout.warp, dim);
+        self.t.add(lane, warp)
+    }
+
+    /// The sum of the steps along `dim` of the set bits of `number`. Runs of bits whose steps double are one shift.
+    fn bits(&mut self, number: V, bases: &[Basis], dim: usize) -> V {
+        let mut sum = self.t.i32(0);
+        let mut bit = 0;
+        while bit < bases.len() {
+            let step = bases[bit][dim];
+            if step == 0 {
+                bit += 1;
+                continue;
+            }
+            let mut run = 1;
+            while bit + run < bases.len() && bases[bit + run][dim] == step << run {
+                run += 1;
+            }
+            let shift = self.t.i32(bit as i64);
+            let mut part = self.t.int_op("lshr", number, shift);
+            // The highest bits need no mask: nothing lies above them.
+            if bit + run < bases.len() || number == self.lane {
+                let mask = self.t.i32((1 << run) - 1);
+                part = self.t.int_op("and", part, mask);
+            }
+            part = self.t.mul_const(part, i64::from(step));
+            sum = self.t.add(sum, part);
+            bit += run;
+        }
+        sum
+    }
+
+    /// The greatest value of the thread's part.
+    fn thread_most(layout: &Layout, dim: usize) -> u32 {
+        layout.lane.iter().chain(&layout.warp).map(|b| b[dim]).sum()
+    }
+
+    /// Elements that exist along an axis, i32.
+    pub(super) fn extent(&mut self, node: NodeId, axis: Axis) -> Emission<V> {
+        Ok(match axis {
+            Axis::One => self.t.i32(1),
+            Axis::Fixed(n) => self.t.i32(n as i64),
+            Axis::Span { span, times } => {
+                let def = self.g.span(span);
+                let (start, end) = (self.scalar(node, def.start)?, self.scalar(node, def.end)?);
+                let length = self.t.sub(end, start);
+                let length = self.t.convert("trunc", length, Ty::I32);
+                self.t.mul_const(length, times as i64)
+            }
+        })
+    }
+
+    /// Whether the element of a register exists along one dimension; `None`: always.
+    pub(super) fn exists(
+        &mut self,
+        node: NodeId,
+        layout: &Layout,
+        dim: usize,
+        axis: Axis,
+        at: u32,
+    ) -> Emission<Option<V>> {
+        let thread = self.thread_part(layout, dim);
+        match axis {
+            Axis::One => Ok(None),
+            Axis::Fixed(n) if u64::from(Self::thread_most(layout, dim) + at) < n => Ok(None),
+            Axis::Fixed(_) | Axis::Span { .. } => {
+                let extent = self.extent(node, axis)?;
+                let left = self.t.add_const(extent, -i64::from(at));
+                Ok(Some(self.t.icmp("slt", thread, left)))
+            }
+        }
+    }
+
+    /// Registers of a tile with `fill` where the element does not exist along `dim`.
+    pub(super) fn cleared(
+        &mut self,
+        node: NodeId,
+        value: Value,
+        layout: &Layout,
+        registers: &[V],
+        dim: usize,
+        fill: V,
+    ) -> Emission<Vec<V>> {
+        let axis = self.g.type_of(value).axes[dim];
+        (0..registers.len())
+            .map(|r| {
+                let at = layout.register_offset(r)[dim];
+                Ok(match self.exists(node, layout, dim, axis, at)? {
+                    Some(inside) => self.t.select(inside, registers[r], fill),
+                    None => registers[r],
+                })
+            })
+            .collect()
+    }
+
+    /// True in one of the threads that hold each element; `None`: each is held once.
+    pub(super) fn owner(&mut self, layout: &Layout) -> Option<V> {
+        let mut owner = None;
+        for (number, free) in [(self.lane, layout.free_lanes()), (self.warp, layout.free_warps())] {
+            if free != 0 {
+                let mask = self.t.i32(i64::from(free));
+                let bits = self.t.int_op("and", number, mask);
+                let zero = self.t.i32(0);
+                let first = self.t.icmp("eq", bits, zero);
+                owner = self.t.both(owner, Some(first));
+            }
+        }
+        owner
+    }
+
+    pub(super) fn iota(&mut self, node: NodeId) -> Emission<Vec<V>> {
+        let layout = self.layout(Value { node, port: 0 })?;
+        let thread = self.thread_part(&layout, 0);
+        let wide = self.t.convert("sext", thread, Ty::I64);
+        Ok((0..layout.registers())
+            .map(|r| self.t.add_const(wide, i64::from(layout.register_offset(r)[0])))
+            .collect())
+    }
+}
