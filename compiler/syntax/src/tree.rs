@@ -240,7 +240,8 @@ fn generic(g: &Generic) -> String {
     match g {
         Generic::Dtype { name, choices, default } => {
             let choices: Vec<&str> = choices.iter().map(|c| c.name.as_str()).collect();
-            format!("{}: {}{}", name.name, choices.join(" | "), word(default))
+            let colon = if choices.is_empty() { "" } else { ": " };
+            format!("{}{colon}{}{}", name.name, choices.join(" | "), word(default))
         }
         Generic::Const { name, ty, choices: c, default } => {
             let ty = ty.as_ref().map_or(String::new(), |t| format!(": {}", t.name));

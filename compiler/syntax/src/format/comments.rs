@@ -17,7 +17,7 @@ pub struct Trivia<'a> {
 
 /// With its slashes.
 pub fn written(c: &Comment) -> String {
-    let glued = c.text.is_empty() || c.text.starts_with(['!', '/']);
+    let glued = c.text.is_empty() || c.text.starts_with('!') || c.text.starts_with("//");
     format!("//{}{}", if glued { "" } else { " " }, c.text)
 }
 
