@@ -718,7 +718,9 @@ impl<'m> Elab<'m> {
                 self.elem(ElemOp::Sub, vec![a, by], span)
             }
             // a + ((x - a) + c) is x + c.
-            TExprKind::Elem { op: ElemOp::Sub, args } if walk::same_value(&args[1], &a) => Some(args[0].clone()),
+            TExprKind::Elem { op: ElemOp::Sub, args } if walk::same_value(&args[1], &a) => {
+                Some(args[0].clone())
+            }
             TExprKind::Elem { op: op @ (ElemOp::Add | ElemOp::Sub), args } => {
                 let [x, y] = <[TExpr; 2]>::try_from(args).ok()?;
                 let front = self.sum(a, x, span)?;

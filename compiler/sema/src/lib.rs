@@ -21,8 +21,10 @@
 mod access;
 mod builtins;
 mod call;
+mod check;
 mod elab;
 mod expr;
+mod host;
 mod kernel;
 mod module;
 mod ops;
@@ -32,7 +34,9 @@ pub mod typed;
 mod value;
 pub mod walk;
 
+pub use check::{check, claims, instances_of};
 pub use elab::{ConstValue, Instance};
+pub use host::instantiate_op;
 pub use kernel::instantiate;
 pub use module::{ItemRef, Module};
 pub use typed::*;

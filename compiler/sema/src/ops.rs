@@ -46,7 +46,9 @@ fn index_sum(op: ElemOp, args: &[TExpr], span: Span) -> Option<TExpr> {
         None if op == ElemOp::Add && a.is_zero() => return Some(b.clone()),
         // a + (b - a) is b.
         None => match (op, &b.kind) {
-            (ElemOp::Add, TExprKind::Elem { op: ElemOp::Sub, args: inner }) if walk::same_value(&inner[1], a) => {
+            (ElemOp::Add, TExprKind::Elem { op: ElemOp::Sub, args: inner })
+                if walk::same_value(&inner[1], a) =>
+            {
                 return Some(inner[0].clone());
             }
             _ => return None,
