@@ -12,12 +12,17 @@ pub struct Names<'a> {
     graph: &'a Graph,
     values: HashMap<Value, String>,
     spans: Vec<String>,
+    loops: HashMap<NodeId, String>,
 }
 
 impl<'a> Names<'a> {
     pub fn new(graph: &'a Graph) -> Self {
-        let mut names =
-            Names { graph, values: HashMap::new(), spans: vec![String::new(); graph.spans.len()] };
+        let mut names = Names {
+            graph,
+            values: HashMap::new(),
+            spans: vec![String::new(); graph.spans.len()],
+            loops: HashMap::new(),
+        };
         let mut taken = HashSet::new();
         for node in graph.nodes_under(ROOT) {
             let mut fresh = |name: &str| match taken.insert(name.to_string()) {
@@ -28,6 +33,7 @@ impl<'a> Names<'a> {
                 Op::Par(p) => {
                     let name = fresh(&p.name);
                     names.loop_variables(p.iter, p.body, &name);
+                    names.loops.insert(node, name);
                 }
                 Op::For(f) => {
                     let name = fresh(&f.name);
@@ -35,6 +41,7 @@ impl<'a> Names<'a> {
                     if let Some(skip) = f.skip {
                         names.loop_variables(f.iter, skip, &name);
                     }
+                    names.loops.insert(node, name);
                 }
                 Op::MakeSpan { span } => {
                     let name = fresh(&graph.span(*span).name);
@@ -64,6 +71,11 @@ impl<'a> Names<'a> {
         self.values.insert(start, format!("{name}.start"));
         self.values.insert(end, format!("{name}.end"));
         self.spans[span.index()] = name.into();
+    }
+
+    /// The name of a `for` or `par`, unique in the graph.
+    pub fn of_loop(&self, node: NodeId) -> &str {
+        self.loops.get(&node).map_or("?", String::as_str)
     }
 
     pub fn value(&self, value: Value) -> String {

@@ -81,7 +81,11 @@ impl Printer<'_> {
                 }
             }
             Op::Par(p) => {
-                let head = format!("par {} in {} {{", p.name, self.names.range(p.iter, &g.inputs(node)));
+                let head = format!(
+                    "par {} in {} {{",
+                    self.names.of_loop(node),
+                    self.names.range(p.iter, &g.inputs(node))
+                );
                 self.line(depth, &head);
                 self.region(p.body, depth + 1);
                 self.line(depth, "}");
@@ -124,8 +128,12 @@ impl Printer<'_> {
     fn for_loop(&mut self, node: NodeId, f: &ForOp, depth: usize) {
         let g = self.graph;
         let inputs = g.inputs(node);
-        let mut head =
-            format!("{}for {} in {}", self.results(node), f.name, self.names.range(f.iter, &inputs));
+        let mut head = format!(
+            "{}for {} in {}",
+            self.results(node),
+            self.names.of_loop(node),
+            self.names.range(f.iter, &inputs)
+        );
         match f.origin {
             LoopOrigin::Written => {}
             LoopOrigin::Stream => head += " stream",

@@ -26,8 +26,8 @@ fn label(graph: &Graph, names: &Names, node: NodeId) -> Label {
     let inputs = graph.inputs(node);
     let operand = |v: Value| if named(graph, v) { names.value(v) } else { "·".into() };
     let title = match &n.op {
-        Op::Par(p) => format!("par {} in {}", p.name, names.range(p.iter, &inputs)),
-        Op::For(f) => format!("for {} in {}{}", f.name, names.range(f.iter, &inputs), claims(f)),
+        Op::Par(p) => format!("par {} in {}", names.of_loop(node), names.range(p.iter, &inputs)),
+        Op::For(f) => format!("for {} in {}{}", names.of_loop(node), names.range(f.iter, &inputs), claims(f)),
         Op::Load(a) | Op::Accumulate(a) | Op::Store { access: a, .. } => {
             format!("{} {}", n.op.name(), print::access_text(graph, names, a, &inputs))
         }
