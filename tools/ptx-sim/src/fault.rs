@@ -11,6 +11,11 @@ pub enum FaultKind {
     SyncMask,
     Trap,
     StepLimit,
+    /// Two warps, one byte of shared memory, one of them writing, no barrier between.
+    SharedRace,
+    GlobalRace,
+    /// An undefined value reaches a branch, an address, or a store that leaves the CTA.
+    Undefined,
     Launch,
 }
 

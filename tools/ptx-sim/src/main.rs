@@ -39,6 +39,9 @@ struct Run {
     /// Instructions a warp may execute before the run is given up.
     #[arg(long, default_value_t = 1 << 32)]
     steps: u64,
+    /// Look for races and undefined values too.
+    #[arg(long)]
+    check: bool,
     #[arg(long)]
     json: bool,
     /// Arguments in parameter order: in:FILE.npy, out:DTYPE:N:FILE.npy, inout:FROM.npy:TO.npy, i32:V (and the other
@@ -62,7 +65,7 @@ fn triple(text: &str) -> Result<[u32; 3], String> {
 /// What keeps a run from happening, or what a run found.
 enum Stop {
     Unusable(String),
-    Refuted(ptx_sim::Fault),
+    Refuted(Vec<ptx_sim::Fault>),
 }
 
 fn run(run: &Run) -> Result<ptx_sim::Summary, Stop> {
@@ -74,15 +77,32 @@ fn run(run: &Run) -> Result<ptx_sim::Summary, Stop> {
     let mut memory = Memory::new();
     let placed = args::place(&run.args, &mut memory).map_err(Stop::Unusable)?;
     let params = args::parameters(&kernel, &placed).map_err(Stop::Unusable)?;
-    let geometry =
-        Geometry { grid: run.grid, block: run.block, dynamic_shared: run.shared, step_limit: run.steps };
+    let geometry = Geometry {
+        grid: run.grid,
+        block: run.block,
+        dynamic_shared: run.shared,
+        step_limit: run.steps,
+        check: run.check,
+    };
     let summary =
         ptx_sim::run(&kernel, &mut memory, &geometry, &params).map_err(|fault| match fault.kind {
             ptx_sim::FaultKind::Launch => Stop::Unusable(fault.message),
-            _ => Stop::Refuted(fault),
+            _ => Stop::Refuted(vec![fault]),
         })?;
     args::write_back(&placed, &memory).map_err(Stop::Unusable)?;
-    Ok(summary)
+    if summary.findings.is_empty() { Ok(summary) } else { Err(Stop::Refuted(summary.findings)) }
+}
+
+fn describe(fault: &ptx_sim::Fault) -> serde_json::Value {
+    serde_json::json!({
+        "kind": format!("{:?}", fault.kind),
+        "message": fault.message,
+        "line": fault.line,
+        "source_line": fault.loc.1,
+        "cta": fault.cta,
+        "warp": fault.warp,
+        "lane": fault.lane,
+    })
 }
 
 fn main() -> ExitCode {
@@ -101,21 +121,12 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(Stop::Refuted(fault)) => {
+        Err(Stop::Refuted(faults)) => {
             if command.json {
-                let report = serde_json::json!({
-                    "verdict": "refuted",
-                    "kind": format!("{:?}", fault.kind),
-                    "message": fault.message,
-                    "line": fault.line,
-                    "source_line": fault.loc.1,
-                    "cta": fault.cta,
-                    "warp": fault.warp,
-                    "lane": fault.lane,
-                });
-                println!("{report}");
+                let findings: Vec<_> = faults.iter().map(describe).collect();
+                println!("{}", serde_json::json!({ "verdict": "refuted", "findings": findings }));
             } else {
-                println!("refuted: {fault}");
+                faults.iter().for_each(|fault| println!("refuted: {fault}"));
             }
             ExitCode::from(1)
         }

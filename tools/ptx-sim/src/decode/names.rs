@@ -33,6 +33,8 @@ pub(crate) struct Names<'a> {
     path: Vec<usize>,
     next_scope: usize,
     rows: u32,
+    /// Rows that belong to declared registers.
+    register_rows: Vec<bool>,
     preds: u32,
     constants: HashMap<(u64, u32), Slot>,
     /// Offsets from the start of dynamic shared memory, with the rows of the constant.
@@ -56,6 +58,7 @@ impl<'a> Names<'a> {
             path: vec![0],
             next_scope: 1,
             rows: 0,
+            register_rows: vec![],
             preds: 0,
             constants: HashMap::new(),
             dynamic: HashMap::new(),
@@ -141,6 +144,8 @@ impl<'a> Names<'a> {
         }
         let rows = count * rows_of(ty.bits);
         self.rows += rows;
+        self.register_rows.resize(self.rows as usize, false);
+        self.register_rows[(self.rows - rows) as usize..].fill(true);
         self.rows - rows
     }
 
@@ -336,6 +341,7 @@ impl<'a> Names<'a> {
             static_shared: self.shared,
             dynamic_base,
             local_bytes: self.local,
+            register_rows: self.register_rows,
             globals: self.module.variables.iter().filter(|v| v.space != Space::Shared).cloned().collect(),
         }
     }

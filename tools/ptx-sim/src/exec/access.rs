@@ -1,6 +1,7 @@
 //! Loads, stores, atomics and matrix accesses: addresses to spaces, bounds and alignment, bytes.
 
 use super::{
+    check::{CtaCheck, Finding, GlobalLog},
     cta::Shared,
     rows::{Rows, lanes},
     warp_ops::combine,
@@ -24,6 +25,17 @@ pub struct Spaces<'a> {
     pub local: &'a mut [u8],
     pub local_bytes: usize,
     pub params: &'a [u8],
+    /// Present in check mode.
+    pub check: Option<Watch<'a>>,
+}
+
+/// Who accesses, and where that is written down.
+pub struct Watch<'a> {
+    pub cta: &'a mut CtaCheck,
+    pub log: &'a mut GlobalLog,
+    pub warp: usize,
+    /// The instruction that executes.
+    pub at: u32,
 }
 
 /// A refused access: kind, message, lane.
@@ -106,6 +118,44 @@ impl Spaces<'_> {
     }
 }
 
+impl Spaces<'_> {
+    /// A read in check mode; whether what is read is defined.
+    fn note_read(&mut self, place: Place, bytes: u64, lane: usize) -> bool {
+        let Some(w) = &mut self.check else { return true };
+        match place {
+            Place::Shared(from) => w.cta.read_shared(w.warp, lane as u32, w.at, from, bytes as usize),
+            Place::Global(addr) => {
+                w.log.read(addr, bytes, w.at);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn note_write(&mut self, place: Place, bytes: u64, lane: usize, defined: bool) {
+        let Some(w) = &mut self.check else { return };
+        match place {
+            Place::Shared(to) => w.cta.write_shared(w.warp, lane as u32, w.at, to, bytes as usize, defined),
+            Place::Global(addr) => {
+                w.log.write(addr, bytes, w.at);
+                if !defined {
+                    let message = "an undefined value is stored to global memory".into();
+                    let (at, warp, lane) = (w.at, w.warp as u32, Some(lane as u32));
+                    w.cta.report(Finding {
+                        kind: FaultKind::Undefined,
+                        at,
+                        warp,
+                        lane,
+                        message,
+                        other: None,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 fn address(r: &Rows, addr: Addr, lane: usize) -> u64 {
     let base = if addr.wide { r.wide(addr.base, lane) } else { r.row(addr.base)[lane] as u64 };
     let sum = base.wrapping_add_signed(addr.offset);
@@ -117,7 +167,9 @@ fn extend(value: u64, bytes: u8, signed: bool) -> u64 {
     if signed { ((value << shift) as i64 >> shift) as u64 } else { value }
 }
 
-pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces) -> Result<(), Refused> {
+/// Executes an access. `sources`: lanes whose stored values are defined. Gives the lanes whose loaded values are.
+pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces, sources: u32) -> Result<u32, Refused> {
+    let mut loaded = sources;
     match op {
         Op::Load { space, bytes, signed, d, wide, addr } => {
             // All addresses first: a destination may be the address register.
@@ -125,7 +177,10 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces) -> Result<(), Refus
             let total = *bytes as u64 * d.len() as u64;
             for lane in lanes(mask) {
                 let at = addresses[lane];
-                m.place(*space, at, total, lane)?;
+                let whole = m.place(*space, at, total, lane)?;
+                if !m.note_read(whole, total, lane) {
+                    loaded &= !(1 << lane);
+                }
                 for (n, slot) in d.iter().enumerate() {
                     let Some(slot) = slot else { continue };
                     let place = m.place(*space, at + n as u64 * *bytes as u64, *bytes as u64, lane)?;
@@ -150,7 +205,8 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces) -> Result<(), Refus
             let total = *bytes as u64 * a.len() as u64;
             for lane in lanes(mask) {
                 let at = address(r, *addr, lane);
-                m.place(*space, at, total, lane)?;
+                let whole = m.place(*space, at, total, lane)?;
+                m.note_write(whole, total, lane, sources >> lane & 1 == 1);
                 for (n, slot) in a.iter().enumerate() {
                     let value = if *wide { r.wide(*slot, lane) } else { r.row(*slot)[lane] as u64 };
                     let place = m.place(*space, at + n as u64 * *bytes as u64, *bytes as u64, lane)?;
@@ -164,6 +220,9 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces) -> Result<(), Refus
                 let read = |slot| if bytes == 8 { r.wide(slot, lane) } else { r.row(slot)[lane] as u64 };
                 let (x, y) = (read(*a), read(*b));
                 let place = m.place(*space, address(r, *addr, lane), bytes as u64, lane)?;
+                if let (Place::Global(at), Some(w)) = (place, &mut m.check) {
+                    w.log.atomic(at, bytes as u64, w.at);
+                }
                 let old = match place {
                     Place::Global(at) => match m.global.find(at, bytes as u64) {
                         Some(allocation) => allocation.update(at, bytes, |v| atomic(*op, *ty, v, x, y)),
@@ -193,14 +252,17 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces) -> Result<(), Refus
             }
         }
         Op::LoadMatrix { count, transpose, d, addr } => {
-            load_matrix(r, mask, *count, *transpose, d, *addr, m)?
+            // One undefined element leaves the whole fragment undefined.
+            if !load_matrix(r, mask, *count, *transpose, d, *addr, m)? {
+                loaded = 0;
+            }
         }
         Op::StoreMatrix { count, transpose, a, addr } => {
-            store_matrix(r, mask, *count, *transpose, a, *addr, m)?
+            store_matrix(r, mask, *count, *transpose, a, *addr, m, sources == u32::MAX)?;
         }
         _ => {}
     }
-    Ok(())
+    Ok(loaded)
 }
 
 /// Row `i` of matrix `n` lies at the address of lane `8 n + i`; lane `4 g + t` receives elements (g, 2t), (g, 2t+1).
@@ -212,15 +274,17 @@ fn load_matrix(
     d: &[Slot],
     addr: Addr,
     m: &mut Spaces,
-) -> Result<(), Refused> {
+) -> Result<bool, Refused> {
     whole_warp(mask, "ldmatrix")?;
+    let mut defined = true;
     let mut out = vec![[0u32; 32]; count as usize];
     for (n, words) in out.iter_mut().enumerate() {
         let mut matrix = [[0u16; 8]; 8];
         for (row, values) in matrix.iter_mut().enumerate() {
             let lane = 8 * n + row;
             let at = address(r, addr, lane);
-            m.place(MemSpace::Shared, at, 16, lane)?;
+            let whole = m.place(MemSpace::Shared, at, 16, lane)?;
+            defined &= m.note_read(whole, 16, lane);
             for (column, value) in values.iter_mut().enumerate() {
                 let place = m.place(MemSpace::Shared, at + 2 * column as u64, 2, lane)?;
                 *value = m.load(place, 2) as u16;
@@ -235,9 +299,10 @@ fn load_matrix(
     for (slot, words) in d.iter().zip(&out) {
         r.put(*slot, mask, words);
     }
-    Ok(())
+    Ok(defined)
 }
 
+#[allow(clippy::too_many_arguments)]
 fn store_matrix(
     r: &mut Rows,
     mask: u32,
@@ -246,8 +311,13 @@ fn store_matrix(
     a: &[Slot],
     addr: Addr,
     m: &mut Spaces,
+    defined: bool,
 ) -> Result<(), Refused> {
     whole_warp(mask, "stmatrix")?;
+    for lane in 0..8 * count as usize {
+        let whole = m.place(MemSpace::Shared, address(r, addr, lane), 16, lane)?;
+        m.note_write(whole, 16, lane, defined);
+    }
     for n in 0..count as usize {
         let words = *r.row(a[n]);
         for (lane, word) in words.iter().enumerate() {
@@ -256,7 +326,6 @@ fn store_matrix(
                 let (row, column) = if transpose { (2 * t + x, g) } else { (g, 2 * t + x) };
                 let owner = 8 * n + row;
                 let at = address(r, addr, owner);
-                m.place(MemSpace::Shared, at, 16, owner)?;
                 let place = m.place(MemSpace::Shared, at + 2 * column as u64, 2, owner)?;
                 m.store(place, 2, (word >> (16 * x)) as u64)?;
             }
@@ -288,7 +357,7 @@ pub fn copy_async(
     r: &Rows,
     mask: u32,
     op: &Op,
-    m: &Spaces,
+    m: &mut Spaces,
     out: &mut Vec<PendingCopy>,
 ) -> Result<(), Refused> {
     let Op::CopyAsync { size, source, to, from } = op else { return Ok(()) };
@@ -297,11 +366,17 @@ pub fn copy_async(
         let Place::Shared(at) = m.place(MemSpace::Shared, address(r, *to, lane), *size as u64, lane)? else {
             continue;
         };
+        // It may land at once: a reader that is not ordered before the issue is in danger from here on.
+        m.note_write(Place::Shared(at), *size as u64, lane, true);
         let mut bytes = vec![0; *size as usize];
         let start = address(r, *from, lane);
         if wanted > 0 && start % *size as u64 != 0 {
             let message = format!("cp.async of {size} bytes from {start:#x}");
             return Err((FaultKind::Misaligned, message, Some(lane as u32)));
+        }
+        if wanted > 0 {
+            let whole = m.place(MemSpace::Global, start, 1, lane)?;
+            m.note_read(whole, wanted as u64, lane);
         }
         for (n, byte) in bytes.iter_mut().take(wanted).enumerate() {
             let place = m.place(MemSpace::Global, start + n as u64, 1, lane)?;

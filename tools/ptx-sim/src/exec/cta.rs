@@ -1,7 +1,8 @@
 //! A CTA: shared memory, barriers, and its warps in turn until all are done.
 
 use super::{
-    access::{Refused, Spaces},
+    access::{Refused, Spaces, Watch},
+    check::{CtaCheck, Defined, GlobalLog},
     grid::Launch,
     rows::Rows,
     warp::{Ask, Pause, Warp, WarpFault},
@@ -22,14 +23,25 @@ struct Barrier {
     /// Threads it waits for in this round.
     expected: u32,
     waiting: Vec<usize>,
+    /// What those that arrived know of each other (check mode).
+    clock: Vec<u32>,
+}
+
+/// What one CTA did.
+#[derive(Default)]
+pub struct Outcome {
+    pub thread_instructions: u64,
+    pub findings: Vec<Fault>,
+    pub log: GlobalLog,
 }
 
 const BARRIERS: usize = 16;
-/// Instructions a warp runs before the next one gets its turn.
+/// Instructions a warp runs before the next one gets its turn; few in check mode, so that warps interleave.
 const SLICE: u64 = 4096;
+const CHECKED_SLICE: u64 = 64;
 
-/// Runs one CTA to its end; thread-instructions executed.
-pub fn run(launch: &Launch, memory: &Memory, ctaid: [u32; 3]) -> Result<u64, Fault> {
+/// Runs one CTA to its end.
+pub fn run(launch: &Launch, memory: &Memory, ctaid: [u32; 3]) -> Result<Outcome, Fault> {
     let kernel = launch.kernel;
     let threads = launch.block.iter().product::<u32>();
     let warps = threads.div_ceil(32);
@@ -42,6 +54,12 @@ pub fn run(launch: &Launch, memory: &Memory, ctaid: [u32; 3]) -> Result<u64, Fau
         .collect();
     let mut state: Vec<Pause> = vec![Pause::Preempted; all.len()];
     let mut barriers = vec![Barrier::default(); BARRIERS];
+    let slice = if launch.check { CHECKED_SLICE } else { SLICE };
+    let mut outcome = Outcome::default();
+    let mut check = launch.check.then(|| CtaCheck::new(all.len(), launch.shared_bytes()));
+    if launch.check {
+        all.iter_mut().for_each(|w| w.defined = Some(initially_defined(kernel)));
+    }
     loop {
         let mut progressed = false;
         for at in 0..all.len() {
@@ -57,10 +75,15 @@ pub fn run(launch: &Launch, memory: &Memory, ctaid: [u32; 3]) -> Result<u64, Fau
                 local: &mut local,
                 local_bytes: kernel.local_bytes,
                 params: launch.params,
+                check: check.as_mut().map(|cta| Watch { cta, log: &mut outcome.log, warp: at, at: 0 }),
             };
-            let mut ask = |a: Ask| arrive(&mut barriers, at, threads, a);
-            let paused = warp.run(kernel, launch.meets, spaces, SLICE, &mut ask);
+            let mut arrived = None;
+            let mut ask = |a: Ask| arrive(&mut barriers, at, threads, a).map(|id| arrived = Some(id));
+            let paused = warp.run(kernel, launch.meets, spaces, slice, &mut ask);
             warp.local = local;
+            if let (Some(id), Some(check)) = (arrived, &mut check) {
+                check.arrive(at, &mut barriers[id].clock);
+            }
             match paused {
                 Ok(pause) => state[at] = pause,
                 Err(fault) => return Err(locate(kernel, fault, ctaid, at as u32)),
@@ -70,10 +93,13 @@ pub fn run(launch: &Launch, memory: &Memory, ctaid: [u32; 3]) -> Result<u64, Fau
                 let position = all[at].position();
                 return Err(locate(kernel, WarpFault { at: position, refused }, ctaid, at as u32));
             }
-            release(&mut barriers, &mut state, &all, threads);
+            release(&mut barriers, &mut state, threads, check.as_mut());
         }
         if state.iter().all(|s| *s == Pause::Done) {
-            return Ok(all.iter().map(|w| w.work).sum());
+            outcome.thread_instructions = all.iter().map(|w| w.work).sum();
+            let findings = check.map(|c| c.findings).unwrap_or_default();
+            outcome.findings = findings.iter().map(|f| finding(kernel, f, ctaid)).collect();
+            return Ok(outcome);
         }
         if !progressed {
             return Err(deadlock(kernel, &state, &all, ctaid));
@@ -81,7 +107,8 @@ pub fn run(launch: &Launch, memory: &Memory, ctaid: [u32; 3]) -> Result<u64, Fau
     }
 }
 
-fn arrive(barriers: &mut [Barrier], warp: usize, threads: u32, ask: Ask) -> Result<(), Refused> {
+/// Counts a warp in; the barrier's number.
+fn arrive(barriers: &mut [Barrier], warp: usize, threads: u32, ask: Ask) -> Result<usize, Refused> {
     let Ask::Arrive { id, threads: wanted, wait, count } = ask;
     let Some(barrier) = barriers.get_mut(id as usize) else {
         return Err((FaultKind::Launch, format!("barrier {id}; there are {BARRIERS}"), None));
@@ -91,23 +118,54 @@ fn arrive(barriers: &mut [Barrier], warp: usize, threads: u32, ask: Ask) -> Resu
     if wait {
         barrier.waiting.push(warp);
     }
-    Ok(())
+    Ok(id as usize)
 }
 
 /// Opens every barrier that all expected threads have reached. Exited warps count as arrived at barriers that ask for
 /// the whole CTA.
-fn release(barriers: &mut [Barrier], state: &mut [Pause], warps: &[Warp], threads: u32) {
+fn release(barriers: &mut [Barrier], state: &mut [Pause], threads: u32, mut check: Option<&mut CtaCheck>) {
     let exited = 32 * state.iter().filter(|s| **s == Pause::Done).count() as u32;
-    let _ = warps;
     for barrier in barriers.iter_mut().filter(|b| b.arrived > 0) {
         let whole = barrier.expected == threads.next_multiple_of(32);
         if barrier.arrived + if whole { exited } else { 0 } >= barrier.expected {
             for warp in barrier.waiting.drain(..) {
                 state[warp] = Pause::Preempted;
+                if let Some(check) = &mut check {
+                    check.leave(warp, &barrier.clock);
+                }
             }
             barrier.arrived = 0;
+            barrier.clock.clear();
         }
     }
+}
+
+/// Constants, special registers and parameters are defined; everything else starts undefined.
+fn initially_defined(kernel: &Kernel) -> Defined {
+    let mut defined = Defined::new(kernel.rows, kernel.preds);
+    for (slot, constant) in &kernel.constants {
+        match constant {
+            Constant::TruePred => defined.define_pred(*slot),
+            _ => {
+                defined.define_row(*slot);
+                if slot + 1 < kernel.rows && !kernel.is_register(slot + 1) {
+                    defined.define_row(slot + 1);
+                }
+            }
+        }
+    }
+    for (slot, _) in &kernel.specials {
+        defined.define_row(*slot);
+        defined.define_row(slot + 1);
+    }
+    defined
+}
+
+fn finding(kernel: &Kernel, f: &super::check::Finding, cta: [u32; 3]) -> Fault {
+    let inst = &kernel.code[f.at as usize];
+    let other = f.other.map(|o| format!(" (the other access: PTX line {})", kernel.code[o as usize].line));
+    let message = format!("{}{}", f.message, other.unwrap_or_default());
+    Fault { kind: f.kind, message, line: inst.line, loc: inst.loc, cta, warp: f.warp, lane: f.lane }
 }
 
 fn locate(kernel: &Kernel, fault: WarpFault, cta: [u32; 3], warp: u32) -> Fault {

@@ -1,6 +1,6 @@
 //! A launch: geometry and limits checked, module variables placed, CTAs run in parallel.
 
-use super::{cta, rows::Rows};
+use super::{check, cta, rows::Rows};
 use crate::{
     fault::{Fault, FaultKind},
     flow,
@@ -19,6 +19,8 @@ pub struct Geometry {
     pub dynamic_shared: usize,
     /// Instructions one warp may execute before the run is given up.
     pub step_limit: u64,
+    /// Look for races and undefined values too.
+    pub check: bool,
 }
 
 pub struct Launch<'a> {
@@ -30,6 +32,7 @@ pub struct Launch<'a> {
     pub params: &'a [u8],
     pub globals: HashMap<String, u64>,
     pub step_limit: u64,
+    pub check: bool,
 }
 
 impl Launch<'_> {
@@ -42,11 +45,16 @@ impl Launch<'_> {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     pub ctas: u64,
     pub thread_instructions: u64,
+    /// What check mode found, in the order of CTA, then of first occurrence; empty means clean.
+    pub findings: Vec<Fault>,
 }
+
+/// Findings beyond this many are dropped: they repeat from CTA to CTA.
+const MOST_FINDINGS: usize = 64;
 
 /// Greatest shared memory of a CTA that any target allows.
 const MAX_SHARED: usize = 227 * 1024;
@@ -71,19 +79,55 @@ pub fn run(
         params,
         globals,
         step_limit: geometry.step_limit,
+        check: geometry.check,
     };
     let memory = &*memory;
     let [gx, gy, gz] = geometry.grid.map(u64::from);
     let count = gx * gy * gz;
-    let results: Vec<Result<u64, Fault>> = (0..count)
-        .into_par_iter()
-        .map(|n| cta::run(&launch, memory, [(n % gx) as u32, (n / gx % gy) as u32, (n / gx / gy) as u32]))
-        .collect();
-    let mut summary = Summary { ctas: count, thread_instructions: 0 };
+    let place = |n: u64| [(n % gx) as u32, (n / gx % gy) as u32, (n / gx / gy) as u32];
+    let results: Vec<Result<cta::Outcome, Fault>> =
+        (0..count).into_par_iter().map(|n| cta::run(&launch, memory, place(n))).collect();
+    let mut summary = Summary { ctas: count, ..Summary::default() };
+    let mut logs = vec![];
     for result in results {
-        summary.thread_instructions += result?;
+        let outcome = result?;
+        summary.thread_instructions += outcome.thread_instructions;
+        summary.findings.extend(outcome.findings);
+        logs.push(outcome.log);
+    }
+    if geometry.check {
+        let races = check::global_races(&logs);
+        summary.findings.extend(races.iter().map(|r| global_race(kernel, memory, r, &place)));
+        summary.findings.truncate(MOST_FINDINGS);
     }
     Ok(summary)
+}
+
+fn global_race(
+    kernel: &Kernel,
+    memory: &Memory,
+    r: &check::GlobalRace,
+    place: &dyn Fn(u64) -> [u32; 3],
+) -> Fault {
+    let (first, second) = (&kernel.code[r.at.0 as usize], &kernel.code[r.at.1 as usize]);
+    let message = format!(
+        "CTAs {:?} (PTX line {}) and {:?} (line {}) touch the same global memory, {}, and nothing orders them",
+        place(r.ctas.0 as u64),
+        first.line,
+        place(r.ctas.1 as u64),
+        second.line,
+        memory.describe(r.address)
+    );
+    let cta = place(r.ctas.1 as u64);
+    Fault {
+        kind: FaultKind::GlobalRace,
+        message,
+        line: second.line,
+        loc: second.loc,
+        cta,
+        warp: 0,
+        lane: None,
+    }
 }
 
 fn check(kernel: &Kernel, geometry: &Geometry, params: &[u8]) -> Result<(), Fault> {

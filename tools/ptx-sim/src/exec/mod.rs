@@ -1,6 +1,7 @@
 //! Execution: a warp steps through the code, a CTA runs its warps, a grid its CTAs.
 
 pub mod access;
+pub mod check;
 pub mod convert;
 pub mod cta;
 pub mod float;

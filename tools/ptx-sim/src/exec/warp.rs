@@ -5,6 +5,7 @@
 
 use super::{
     access::{self, PendingCopy, Refused, Spaces},
+    check::{Defined, Finding},
     convert, float, int, matrix,
     rows::{Rows, lanes},
     warp_ops,
@@ -37,6 +38,8 @@ pub struct Warp {
     /// Lanes that exist (the last warp of a CTA may be partial).
     pub lanes: u32,
     pub local: Vec<u8>,
+    /// Present in check mode.
+    pub defined: Option<Defined>,
     pub steps: u64,
     /// Thread-instructions executed.
     pub work: u64,
@@ -64,6 +67,7 @@ impl Warp {
             exited: 0,
             lanes,
             local: vec![0; local_bytes * 32],
+            defined: None,
             steps: 0,
             work: 0,
             open_copies: vec![],
@@ -103,6 +107,9 @@ impl Warp {
             self.steps += 1;
             self.work += active.count_ones() as u64;
             let fault = |refused| WarpFault { at: group.pc, refused };
+            if spaces.check.is_some() {
+                self.look(inst, group.pc, active, group.mask, &mut spaces);
+            }
             match &inst.op {
                 Op::Branch { target } => self.branch(active, *target, meets[group.pc as usize]),
                 Op::Exit => {
@@ -194,7 +201,76 @@ impl Warp {
         }
     }
 
+    /// Check mode, before an instruction: are guard, addresses and barrier operands defined? And what will its results be?
+    fn look(&mut self, inst: &Inst, at: u32, active: u32, group: u32, m: &mut Spaces) {
+        let (Some(defined), Some(watch)) = (&mut self.defined, &mut m.check) else { return };
+        watch.at = at;
+        let warp = watch.warp as u32;
+        let mut refute = |lanes: u32, what: &str| {
+            if lanes != 0 {
+                let message = format!("an undefined value reaches {what}");
+                let lane = Some(lanes.trailing_zeros());
+                watch.cta.report(Finding {
+                    kind: FaultKind::Undefined,
+                    at,
+                    warp,
+                    lane,
+                    message,
+                    other: None,
+                });
+            }
+        };
+        if let Some((p, _)) = inst.guard {
+            let what = if matches!(inst.op, Op::Branch { .. }) { "a branch" } else { "a guard" };
+            refute(group & !defined.pred(p), what);
+        }
+        let mut operands = u32::MAX;
+        inst.op.visit(&mut |role| {
+            if let Role::Address(s) = role {
+                operands &= defined.of_rows([s]);
+            }
+        });
+        refute(active & !operands, "an address, a barrier or a lane operand");
+        match inst.op {
+            // Memory decides what a load gives; see `execute`.
+            Op::Load { .. } | Op::LoadMatrix { .. } => {}
+            Op::Select { rows, d, a, b, p } => {
+                let pick = self.rows.pred(p);
+                for n in 0..rows as u32 {
+                    let chosen = (defined.of_rows([a + n]) & pick) | (defined.of_rows([b + n]) & !pick);
+                    defined.set_row(d + n, active, chosen & defined.pred(p));
+                }
+            }
+            // A lane receives what its source lane has: reductions of a few lanes leave the others undefined.
+            Op::Shuffle { kind, d, p, a, lane, clamp, .. } => {
+                let (have, by, limit) = (defined.of_rows([a]), self.rows.row(lane), self.rows.row(clamp));
+                let received = lanes(active).fold(0, |m, l| {
+                    let (source, inside) = warp_ops::source_lane(kind, l as u32, by[l] & 31, limit[l]);
+                    m | (have >> if inside { source } else { l as u32 } & 1) << l
+                });
+                defined.set_row(d, active, received);
+                if let Some(p) = p {
+                    defined.define_pred(p);
+                }
+            }
+            _ => defined.propagate(&inst.op, active),
+        }
+    }
+
+    /// Lanes for which all rows an operation reads are defined.
+    fn sources_defined(&self, op: &Op) -> u32 {
+        let Some(defined) = &self.defined else { return u32::MAX };
+        let mut mask = u32::MAX;
+        op.visit(&mut |role| {
+            if let Role::Use(s) = role {
+                mask &= defined.of_rows([s]);
+            }
+        });
+        mask
+    }
+
     fn execute(&mut self, op: &Op, mask: u32, m: &mut Spaces) -> Result<(), Refused> {
+        let sources = if m.check.is_some() { self.sources_defined(op) } else { u32::MAX };
         let r = &mut self.rows;
         match op {
             Op::Nop
@@ -258,7 +334,16 @@ impl Warp {
             | Op::Atomic { .. }
             | Op::Cvta { .. }
             | Op::LoadMatrix { .. }
-            | Op::StoreMatrix { .. } => access::run(r, mask, op, m)?,
+            | Op::StoreMatrix { .. } => {
+                let loaded = access::run(r, mask, op, m, sources)?;
+                if let (Op::Load { .. } | Op::LoadMatrix { .. }, Some(defined)) = (op, &mut self.defined) {
+                    op.visit(&mut |role| {
+                        if let Role::Def(s) = role {
+                            defined.set_row(s, mask, loaded);
+                        }
+                    });
+                }
+            }
             Op::CopyAsync { .. } => access::copy_async(r, mask, op, m, &mut self.open_copies)?,
             Op::CopyAsyncCommit => self.copy_groups.push_back(std::mem::take(&mut self.open_copies)),
             Op::CopyAsyncWait { pending } => {

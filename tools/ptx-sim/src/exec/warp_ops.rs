@@ -81,7 +81,7 @@ fn votes(r: &Rows, a: u32, negate: bool) -> u32 {
 }
 
 /// The lane that is read and whether it lies inside the segment (PTX ISA, `shfl.sync`).
-fn source_lane(kind: Shuffle, lane: u32, by: u32, c: u32) -> (u32, bool) {
+pub fn source_lane(kind: Shuffle, lane: u32, by: u32, c: u32) -> (u32, bool) {
     let (clamp, segment) = (c & 31, c >> 8 & 31);
     let max = (lane & segment) | (clamp & !segment);
     let min = lane & segment;
