@@ -1,0 +1,369 @@
+//! A compiled program and its run: launches in order, temporaries, host integers.
+//!
+//! Code is made for a *class* of strides: for each tensor, whether neighbours along its last axis are neighbours in
+//! memory. The class in which all are is compiled by [`compile`]; another one the first time that arguments ask for
+//! it, and is kept.
+
+use crate::{
+    diagnose,
+    grid::{Failure, Launch, absent},
+    jit::{self, Code},
+    runtime::{MAX_RANK, ObjectRecord},
+    views::{Given, View, bind_dims, check_overlap},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tile_base::{DType, Diagnostic, Mode, Size, signature::ParamKind};
+use tile_graph::{Arg, Graph, Part, Program, Step, TileBinding};
+use tile_tensor::{Argument, Arguments, Scalar, Tensor};
+
+type Outcome<T> = Result<T, Vec<Diagnostic>>;
+
+/// A program compiled for this machine.
+pub struct CpuKernel {
+    program: Program,
+    bindings: Vec<TileBinding>,
+    codes: Vec<Mutex<HashMap<Vec<bool>, Arc<Code>>>>,
+}
+
+/// What was made: for benchmarks and explanations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeFacts {
+    pub machine_code_bytes: usize,
+    /// Memory that each thread needs for tiles.
+    pub arena_bytes: u64,
+}
+
+/// Compiles every launch of the program, with one binding of tile sizes for each.
+pub fn compile(program: &Program, bindings: &[TileBinding]) -> Outcome<CpuKernel> {
+    let mut found = vec![];
+    for (at, graph) in program.graphs.iter().enumerate() {
+        let Some(binding) = bindings.get(at) else {
+            found.push(Diagnostic::global("T0703", format!("the launch `{}` has no tile sizes", graph.name)));
+            continue;
+        };
+        if let Some(fault) = binding.fault(graph) {
+            found.push(Diagnostic::global("T0703", format!("`{}`: {fault}", graph.name)));
+        }
+        check_size(graph, binding, &mut found);
+    }
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let kernel = CpuKernel {
+        program: program.clone(),
+        bindings: bindings.to_vec(),
+        codes: program.graphs.iter().map(|_| Mutex::new(HashMap::new())).collect(),
+    };
+    for (at, graph) in program.graphs.iter().enumerate() {
+        kernel.code(at, vec![true; graph.objects.len()])?;
+    }
+    Ok(kernel)
+}
+
+/// Most bytes of one tile.
+const TILE_BYTES: u64 = 1 << 30;
+
+fn check_size(graph: &Graph, binding: &TileBinding, found: &mut Vec<Diagnostic>) {
+    for id in graph.node_ids() {
+        for ty in &graph.node(id).outputs {
+            let Some(shape) = binding.shape(graph, ty) else { continue };
+            let bytes = shape.iter().try_fold(8u64, |n, &e| n.checked_mul(e.max(1)));
+            if shape.len() > MAX_RANK {
+                let message = format!("a tile of rank {} is not lowered yet by the CPU backend", shape.len());
+                found.push(Diagnostic::error("T0701", graph.node(id).span, message));
+                return;
+            }
+            if bytes.is_none_or(|b| b > TILE_BYTES) {
+                let message = format!("a tile of {shape:?} elements is larger than the CPU backend allows");
+                found.push(
+                    Diagnostic::error("T0704", graph.node(id).span, message)
+                        .help("choose smaller tile sizes, or loop over the axis with `tiles(..)`"),
+                );
+                return;
+            }
+        }
+    }
+}
+
+impl CpuKernel {
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub fn bindings(&self) -> &[TileBinding] {
+        &self.bindings
+    }
+
+    /// Facts of each launch's code, of the class of unit strides.
+    pub fn facts(&self) -> Vec<CodeFacts> {
+        let of = |(at, g): (usize, &Graph)| {
+            let codes = self.codes[at].lock().unwrap_or_else(PoisonError::into_inner);
+            let code = codes.get(&vec![true; g.objects.len()])?;
+            Some(CodeFacts { machine_code_bytes: code.size, arena_bytes: code.support.arena_bytes })
+        };
+        self.program.graphs.iter().enumerate().filter_map(of).collect()
+    }
+
+    fn code(&self, at: usize, unit: Vec<bool>) -> Outcome<Arc<Code>> {
+        let mut codes = self.codes[at].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(code) = codes.get(&unit) {
+            return Ok(code.clone());
+        }
+        let code = jit::compile(&self.program.graphs[at], &self.bindings[at], &unit).map_err(|d| vec![d])?;
+        let code = Arc::new(code);
+        codes.insert(unit, code.clone());
+        Ok(code)
+    }
+
+    /// Checks the arguments and runs on `threads` threads; 0 means as many as the machine has.
+    pub fn run(&self, arguments: &mut Arguments, threads: usize) -> Outcome<()> {
+        let dims = tile_tensor::launch::bind(&self.program.signature, arguments)?;
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        let mut host = Host::new(self, arguments, &dims, threads)?;
+        host.steps(&self.program.steps)
+    }
+}
+
+/// Host code in progress.
+struct Host<'a> {
+    kernel: &'a CpuKernel,
+    threads: usize,
+    params: Vec<Given>,
+    temps: Vec<Option<Tensor>>,
+    names: BTreeMap<String, i64>,
+}
+
+impl<'a> Host<'a> {
+    fn new(kernel: &'a CpuKernel, arguments: &mut Arguments, dims: &[i64], threads: usize) -> Outcome<Self> {
+        let signature = &kernel.program.signature;
+        let mut params = vec![];
+        for (at, (param, argument)) in signature.params.iter().zip(arguments.iter_mut()).enumerate() {
+            params.push(match (param, argument) {
+                (ParamKind::Tensor(p), Argument::Tensor(t)) => {
+                    if t.rank() > MAX_RANK {
+                        let message = format!("`{}` has rank {}, the CPU backend takes {MAX_RANK}", p.name, t.rank());
+                        return Err(vec![Diagnostic::global("T0701", message)]);
+                    }
+                    Given::View(View::of(at, t, p.mode.writes()))
+                }
+                (ParamKind::Scalar(p), Argument::Scalar(s)) => {
+                    Given::Scalar(s.of_dtype(p.dtype).unwrap_or(*s))
+                }
+                _ => Given::Absent,
+            });
+        }
+        Ok(Host {
+            kernel,
+            threads,
+            params,
+            temps: kernel.program.temps.iter().map(|_| None).collect(),
+            names: signature.dims.iter().cloned().zip(dims.iter().copied()).collect(),
+        })
+    }
+
+    fn size(&self, size: &Size) -> Outcome<i64> {
+        let tile = |name: &str| {
+            let mut all = self.kernel.program.graphs.iter().zip(&self.kernel.bindings);
+            all.find_map(|(g, b)| b.get(g.tile_named(name)?)).map(|s| s as i64)
+        };
+        size.eval(&|n| self.names.get(n).copied().or_else(|| tile(n))).map_err(|e| {
+            let kernel = &self.kernel.program.signature.kernel;
+            let message = format!("a host integer of `{kernel}` has no value: {e}");
+            vec![Diagnostic::global("T0705", message).help("use smaller dimensions")]
+        })
+    }
+
+    fn extent(&self, size: &Size, what: &str) -> Outcome<usize> {
+        let value = self.size(size)?;
+        usize::try_from(value).map_err(|_| {
+            let message = format!("{what} is {size} = {value}, which is negative");
+            vec![Diagnostic::global("T0705", message)]
+        })
+    }
+
+    fn steps(&mut self, steps: &'a [Step]) -> Outcome<()> {
+        for step in steps {
+            match step {
+                Step::Launch { graph, args } => self.launch(*graph, args)?,
+                Step::Let { name, value } => {
+                    let value = self.size(value)?;
+                    self.names.insert(name.clone(), value);
+                }
+                Step::For { name, lo, hi, body } => {
+                    let outer = self.names.get(name).copied();
+                    for at in self.size(lo)?..self.size(hi)? {
+                        self.names.insert(name.clone(), at);
+                        self.steps(body)?;
+                    }
+                    match outer {
+                        Some(v) => self.names.insert(name.clone(), v),
+                        None => self.names.remove(name),
+                    };
+                }
+                Step::If { lhs, op, rhs, then, otherwise } => {
+                    let holds = op.holds(self.size(lhs)?, self.size(rhs)?);
+                    self.steps(if holds { then } else { otherwise })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn temp(&mut self, at: usize) -> Outcome<View> {
+        let program = &self.kernel.program;
+        if self.temps[at].is_none() {
+            let temp = &program.temps[at];
+            let what = format!("an extent of the temporary `{}`", temp.name);
+            let shape: Vec<usize> =
+                temp.shape.iter().map(|s| self.extent(s, &what)).collect::<Result<_, _>>()?;
+            let mut found = vec![];
+            let count = tile_tensor::element_count(&shape).unwrap_or(usize::MAX) as u64;
+            tile_tensor::launch::check_memory(
+                count.saturating_mul(temp.dtype.bits() as u64 / 8 + 1),
+                &mut found,
+            );
+            if !found.is_empty() {
+                return Err(found);
+            }
+            let tensor = Tensor::try_zeros(temp.dtype, &shape).map_err(|e| {
+                vec![Diagnostic::global("T0706", format!("the temporary `{}` cannot be made: {e}", temp.name))]
+            })?;
+            self.temps[at] = Some(tensor);
+        }
+        let buffer = program.signature.params.len() + at;
+        match &mut self.temps[at] {
+            Some(tensor) => Ok(View::of(buffer, tensor, true)),
+            None => Err(vec![]),
+        }
+    }
+
+    fn given(&mut self, arg: &Arg) -> Outcome<Given> {
+        Ok(match arg {
+            Arg::Size(size) => Given::Scalar(Scalar::Int(self.size(size)?)),
+            Arg::Float(x) => Given::Scalar(Scalar::Float(*x)),
+            Arg::Absent => Given::Absent,
+            Arg::Param(at) => self.params[*at].clone(),
+            Arg::Temp(at) => Given::View(self.temp(*at)?),
+            Arg::Part { of, subscripts } => match self.given(of)? {
+                Given::View(whole) => Given::View(self.part(whole, subscripts)?),
+                other => other,
+            },
+        })
+    }
+
+    fn part(&self, whole: View, subscripts: &[Part]) -> Outcome<View> {
+        let mut ranges = vec![];
+        for (axis, &extent) in whole.shape.iter().enumerate() {
+            let (lo, hi, kept) = match subscripts.get(axis) {
+                Some(Part::At(at)) => {
+                    let at = self.extent(at, "a subscript of a launch's argument")?;
+                    (at, at.saturating_add(1), false)
+                }
+                Some(Part::Range(lo, hi)) => {
+                    let what = "a subscript of a launch's argument";
+                    (self.extent(lo, what)?, self.extent(hi, what)?, true)
+                }
+                Some(Part::All) | None => (0, extent, true),
+            };
+            if lo > hi || hi > extent {
+                let message = format!("the part {lo}..{hi} of a launch's argument lies outside of 0..{extent}");
+                return Err(vec![Diagnostic::global("T0705", message).help("narrow the range")]);
+            }
+            ranges.push((lo, hi, kept));
+        }
+        Ok(whole.part(&ranges))
+    }
+
+    fn launch(&mut self, at: usize, args: &[Arg]) -> Outcome<()> {
+        let kernel = self.kernel;
+        let graph = &kernel.program.graphs[at];
+        let given: Vec<Given> = args.iter().map(|a| self.given(a)).collect::<Result<_, _>>()?;
+        let dims = bind_dims(&graph.signature, &given)?;
+        check_overlap(graph, &given)?;
+        let mut objects = vec![];
+        let mut unit = vec![];
+        let mut sums = vec![];
+        for (n, object) in graph.objects.iter().enumerate() {
+            let Some(Given::View(view)) = given.get(object.param) else {
+                objects.push(absent(object.dtype));
+                unit.push(true);
+                continue;
+            };
+            unit.push(view.unit());
+            let record = view.record();
+            if object.mode == Mode::Sum {
+                // SAFETY: the record's elements are the view's.
+                unsafe { zero(&record) };
+                sums.push(n);
+            }
+            objects.push(record);
+        }
+        let code = kernel.code(at, unit)?;
+        let scalars = graph.signature.params.iter().zip(&given).map(|(p, g)| match (p, g) {
+            (ParamKind::Scalar(p), Given::Scalar(s)) => scalar_word(*s, p.dtype),
+            _ => 0,
+        });
+        let labels = diagnose::labels(&code.support.sites);
+        let launch =
+            Launch { code: &code, objects, sums, dims, scalars: scalars.collect(), labels: &labels };
+        launch.run(self.threads).map_err(|failure| {
+            vec![match failure {
+                Failure::Fault(fault) => diagnose::fault(graph, &code.support.sites, &fault),
+                Failure::Memory(bytes) => diagnose::no_memory(graph, bytes),
+            }]
+        })
+    }
+}
+
+/// A scalar parameter as compiled code reads it.
+fn scalar_word(s: Scalar, dtype: DType) -> u64 {
+    match dtype {
+        DType::F64 => s.to_f64().to_bits(),
+        d if d.is_float() => (tile_tensor::convert::round_to(d, s.to_f64()) as f32).to_bits() as u64,
+        _ => s.to_i64() as u64,
+    }
+}
+
+/// Sets every element to 0.
+unsafe fn zero(object: &ObjectRecord) {
+    let mut at = [0i64; MAX_RANK];
+    if object.dims.iter().any(|&d| d <= 0) {
+        return;
+    }
+    let bits = object.dtype.bits() as i64;
+    loop {
+        let position = object.offset + (0..MAX_RANK).map(|d| at[d] * object.strides[d]).sum::<i64>();
+        // SAFETY: the position of an element.
+        unsafe {
+            match bits {
+                8.. => {
+                    let bytes = bits / 8;
+                    std::ptr::write_bytes(object.ptr.offset((position * bytes) as isize), 0, bytes as usize);
+                }
+                _ => {
+                    let bit = position * bits;
+                    let byte = object.ptr.offset((bit / 8) as isize);
+                    *byte &= !((((1u16 << bits) - 1) as u8) << (bit % 8));
+                }
+            }
+        }
+        let mut d = MAX_RANK;
+        loop {
+            if d == 0 {
+                return;
+            }
+            d -= 1;
+            at[d] += 1;
+            if at[d] < object.dims[d] {
+                break;
+            }
+            at[d] = 0;
+        }
+    }
+}
