@@ -424,11 +424,15 @@ impl<'a> Host<'a> {
             let Some(buffer) = self.buffers[at].take().filter(|_| p.mode.writes()) else { continue };
             let values = match &buffer.data {
                 Data::Floats(d) => {
-                    d.iter().enumerate().for_each(|(n, &x)| tensor.set_f64_linear(n, x));
+                    tensor.fill_with(|n| d[n]);
                     d.clone()
                 }
                 Data::Ints(d) => {
-                    d.iter().enumerate().for_each(|(n, &x)| tensor.set_i64_linear(n, x));
+                    match tensor.dtype {
+                        // What f64 does not hold exactly goes the slow way.
+                        DType::I64 => d.iter().enumerate().for_each(|(n, &x)| tensor.set_i64_linear(n, x)),
+                        _ => tensor.fill_with(|n| d[n] as f64),
+                    }
                     d.iter().map(|&x| x as f64).collect()
                 }
             };
