@@ -724,7 +724,32 @@ impl<'m> Host<'m> {
                 _ => {}
             }
         }
+        self.solve(k, passed, instance);
         ok
+    }
+
+    /// Consts that follow from a shape linearly: `E` from `off: offsets<R>[E + 1]`.
+    fn solve(&mut self, k: &'m ast::Kernel, passed: &[Passed], instance: &mut Instance) {
+        let is_const =
+            |n: &str| k.generics.iter().any(|g| matches!(g, Generic::Const { name, .. } if name.name == n));
+        for (p, a) in k.params.iter().zip(passed) {
+            let (TypeKind::Tile { axes, .. }, PassedKind::Tensor { shape, .. }) = (&p.ty.kind, &a.kind)
+            else {
+                continue;
+            };
+            for (axis, have) in axes.iter().zip(shape) {
+                let (Some(size), Some(value)) = (plain_size(axis), have.as_const()) else { continue };
+                let known = |n: &str| match instance.consts.get(n) {
+                    Some(ConstValue::Int(v)) => Some(*v),
+                    _ => None,
+                };
+                if let Ok(Some((name, v))) = size.solve(value, &known)
+                    && is_const(&name)
+                {
+                    instance.consts.insert(name, ConstValue::Int(v));
+                }
+            }
+        }
     }
 
     fn mode_fits(&mut self, p: &ast::Param, have: Mode, at: Span) -> bool {
@@ -820,6 +845,25 @@ enum Condition {
 
 fn optional(p: &ast::Param) -> bool {
     p.mode.is_some_and(|m| m.optional)
+}
+
+/// A size over names, without asking what they are.
+fn plain_size(e: &Expr) -> Option<Size> {
+    Some(match &e.kind {
+        ExprKind::Int(v) => Size::Const(*v),
+        ExprKind::Name(n) => Size::name(n.clone()),
+        ExprKind::Paren(e) => plain_size(e)?,
+        ExprKind::Binary { op, lhs, rhs } => {
+            let (a, b) = (plain_size(lhs)?.into(), plain_size(rhs)?.into());
+            match op {
+                BinaryOp::Add => Size::Add(a, b),
+                BinaryOp::Sub => Size::Sub(a, b),
+                BinaryOp::Mul => Size::Mul(a, b),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    })
 }
 
 /// A subscript in a size: it would read device data.

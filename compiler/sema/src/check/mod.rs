@@ -5,9 +5,16 @@
 //! and pairs of these as far as the limit goes. Integer consts take the values of the file's tests, else distinct
 //! multiples of 16, so that two different sizes are never equal by accident. Equal messages are said once.
 
+mod functions;
 mod instances;
+mod names;
+mod schedules;
+mod spec;
+mod tests;
 
-use crate::{elab::Instance, host, kernel, module::Module};
+use crate::{elab::Instance, host, kernel, module::Module, typed::TypedKernel};
+use names::Names;
+use std::collections::HashMap;
 use tile_base::Diagnostic;
 use tile_syntax::ast::{self, ItemKind};
 
@@ -16,21 +23,30 @@ pub fn check(m: &Module) -> Vec<Diagnostic> {
     let mut out = vec![];
     m.check_names(&mut out);
     let Some(file) = m.main_file() else { return out };
+    // What each kernel and op was found to be, for the names that schedules use.
+    let mut made: HashMap<&str, Vec<TypedKernel>> = HashMap::new();
     for (n, item) in file.items.iter().enumerate() {
         let at = (m.main(), n);
         match &item.kind {
             ItemKind::Kernel(k) => {
-                for instance in instances::of(m, &k.name.name, &k.generics, &k.params) {
+                let instances = instances::of(m, &k.name.name, &k.generics, &k.params, &k.facts);
+                let found = made.entry(&k.name.name).or_default();
+                for instance in instances {
                     match kernel::instantiate_item(m, k, at, &instance) {
-                        Ok(kernel) => out.extend(kernel.notes),
+                        Ok(kernel) => {
+                            out.extend(kernel.notes.iter().cloned());
+                            found.push(kernel);
+                        }
                         Err(faults) => out.extend(faults),
                     }
                 }
             }
             ItemKind::Op(op) => {
-                for instance in instances::of(m, &op.name.name, &op.generics, &op.params) {
+                let instances = instances::of(m, &op.name.name, &op.generics, &op.params, &op.facts);
+                let found = made.entry(&op.name.name).or_default();
+                for instance in instances {
                     match host::instantiate_op_item(m, op, at, &instance) {
-                        Ok(_) => {}
+                        Ok(program) => found.extend(program.kernels),
                         Err(faults) => out.extend(faults),
                     }
                 }
@@ -38,17 +54,70 @@ pub fn check(m: &Module) -> Vec<Diagnostic> {
             _ => {}
         }
     }
+    beside(m, file, &made, &mut out);
     kernel::dedupe(&mut out);
     out.sort_by_key(|d| d.primary.map(|s| (s.file.0, s.start, s.end)));
     out
+}
+
+/// Functions, specs, tests and schedules.
+fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, out: &mut Vec<Diagnostic>) {
+    let names = |name: &ast::Ident, code, what: &str, out: &mut Vec<Diagnostic>| {
+        let kernels = made.get(name.name.as_str()).map_or(&[][..], |k| &k[..]);
+        let found = Names::of(m, &name.name, kernels);
+        if found.is_none() {
+            let all = file.items.iter().filter_map(|i| match &i.kind {
+                ItemKind::Kernel(k) => Some(k.name.name.as_str()),
+                ItemKind::Op(o) => Some(o.name.name.as_str()),
+                _ => None,
+            });
+            let d = Diagnostic::error(
+                code,
+                name.span,
+                format!("there is no kernel or op `{}` for this {what}", name.name),
+            );
+            out.push(match crate::module::nearest(&name.name, all) {
+                Some(near) => d.help(format!("did you mean `{near}`?")),
+                None => d.help(format!("a {what} has the name of the kernel that it belongs to")),
+            });
+        }
+        found
+    };
+    let mut all_schedules = vec![];
+    for item in &file.items {
+        match &item.kind {
+            ItemKind::Spec(s) => {
+                if let Some(n) = names(&s.name, "T0272", "spec", out) {
+                    spec::check(m, s, &n, out);
+                }
+            }
+            ItemKind::Test(t) => {
+                if let Some(n) = names(&t.name, "T0280", "test", out) {
+                    tests::check(m, t, n, out);
+                }
+            }
+            ItemKind::Schedule(s) => {
+                all_schedules.push(s);
+                if let Some(n) = names(&s.name, "T0290", "schedule", out) {
+                    let broken = made.get(s.name.name.as_str()).is_some_and(Vec::is_empty);
+                    if !broken {
+                        schedules::check(s, &n, out);
+                    }
+                }
+            }
+            ItemKind::Fn(f) => functions::check(m, f, out),
+            _ => {}
+        }
+    }
+    schedules::unreachable(&all_schedules, out);
 }
 
 /// The instances at which a kernel of the main file is checked, most telling first.
 pub fn instances_of(m: &Module, kernel: &str) -> Vec<Instance> {
     let file = m.main();
     match (m.kernel(file, kernel), m.op(file, kernel)) {
-        (Some((k, _)), _) => instances::of(m, kernel, &k.generics, &k.params),
-        (_, Some((o, _))) => instances::of(m, kernel, &o.generics, &o.params),
+        (Some((k, _)), _) => instances::of(m, kernel, &k.generics, &k.params, &k.facts),
+        (_, Some((o, _))) => instances::of(m, kernel, &o.generics, &o.params, &o.facts),
         _ => vec![],
     }
 }
