@@ -22,6 +22,8 @@ pub struct File {
     pub blanks: Vec<u32>,
     /// Integer literals that were written in hexadecimal: their start. In order.
     pub hex: Vec<u32>,
+    /// Where the first arm of each spec `if` with an `else` closes (the tree has no span for it). In order.
+    pub arms: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -12,6 +12,7 @@ pub struct Trivia<'a> {
     comments: &'a [Comment],
     blanks: &'a [u32],
     hex: &'a [u32],
+    arms: &'a [u32],
     next: Cell<usize>,
 }
 
@@ -23,12 +24,24 @@ pub fn written(c: &Comment) -> String {
 
 impl<'a> Trivia<'a> {
     pub fn new(file: &'a File) -> Self {
-        Trivia { comments: &file.comments, blanks: &file.blanks, hex: &file.hex, next: Cell::new(0) }
+        Trivia {
+            comments: &file.comments,
+            blanks: &file.blanks,
+            hex: &file.hex,
+            arms: &file.arms,
+            next: Cell::new(0),
+        }
     }
 
     /// Whether the integer that starts here was written in hexadecimal.
     pub fn is_hex(&self, start: u32) -> bool {
         self.hex.binary_search(&start).is_ok()
+    }
+
+    /// Where the arm closes whose last part ends at `last`.
+    pub fn arm_end(&self, last: u32) -> u32 {
+        let at = self.arms.partition_point(|&a| a < last);
+        self.arms.get(at).copied().unwrap_or(last)
     }
 
     /// Whether the source has an empty line somewhere in `from..=to`.

@@ -5,7 +5,7 @@
 
 use super::{
     Formatter,
-    doc::{Doc, concat, group, hard, line, nest, nil, row, softline, text, when_broken},
+    doc::{Doc, concat, group, hard, line, nest, row, softline, text, when_broken},
 };
 use crate::{ast::*, lexer::escape};
 use tile_base::Span;

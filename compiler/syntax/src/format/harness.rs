@@ -12,10 +12,10 @@ impl Formatter<'_> {
     // ------------------------------------------------------------ specs
 
     pub fn spec(&self, s: &Spec, end: u32) -> Doc {
-        row!["spec ", s.name.name.as_str(), " ", self.spec_body(&s.stmts, s.name.span.end, end, end)]
+        row!["spec ", s.name.name.as_str(), " ", self.spec_body(&s.stmts, s.name.span.end, end)]
     }
 
-    fn spec_body(&self, stmts: &[SpecStmt], start: u32, end: u32, beside_end: u32) -> Doc {
+    fn spec_body(&self, stmts: &[SpecStmt], start: u32, end: u32) -> Doc {
         if stmts.is_empty() && !self.trivia.any_before(end) {
             return text("{}");
         }
@@ -27,7 +27,7 @@ impl Formatter<'_> {
                 print: Box::new(move || self.spec_stmt(s)),
             });
         }
-        self.braced_until(entries, start, end, beside_end)
+        self.braced(entries, start, end)
     }
 
     fn spec_stmt(&self, s: &SpecStmt) -> Doc {
@@ -52,32 +52,19 @@ impl Formatter<'_> {
                     (_, false) => self.expr(range),
                 };
                 let end = s.span.end;
-                row![
-                    "for ",
-                    name.name.as_str(),
-                    " in ",
-                    range,
-                    " ",
-                    self.spec_body(body, s.span.start, end, end)
-                ]
+                row!["for ", name.name.as_str(), " in ", range, " ", self.spec_body(body, s.span.start, end)]
             }
             SpecStmtKind::If { condition, then, otherwise } => {
-                // The tree does not say where an arm closes: what stands after its last equation goes to the next.
-                let then_end = match otherwise.as_slice() {
-                    [] => s.span.end,
-                    [only @ SpecStmt { kind: SpecStmtKind::If { .. }, .. }] => only.span.start,
-                    _ => then.last().map_or(condition.span.end, |t| t.span.end),
-                };
-                let beside_end = otherwise.first().map_or(s.span.end, |o| o.span.start);
+                let last = then.last().map_or(condition.span.end, |t| t.span.end);
+                let then_end = if otherwise.is_empty() { s.span.end } else { self.trivia.arm_end(last) };
                 let condition = self.expr(condition);
-                let head =
-                    row!["if ", condition, " ", self.spec_body(then, s.span.start, then_end, beside_end)];
+                let head = row!["if ", condition, " ", self.spec_body(then, s.span.start, then_end)];
                 match otherwise.as_slice() {
                     [] => head,
                     [only @ SpecStmt { kind: SpecStmtKind::If { .. }, .. }] => {
                         row![head, " else ", self.spec_stmt(only)]
                     }
-                    all => row![head, " else ", self.spec_body(all, then_end, s.span.end, s.span.end)],
+                    all => row![head, " else ", self.spec_body(all, then_end, s.span.end)],
                 }
             }
             SpecStmtKind::Broken => text("<broken>"),

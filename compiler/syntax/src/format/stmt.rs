@@ -56,19 +56,14 @@ impl Formatter<'_> {
 
     /// Braces around lines, with the comments that stand between.
     pub fn braced(&self, entries: Vec<Entry<'_>>, start: u32, end: u32) -> Doc {
-        self.braced_until(entries, start, end, end)
-    }
-
-    /// The same where only a comment beside the last entry may stand after `end`, before `beside_end`.
-    pub fn braced_until(&self, entries: Vec<Entry<'_>>, start: u32, end: u32, beside_end: u32) -> Doc {
         let first = entries.first().map_or(end, |e| e.start);
         let beside = self.trivia.trailing(first).unwrap_or_else(nil);
-        let inside = self.sequence(entries, start, end, beside_end);
+        let inside = self.sequence(entries, start, end);
         row!["{", beside, nest(row![hard(), inside]), hard(), "}"]
     }
 
     /// Entries on lines of their own; empty lines between them are kept.
-    fn sequence(&self, entries: Vec<Entry<'_>>, start: u32, end: u32, beside_end: u32) -> Doc {
+    fn sequence(&self, entries: Vec<Entry<'_>>, start: u32, end: u32) -> Doc {
         let mut parts: Vec<Doc> = vec![];
         let mut above = start;
         let starts: Vec<u32> = entries.iter().map(|e| e.start).collect();
@@ -84,7 +79,7 @@ impl Formatter<'_> {
                 parts.extend([text(super::comments::written(c)), hard()]);
             }
             parts.push(printed);
-            parts.extend(self.trivia.trailing(starts.get(at + 1).copied().unwrap_or(beside_end)));
+            parts.extend(self.trivia.trailing(starts.get(at + 1).copied().unwrap_or(end)));
             above = entry.end;
         }
         let rest = self.trivia.leading(above, end, !parts.is_empty());

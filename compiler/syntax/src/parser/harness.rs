@@ -160,12 +160,6 @@ fn row(i: Tokens<'_>) -> Parsed<'_, ScheduleItem> {
     let (mut i, keyword) = any_word(i)?;
     let mut words = vec![];
     while !(i.is(";") || i.is("}") || i.ended()) {
-        if i.peek().first
-            && matches!(i.look(1).kind, Kind::Name | Kind::Int | Kind::Keyword)
-            && !words.is_empty()
-        {
-            break;
-        }
         let (rest, word) = schedule_word(i)?;
         words.push(word);
         i = rest;

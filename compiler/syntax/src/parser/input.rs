@@ -28,13 +28,21 @@ pub struct Context<'a> {
     /// All tokens; the last is [`Kind::End`].
     pub tokens: &'a [Token<'a>],
     pub diagnostics: RefCell<Vec<Diagnostic>>,
+    /// See [`crate::ast::File::arms`].
+    pub arms: RefCell<Vec<u32>>,
     nest: Cell<u32>,
     height: Cell<u32>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(tokens: &'a [Token<'a>]) -> Self {
-        Context { tokens, diagnostics: RefCell::default(), nest: Cell::new(0), height: Cell::new(0) }
+        Context {
+            tokens,
+            diagnostics: RefCell::default(),
+            arms: RefCell::default(),
+            nest: Cell::new(0),
+            height: Cell::new(0),
+        }
     }
 
     /// The height of what this level holds so far, to be put back when a piece of it turned out broken.

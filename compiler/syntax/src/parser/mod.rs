@@ -49,10 +49,12 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     let mut docs = Docs { lines: &lexed.docs, taken: 0, stray: vec![] };
     let items = items(Tokens::new(&cx), &mut docs);
     docs.all_stray();
+    let mut arms = cx.arms.into_inner();
+    arms.sort_unstable();
     let mut diagnostics = cx.diagnostics.into_inner();
     let comments = with_stray(&lexed, docs.stray, &mut diagnostics);
     diagnostics.extend(lexed.diagnostics);
-    let tree = File { items, comments, blanks: lexed.blanks, hex: lexed.hex };
+    let tree = File { items, comments, blanks: lexed.blanks, hex: lexed.hex, arms };
     Parsed { file: tree, diagnostics: tidy(file, diagnostics) }
 }
 

@@ -92,9 +92,11 @@ fn for_loop(i: Tokens<'_>) -> Parsed<'_, SpecStmtKind> {
 
 fn conditional(i: Tokens<'_>) -> Parsed<'_, SpecStmtKind> {
     let (i, (condition, then)) = (cut(expr), cut(body)).parse(i)?;
+    let closed = i.previous().map_or(0, |t| t.span.end);
     let Ok((i, _)) = lit("else")(i) else {
         return Ok((i, SpecStmtKind::If { condition, then, otherwise: vec![] }));
     };
+    i.cx.arms.borrow_mut().push(closed);
     if !i.is("if") {
         let (i, otherwise) = cut(body).parse(i)?;
         return Ok((i, SpecStmtKind::If { condition, then, otherwise }));
