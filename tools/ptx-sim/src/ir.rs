@@ -55,8 +55,8 @@ pub struct Param {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Constant {
     Bits(u64),
-    /// The slot is a predicate that is always true.
-    TruePred,
+    /// The slot is a predicate, always this.
+    Pred(bool),
     /// Address of a module variable, known at launch.
     Global {
         name: String,

@@ -325,7 +325,10 @@ impl<'a> Names<'a> {
             self.globals.into_iter().map(|((name, offset), slot)| (slot, Constant::Global { name, offset })),
         );
         if let Some(p) = self.true_pred {
-            constants.push((p, Constant::TruePred));
+            constants.push((p, Constant::Pred(true)));
+        }
+        if let Some(p) = self.false_pred {
+            constants.push((p, Constant::Pred(false)));
         }
         constants.sort_by_key(|(slot, _)| *slot);
         Kernel {

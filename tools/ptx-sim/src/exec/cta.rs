@@ -145,7 +145,7 @@ fn initially_defined(kernel: &Kernel) -> Defined {
     let mut defined = Defined::new(kernel.rows, kernel.preds);
     for (slot, constant) in &kernel.constants {
         match constant {
-            Constant::TruePred => defined.define_pred(*slot),
+            Constant::Pred(_) => defined.define_pred(*slot),
             _ => {
                 defined.define_row(*slot);
                 if slot + 1 < kernel.rows && !kernel.is_register(slot + 1) {
@@ -199,7 +199,7 @@ pub fn fill_rows(launch: &Launch, ctaid: [u32; 3], warp: u32) -> Rows {
     let mut rows = Rows::new(kernel.rows, kernel.preds);
     for (slot, constant) in &kernel.constants {
         match constant {
-            Constant::TruePred => rows.set_pred(*slot, u32::MAX, u32::MAX),
+            Constant::Pred(value) => rows.set_pred(*slot, if *value { u32::MAX } else { 0 }, u32::MAX),
             Constant::Bits(value) => fill(&mut rows, *slot, *value),
             Constant::Global { name, offset } => {
                 let base = launch.globals.get(name).copied().unwrap_or(0);
