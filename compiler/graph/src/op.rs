@@ -63,7 +63,7 @@ pub enum Op {
     TopK { axis: u32, k: u64 },
     /// In: x. Out: sorted values and positions; stable.
     Sort { axis: u32, descending: bool },
-    /// In: index tile of one axis. Out: how often each of 0..bins occurs (i32); others are not counted.
+    /// In: index tile of one axis. Out: how often each of 0..bins occurs (index, or i32); others are not counted.
     Histogram { bins: u64 },
     /// In: A [.., t, t], strictly lower (others are read as 0). Out: (I + A)^-1.
     UnitLowerInv,

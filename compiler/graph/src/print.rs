@@ -273,7 +273,7 @@ impl Printer<'_> {
                         None => format!("bounds of dimension {dim}"),
                     }
                 }
-                Claim::Overflow => "no overflow".into(),
+                Claim::Overflow => "range".into(),
                 Claim::Cover { object } => format!("cover of {}", self.graph.object(object).name),
                 Claim::NoRace { object } => format!("no race on {}", self.graph.object(object).name),
                 Claim::Unique => "unique".into(),

@@ -80,7 +80,12 @@ pub fn infer(graph: &Graph, op: &Op, inputs: &[ValueType], declared: &[ValueType
         }
         Op::Histogram { bins } => match inputs {
             [t] if t.axes.len() == 1 && t.dtype == DType::I64 => {
-                Ok(vec![ValueType::tile(DType::I32, vec![fixed(*bins)])])
+                // A count is an index, or i32 where the kernel says so.
+                let dtype = match declared {
+                    [t] if t.dtype == DType::I64 => DType::I64,
+                    _ => DType::I32,
+                };
+                Ok(vec![ValueType::tile(dtype, vec![fixed(*bins)])])
             }
             _ => Err("takes an index tile of one axis".into()),
         },

@@ -11,10 +11,10 @@
 //! A store that does not depend on some `par` axis at all is refuted: two instances write one element.
 
 use std::collections::HashSet;
-use tile_base::{Diagnostic, Mode, Size, Span};
+use tile_base::{Diagnostic, IndexKind, Mode, Size, Span};
 use tile_graph::{
     Access, Axis, Check, Claim, CoordIndex, Graph, Iter, LoopCombine, LoopOrigin, NodeId, ObjectId,
-    Obligation, Op, ROOT, RegionId, RegionKind, SpanId, Status, Value,
+    Obligation, Op, ROOT, RegionId, RegionKind, SpanId, Status, StepSize, Value,
     facts::{self, linear, prove::Proof},
 };
 
@@ -48,6 +48,9 @@ pub fn establish(graph: &mut Graph) -> Vec<Diagnostic> {
                 }
             }
             _ => {}
+        }
+        if let Op::Store { access, .. } = graph.node(node).op.clone() {
+            made_index(graph, node, access.object);
         }
         if let Op::Store { unique: true, .. } = graph.node(node).op {
             let why = "the author claims that no position repeats".to_string();
@@ -103,6 +106,36 @@ fn bounds(graph: &mut Graph, node: NodeId) {
         access.coords[dim].check = check;
         oblige(graph, Claim::Bounds { dim: dim as u32 }, node, status, reason);
     }
+}
+
+/// A computed integer that becomes an element of an index tensor stays in its range (language rule 12).
+fn made_index(graph: &mut Graph, node: NodeId, object: ObjectId) {
+    let Some(kind) = graph.object(object).index.clone() else { return };
+    let name = graph.object(object).name.clone();
+    let (size, least, past) = match &kind {
+        IndexKind::Id(n) => (n, 0, 1),
+        IndexKind::IdOrNone(n) => (n, -1, 1),
+        IndexKind::Count(n) | IndexKind::Offsets(n) => (n, 0, 0),
+    };
+    let value = linear::of_value(graph, graph.inputs(node)[0]);
+    let gaps = value
+        .zip(linear::of_size(size))
+        .and_then(|(v, n)| Some([v.offset(-least)?, n.sub(&v)?.offset(-past)?]));
+    let mut prover = facts::prove::Prover::new(graph, graph.node(node).region);
+    let proofs = gaps.map(|g| g.map(|gap| prover.nonnegative(&gap)));
+    let status = match proofs {
+        Some(p) if p.iter().all(|p| *p == Proof::Proven) => Status::Proven,
+        Some(p) if p.iter().all(|p| *p != Proof::Unknown) => Status::AtLaunch,
+        _ => Status::InPlace,
+    };
+    let why = match status {
+        Status::Proven => format!("what is stored in `{name}` is in its range"),
+        Status::AtLaunch => {
+            format!("what is stored in `{name}` is in its range if the index tensors read are")
+        }
+        _ => format!("what is stored in `{name}` is not shown to be in its range"),
+    };
+    oblige(graph, Claim::Overflow, node, status, why);
 }
 
 // ---------------------------------------------------------------- cover and race
@@ -183,15 +216,22 @@ fn whole(graph: &Graph, store: NodeId) -> Option<Status> {
     for dim in 0..access.coords.len() {
         match covers(graph, store, access, dim, &mut open)? {
             Covers::Whole => {}
-            Covers::Segments(loop_node) => segmented.push(loop_node),
+            Covers::Segments(loop_node) => {
+                segmented.push((loop_node, graph.object(access.object).shape[dim].clone()));
+            }
         }
     }
     // `e in E, i in tiles(off[e]..off[e + 1], B)`: the segments of all e are the whole dimension.
-    for inner in segmented {
-        let outer = segment_of(graph, inner)?;
+    for (inner, size) in segmented {
+        let (outer, rests_on) = match even_segments(graph, inner, &size) {
+            Some(outer) => (outer, Status::Proven),
+            None => (segment_of(graph, inner)?, Status::AtLaunch),
+        };
         let at = open.iter().position(|&l| l == outer)?;
         open.remove(at);
-        status = Status::AtLaunch;
+        if rests_on == Status::AtLaunch {
+            status = Status::AtLaunch;
+        }
     }
     open.is_empty().then_some(status)
 }
@@ -214,7 +254,7 @@ fn loops(graph: &Graph, node: NodeId) -> Vec<NodeId> {
 
 enum Covers {
     Whole,
-    /// Along part of the dimension: a loop whose bounds come from an offsets tensor.
+    /// Along part of the dimension: a loop whose bounds depend on a loop further out.
     Segments(NodeId),
 }
 
@@ -248,7 +288,14 @@ fn covers(
             };
             return (size.as_const() == Some(extent)).then_some(Covers::Whole);
         }
-        (Some(v), []) => open.iter().position(|&l| is_index_of(graph, l, v))?,
+        (Some(v), []) => match open.iter().position(|&l| is_index_of(graph, l, v)) {
+            Some(own) => own,
+            None => {
+                let own = open.iter().position(|&l| numbers(graph, l, v, size))?;
+                open.remove(own);
+                return Some(Covers::Whole);
+            }
+        },
         (Some(v), [(axis, 1)]) => {
             let Axis::Span { span, times: 1 } = axes[*axis as usize] else { return None };
             if graph.span(span).start != v {
@@ -264,7 +311,51 @@ fn covers(
     if whole {
         return Some(Covers::Whole);
     }
-    (offsets_total(graph, lo).is_some_and(|t| t.same(size))).then_some(Covers::Segments(node))
+    let segments = offsets_total(graph, lo).is_some_and(|t| t.same(size));
+    (segments || even_segments(graph, node, size).is_some()).then_some(Covers::Segments(node))
+}
+
+/// Whether `v` is the number of a step of a loop over `0..n` in fixed steps, and the dimension is `cdiv(n, step)`.
+fn numbers(graph: &Graph, node: NodeId, v: Value, size: &Size) -> bool {
+    let (iter, body) = match &graph.node(node).op {
+        Op::Par(p) => (p.iter, p.body),
+        Op::For(f) => (f.iter, f.body),
+        _ => return false,
+    };
+    let Iter::Tiles { step: StepSize::Fixed(step), .. } = iter else { return false };
+    let (lo, hi) = (graph.inputs(node)[0], graph.inputs(node)[1]);
+    let step = step as i128;
+    let count = linear::of_value(graph, hi)
+        .and_then(|h| h.offset(step - 1))
+        .map(|h| linear::Linear::div(h, linear::Linear::constant(step)));
+    graph.region_args(body).get(2) == Some(&v)
+        && graph.int(lo) == Some(0)
+        && count.is_some()
+        && count == linear::of_size(size)
+}
+
+/// For a loop over `g·r .. (g + 1)·r` that covers a part of a dimension: the loop over `g in 0..n` with `n·r` the
+/// whole dimension.
+fn even_segments(graph: &Graph, inner: NodeId, size: &Size) -> Option<NodeId> {
+    let bounds = graph.inputs(inner);
+    let (lo, hi) = (linear::of_value(graph, bounds[0])?, linear::of_value(graph, bounds[1])?);
+    let length = hi.sub(&lo)?;
+    let prover = facts::prove::Prover::new(graph, graph.node(inner).region);
+    loops(graph, inner).into_iter().find(|&outer| {
+        let body = match &graph.node(outer).op {
+            Op::Par(p) => p.body,
+            Op::For(f) => f.body,
+            _ => return false,
+        };
+        let Some(&index) = graph.region_args(body).first() else { return false };
+        let range = graph.inputs(outer);
+        let begin = linear::of_value(graph, index).and_then(|g| g.mul(&length));
+        let total = linear::of_value(graph, range[1]).and_then(|n| n.mul(&length));
+        is_index_of(graph, outer, index)
+            && graph.int(range[0]) == Some(0)
+            && begin.is_some_and(|b| prover.equal(&b, &lo))
+            && total.zip(linear::of_size(size)).is_some_and(|(t, s)| prover.equal(&t, &s))
+    })
 }
 
 fn is_index_of(graph: &Graph, node: NodeId, v: Value) -> bool {

@@ -140,6 +140,7 @@ impl<'a> Prover<'a> {
     }
 
     fn search(&mut self, p: &Linear, depth: u32) -> bool {
+        let Some(p) = &self.exact(p) else { return false };
         if p.holds_for_all_dims() {
             return true;
         }
@@ -180,18 +181,56 @@ impl<'a> Prover<'a> {
         self.with_facts(p, depth)
     }
 
-    /// Takes a fact away: p - f >= 0 and f >= 0 give p >= 0.
+    /// Takes a multiple of a fact away: p - c·f >= 0 and f >= 0 give p >= 0.
     fn with_facts(&mut self, p: &Linear, depth: u32) -> bool {
         for at in 0..self.facts.len() {
-            let next = p.sub(&self.facts[at]);
-            if let Some(next) = next
-                && next.terms.len() <= p.terms.len()
-                && self.search(&next, depth.saturating_sub(3))
-            {
-                return true;
+            for times in multiples(p, &self.facts[at]) {
+                let next = p.plus(&self.facts[at], -times);
+                if let Some(next) = next
+                    && next.terms.len() <= p.terms.len()
+                    && self.search(&next, depth.saturating_sub(3))
+                {
+                    return true;
+                }
             }
         }
         false
+    }
+
+    /// `b · (a / b)` is a where b divides a.
+    fn exact(&self, p: &Linear) -> Option<Linear> {
+        let mut p = p.clone();
+        for (a, b) in &self.divides {
+            let [Atom::Dim(_)] = &b.terms.keys().flatten().cloned().collect::<Vec<_>>()[..] else { continue };
+            let Some(divisor) = b.terms.keys().flatten().next().cloned() else { continue };
+            if *b != Linear::atom(divisor.clone()) {
+                continue;
+            }
+            let quotient = Atom::Div(a.clone().into(), b.clone().into());
+            let mut out = Linear::default();
+            for (m, &c) in &p.terms {
+                let mut rest = m.clone();
+                let both = [&divisor, &quotient].map(|x| rest.iter().position(|a| a == x));
+                let term = match both {
+                    [Some(_), Some(_)] => {
+                        for x in [&divisor, &quotient] {
+                            let at = rest.iter().position(|a| a == x)?;
+                            rest.remove(at);
+                        }
+                        Linear { terms: [(rest, c)].into() }.mul(a)?
+                    }
+                    _ => Linear { terms: [(rest, c)].into() },
+                };
+                out = out.add(&term)?;
+            }
+            p = out;
+        }
+        Some(p)
+    }
+
+    /// Whether two sizes are equal, given what divides what.
+    pub fn equal(&self, a: &Linear, b: &Linear) -> bool {
+        a.sub(b).and_then(|d| self.exact(&d)).is_some_and(|d| d == Linear::default())
     }
 
     fn through_division(
@@ -345,7 +384,13 @@ impl<'a> Prover<'a> {
             Op::Reduce { axis, kind: ReduceKind::ArgMax | ReduceKind::ArgMin } => {
                 self.along(g.type_of(inputs[0]).axes[*axis as usize], upper)
             }
-            Op::TopK { axis, .. } | Op::Sort { axis, .. } if v.port == 1 => {
+            // Past the end of a span that is shorter than k the positions are -1.
+            Op::TopK { axis, k } if v.port == 1 => match g.type_of(inputs[0]).axes[*axis as usize] {
+                Axis::Fixed(n) if *k > n && !upper => one(Linear::constant(-1)),
+                Axis::Span { .. } if !upper => one(Linear::constant(-1)),
+                axis => self.along(axis, upper),
+            },
+            Op::Sort { axis, .. } if v.port == 1 => {
                 self.along(g.type_of(inputs[0]).axes[*axis as usize], upper)
             }
             Op::Sort { .. } | Op::TopK { .. } => same(0),
@@ -450,6 +495,18 @@ impl<'a> Prover<'a> {
     }
 }
 
+/// How often a fact may be taken away so that one of its terms cancels one of p's; once at any rate.
+fn multiples(p: &Linear, fact: &Linear) -> Vec<i128> {
+    let mut out = vec![1];
+    for (m, f) in fact.terms.iter().filter(|(m, _)| !m.is_empty()) {
+        let times = p.terms.get(m).map_or(0, |c| c / f);
+        if times > 1 && !out.contains(&times) {
+            out.push(times);
+        }
+    }
+    out
+}
+
 fn one(l: Linear) -> Bounds {
     vec![vec![l]]
 }
@@ -523,6 +580,17 @@ mod tests {
         let down = Linear::div(dim("N"), Linear::constant(16));
         let claim = Linear::default().plus(&down, 16).and_then(|l| l.sub(&dim("N"))).expect("small");
         assert_eq!(p.nonnegative(&claim), Proof::Unknown);
+    }
+
+    #[test]
+    fn the_heads_of_a_group_are_inside() {
+        let g = samples::flash(DType::F16, 64, false);
+        let p = Prover::new(&g, ROOT);
+        let group = Linear::div(dim("HQ"), dim("HK"));
+        let all = group.mul(&dim("HK")).expect("small");
+        assert!(p.equal(&all, &dim("HQ")));
+        let other = group.mul(&dim("M")).expect("small");
+        assert!(!p.equal(&other, &dim("HQ")));
     }
 
     #[test]

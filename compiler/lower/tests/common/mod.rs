@@ -1,4 +1,5 @@
 //! From text to graph, for tests.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::Path;
 use tile_base::{DType, Diagnostic, FileId};
@@ -16,12 +17,13 @@ fn parse(at: u32, text: &str) -> tile_syntax::ast::File {
     parsed.file
 }
 
-/// The prelude and one file.
+/// One file, with the prelude and the library files that the sketches use.
 pub fn module(text: &str) -> Module {
-    let files = vec![
-        ("main".to_string(), parse(0, text)),
-        ("prelude".to_string(), parse(1, &library("prelude.tile"))),
-    ];
+    let mut files = vec![("main".to_string(), parse(0, text))];
+    for path in ["prelude", "attention::masks", "attention::flash_fwd"] {
+        let text = library(&format!("{}.tile", path.replace("::", "/")));
+        files.push((path.to_string(), parse(files.len() as u32, &text)));
+    }
     Module::new(files, 0)
 }
 
@@ -61,4 +63,11 @@ pub fn lower(text: &str, kernel: &str, words: &str) -> Graph {
 /// A kernel of the library.
 pub fn lower_file(path: &str, kernel: &str, words: &str) -> Graph {
     lower(&library(path), kernel, words)
+}
+
+/// A kernel of `dsl-examples/sketches`.
+pub fn lower_sketch(path: &str, kernel: &str, words: &str) -> Graph {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dsl-examples/sketches").join(path);
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    lower(&text, kernel, words)
 }
