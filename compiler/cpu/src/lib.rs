@@ -27,6 +27,7 @@
 //! assert_eq!(arguments[2].tensor().unwrap().to_f64_vec(), [2., 4., 6., 8., 10.]);
 //! ```
 
+pub mod bench;
 mod diagnose;
 pub mod emit;
 pub mod fuse;

@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod convert;
+pub mod cpu;
 pub mod dots;
 pub mod grid;
 pub mod infer;
@@ -25,6 +26,7 @@ pub mod print;
 pub mod recommend;
 pub mod shape;
 
+pub use cpu::recommend_cpu;
 pub use plan::*;
 pub use print::print;
 
