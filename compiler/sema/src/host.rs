@@ -98,7 +98,9 @@ impl<'m> Host<'m> {
         own.consts.retain(|n, _| !tiles.iter().any(|t| t.name.name == *n));
         self.e.generics(&op.generics, &own, op.name.span)?;
         self.e.params(&op.params);
-        self.e.bindable();
+        if self.e.diags.is_empty() {
+            self.e.bindable();
+        }
         for f in &op.facts {
             self.e.fact(f);
         }

@@ -68,7 +68,9 @@ impl<'m> Elab<'m> {
         self.generics(&k.generics, instance, k.name.span)?;
         self.params(&k.params);
         self.captures_of(&k.generics);
-        self.bindable();
+        if self.diags.is_empty() {
+            self.bindable();
+        }
         for f in &k.facts {
             self.fact(f);
         }
@@ -252,6 +254,7 @@ impl<'m> Elab<'m> {
         instance: &Instance,
     ) -> Option<()> {
         let (wanted, at, file) = match (instance.functions.get(&name.name), default) {
+            (Some(f), Some(d)) if d.name == *f => (f.clone(), d.span, self.frame().file),
             (Some(f), _) => (f.clone(), name.span, self.m.main()),
             (None, Some(d)) => (d.name.clone(), d.span, self.frame().file),
             (None, None) => {

@@ -443,6 +443,15 @@ impl<'m> Elab<'m> {
                 self.over_list(v, at, reverse)
             }
             Val::Expr(ref e) if !e.ty.is_scalar() => self.over_list(v, at, reverse),
+            Val::Expr(e) if e.ty.elem != Elem::Index => {
+                let message = format!("{} cannot be looped over", self.show(&e.ty));
+                let d = Diagnostic::error("T0252", at, message);
+                self.report(match e.ty.elem.is_int() {
+                    true => d.help("convert it: `.to(index)`"),
+                    false => d.help("loop over a dimension, `lo..hi`, `tiles(r, B)`, or an id list `ids[b, :]`"),
+                });
+                None
+            }
             v @ (Val::Range(..) | Val::Span { .. } | Val::Const(_) | Val::Expr(_)) => {
                 let (lo, hi) = self.range_of(v, at)?;
                 Some(Over::Each { lo, hi, reverse })
