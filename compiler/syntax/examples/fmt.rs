@@ -7,7 +7,13 @@ fn main() {
         let text = std::fs::read_to_string(&path).expect("a readable file");
         let parsed = tile_syntax::parse(tile_base::FileId(0), &text);
         for d in &parsed.diagnostics {
-            eprintln!("{path}: {} {} at {:?}", d.code, d.message, d.primary.map(|s| &text[s.range()]));
+            eprintln!(
+                "{path}: {} {} at {:?} {:?}",
+                d.code,
+                d.message,
+                d.primary.map(|s| &text[s.range()]),
+                d.help
+            );
         }
         print!(
             "{}",

@@ -78,6 +78,21 @@ fn unclosed_and_stray() {
 }
 
 #[test]
+fn habits_of_other_languages() {
+    check_body("let y = (a + b));", &["T0114 ')': this `)` closes nothing"]);
+    check_body("x++;", &["T0118 '++': `++` is not an operator here"]);
+    check_body("x @= y;", &["T0118 '@=': `@=` is not an operator here"]);
+    check_body("let y = x as f32;", &["T0102 'as': expected `;`, found the name `as`"]);
+    check_help("fn f() { let y = x as f32; }", ".to(f32)");
+    check_help("fn f() { let mut y = x; }", "var");
+    check_help("fn f() { var y: f32; }", "starts with a value");
+    check_help("fn f() { x.0 }", "let (a, b) = t;");
+    check_help("def f(): x", "`fn`");
+    check_body("let y = x.to(f32;", &["T0103 ';': expected `)`, found `;`"]);
+    check_body("let w: f32[i, D = 0;", &["T0103 '=': expected `,` or `]`, found `=`"]);
+}
+
+#[test]
 fn characters() {
     check_body(
         "let y = x × 2;",
@@ -132,6 +147,7 @@ fn names_and_types() {
 #[test]
 fn operators() {
     check_body("if a = b { f(); }", &["T0110 '=': expected `{`, found `=`"]);
+    check_body("let y = f(g(a) = b);", &["T0110 '=': expected `,` or `)`, found `=`"]);
     check_help("fn f() { if a = b { 1 } else { 2 } }", "==");
     check_body("let x = a < b < c;", &["T0111 '<': comparisons do not chain"]);
     check_body("let x = f<8>(y);", &["T0111 '>': comparisons do not chain"]);

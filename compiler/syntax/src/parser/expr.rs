@@ -9,7 +9,9 @@
 
 use super::{
     fault::type_in_expression,
-    input::{Fault, Parsed, Tokens, Want, any_word, bracketed, chain, fail, grow, lit, name, nested},
+    input::{
+        Fault, Parsed, Tokens, Want, any_word, bracketed, chain, enclosed, fail, grow, lit, name, nested,
+    },
     stmt::block,
     types::ty,
 };
@@ -21,7 +23,7 @@ use crate::{
 use nom::{
     Parser,
     combinator::{cut, map, opt},
-    sequence::{delimited, preceded},
+    sequence::preceded,
 };
 use tile_base::Diagnostic;
 
@@ -142,7 +144,7 @@ fn dotted(base: Expr, i: Tokens<'_>) -> Parsed<'_, ExprKind> {
         return Ok((rest, ExprKind::Field { base: Box::new(base), name: word }));
     }
     if word.name == "to" {
-        let (rest, ty) = nested(delimited(lit("("), cut(ty), cut(lit(")")))).parse(rest)?;
+        let (rest, ty) = nested(enclosed("(", ty, ")")).parse(rest)?;
         return Ok((rest, ExprKind::To { value: Box::new(base), ty }));
     }
     let (rest, args) = args(rest)?;
@@ -284,14 +286,10 @@ fn reducer(i: Tokens<'_>) -> Parsed<'_, ExprKind> {
     let binder = |i| (name, opt(preceded(lit("in"), cut(expr)))).parse(i);
     let (i, name) = name(i)?;
     let inside = |i| {
-        let (i, binders) = cut(super::input::listed(binder)).parse(i)?;
+        let (i, binders) = super::input::listed(binder)(i)?;
         let (i, body) = preceded(cut(lit(":")), cut(expr)).parse(i)?;
         Ok((i, (binders, body)))
     };
-    let open = i.peek().span;
-    let (i, (binders, body)) = nested(inside).parse(i.next())?;
-    if !i.is(")") {
-        return fail(Fault { opened: Some(open), ..Fault::want(i, Want::Token(")")) });
-    }
-    Ok((i.next(), ExprKind::Reducer { name, binders, body: Box::new(body) }))
+    let (i, (binders, body)) = nested(enclosed("(", inside, ")")).parse(i)?;
+    Ok((i, ExprKind::Reducer { name, binders, body: Box::new(body) }))
 }

@@ -25,6 +25,7 @@ fn explain(cx: &Context<'_>, fault: Fault) -> Diagnostic {
     let previous = fault.at.checked_sub(1).map(|at| cx.tokens[at]);
     let at = Situation { wants: &fault.want, found, previous, opened: fault.opened };
     at.foreign()
+        .or_else(|| at.doubled())
         .or_else(|| at.single_equals())
         .or_else(|| at.reserved())
         .or_else(|| at.type_in_expression())
@@ -64,12 +65,56 @@ impl Situation<'_> {
 
     fn plain(&self) -> Diagnostic {
         let message = format!("expected {}, found {}", self.expected(), self.found.describe());
-        let d = Diagnostic::error("T0101", self.found.span, message)
-            .label(format!("expected {}", self.expected()));
+        let label = format!("expected {}", self.expected());
+        let mut d = Diagnostic::error("T0101", self.found.span, message).label(label);
+        d.help = self.habit().map(String::from);
         match self.opened {
             Some(open) => d.also(open, "opened here"),
             None => d,
         }
+    }
+
+    /// What to write here for what other languages write.
+    fn habit(&self) -> Option<&'static str> {
+        let before = self.previous.map_or("", |t| t.text);
+        Some(match (before, self.found.text) {
+            ("mut", _) => "`var` declares what changes: `var x = 0;`",
+            (_, "as") => "a conversion is `x.to(f32)`",
+            (".", _) if self.found.kind == Kind::Int => "a tuple is taken apart by `let (a, b) = t;`",
+            (_, "|") if self.wants("an expression") => "functions are declared with `fn` and passed by name",
+            (_, "const") => {
+                "a constant is a `let`; compile-time parameters stand in `<const D>` of the declaration"
+            }
+            (_, ";") if self.wants("=") => "it starts with a value: `var acc: f32[i, D] = 0;`",
+            (_, "def" | "func" | "function" | "struct" | "enum" | "impl" | "mod" | "pub" | "import")
+                if !self.wants(";") =>
+            {
+                "functions begin with `fn`, kernels with `kernel`, imports with `use`"
+            }
+            ("match" | "struct" | "loop" | "new", _) => "the statements are listed in docs/grammar.ebnf",
+            _ => return None,
+        })
+    }
+
+    /// `x++`, `x @= y`: two signs that touch and are no operator together.
+    fn doubled(&self) -> Option<Diagnostic> {
+        let touches = |t: &Token<'_>| t.kind == Kind::Punct && t.span.end == self.found.span.start;
+        let sign = self.previous.filter(touches).filter(|_| self.wants("an expression"))?;
+        let help = match (sign.text, self.found.text) {
+            ("+", "+") => "write `x += 1`",
+            ("@", "=") => "write it out: `x = x @ y`; only `+=` has a short form",
+            _ => return None,
+        };
+        let both = format!("{}{}", sign.text, self.found.text);
+        Some(
+            Diagnostic::error(
+                "T0118",
+                sign.span.to(self.found.span),
+                format!("`{both}` is not an operator here"),
+            )
+            .label("not part of the language")
+            .help(help),
+        )
     }
 
     /// `-=`, `=>`, `**`, …
@@ -94,13 +139,20 @@ impl Situation<'_> {
     }
 
     fn single_equals(&self) -> Option<Diagnostic> {
-        if !self.found.is("=") || self.wants("=") || self.previous.is_some_and(|t| t.kind == Kind::Keyword) {
+        let bracket = self.wants("]") || self.wants(">");
+        let beside = self.previous.is_some_and(|t| t.kind == Kind::Keyword);
+        if !self.found.is("=") || self.wants("=") || bracket || beside {
             return None;
         }
+        let help = match (self.wants("{"), self.wants(")")) {
+            (true, _) => "to compare, write `==`; a body stands in braces",
+            (_, true) => "to compare, write `==`; a named argument is `name = value`",
+            _ => "to compare, write `==`",
+        };
         Some(
             Diagnostic::error("T0110", self.found.span, format!("expected {}, found `=`", self.expected()))
                 .label("`=` gives a value")
-                .help("to compare, write `==`"),
+                .help(help),
         )
     }
 
@@ -129,7 +181,7 @@ impl Situation<'_> {
     fn unclosed(&self) -> Option<Diagnostic> {
         let open = self.opened?;
         let outside = self.found.kind == Kind::End
-            || [";", "{", "}"].contains(&self.found.text)
+            || [";", "{", "}", "="].contains(&self.found.text)
             || self.found.starts_item()
             || self.found.starts_statement();
         outside.then(|| {
@@ -161,9 +213,23 @@ impl Situation<'_> {
         if !self.wants(";") {
             return None;
         }
+        if [")", "]"].contains(&self.found.text) {
+            return Some(
+                Diagnostic::error(
+                    "T0114",
+                    self.found.span,
+                    format!("this `{}` closes nothing", self.found.text),
+                )
+                .label("no such bracket is open here")
+                .help("remove it, or look for one that was closed too early"),
+            );
+        }
         let message = format!("expected {}, found {}", self.expected(), self.found.describe());
         let d = Diagnostic::error("T0102", self.found.span, message)
             .label("`;` or an operator is missing before this");
+        if let Some(habit) = self.habit() {
+            return Some(d.help(habit));
+        }
         Some(match self.previous {
             Some(p) if self.found.kind == Kind::Name && p.kind == Kind::Name => {
                 d.help("there are no operators of letters; a call is `f(x)`")

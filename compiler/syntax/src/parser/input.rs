@@ -280,6 +280,22 @@ pub fn bracketed<'a, O>(
     }
 }
 
+/// `open inner close`, where a missing close names the open one.
+pub fn enclosed<'a, O>(
+    open: &'static str,
+    mut inner: impl Parser<Tokens<'a>, Output = O, Error = Fault>,
+    close: &'static str,
+) -> impl FnMut(Tokens<'a>) -> Parsed<'a, O> {
+    move |i| {
+        let (i, opening) = lit(open)(i)?;
+        let (i, found) = committed(&mut inner, i)?;
+        match lit(close)(i) {
+            Ok((i, _)) => Ok((i, found)),
+            Err(_) => fail(Fault { opened: Some(opening.span), ..Fault::want(i, Want::Token(close)) }),
+        }
+    }
+}
+
 /// `item, item`, at least one, no comma at the end.
 pub fn listed<'a, O>(
     mut item: impl Parser<Tokens<'a>, Output = O, Error = Fault>,

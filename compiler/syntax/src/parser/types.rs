@@ -2,14 +2,14 @@
 
 use super::{
     expr::{expr, generic_value},
-    input::{Fault, Parsed, Tokens, Want, bracketed, fail, listed, lit, name, nested, type_word},
+    input::{Fault, Parsed, Tokens, Want, bracketed, enclosed, fail, listed, lit, name, nested, type_word},
 };
 use crate::ast::*;
 use nom::{
     Parser,
     branch::alt,
     combinator::{cut, map, opt},
-    sequence::{delimited, preceded},
+    sequence::preceded,
 };
 
 pub fn ty(i: Tokens<'_>) -> Parsed<'_, Type> {
@@ -23,8 +23,7 @@ fn bare_type(i: Tokens<'_>) -> Parsed<'_, Type> {
         return Ok((rest, typed(rest, TypeKind::Function(f))));
     }
     if i.is("[") {
-        let (rest, (element, len)) =
-            delimited(lit("["), cut((ty, preceded(lit(";"), expr))), cut(lit("]"))).parse(i)?;
+        let (rest, (element, len)) = enclosed("[", (ty, preceded(lit(";"), expr)), "]").parse(i)?;
         return Ok((rest, typed(rest, TypeKind::Array { element: Box::new(element), len: Box::new(len) })));
     }
     if i.is("(") {
@@ -51,7 +50,7 @@ fn index_type(i: Tokens<'_>) -> Parsed<'_, TypeKind> {
         _ => return Err(nom::Err::Error(Fault::want(i, Want::What("a type")))),
     };
     let i = if optional { i.next().next() } else { i.next() };
-    let (i, bound) = delimited(lit("<"), cut(generic_value), cut(lit(">"))).parse(i)?;
+    let (i, bound) = enclosed("<", generic_value, ">").parse(i)?;
     Ok((i, TypeKind::Index { kind, bound: Box::new(bound) }))
 }
 
