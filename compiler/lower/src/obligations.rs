@@ -76,7 +76,11 @@ fn bounds(graph: &mut Graph, node: NodeId) {
         let name = &graph.object(access.object).name;
         let size = graph.object(access.object).shape[dim].clone();
         let (check, status, reason) = match coord.check {
-            Check::Else => continue,
+            // `else` for another coordinate's sake: this one needs no look.
+            Check::Else => match facts::inside(graph, node, dim) {
+                Proof::Proven => (Check::Proven, Status::Proven, format!("stays in 0..{size}")),
+                _ => continue,
+            },
             Check::AtLaunch => (Check::AtLaunch, Status::AtLaunch, "the launcher checks it".to_string()),
             // The checker's word is enough where it is by construction: a whole axis or a span of the dimension.
             Check::Proven => match facts::inside(graph, node, dim) {

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::lower_sketch;
-use tile_graph::print;
+use common::{lower_sketch, lower_sketch_op};
+use tile_graph::{Check, Op, Program, print, print_program};
 
 macro_rules! snapshot {
     ($name:ident, $path:literal, $kernel:literal, $words:literal) => {
@@ -40,3 +40,36 @@ snapshot!(fp8_block_scaled, "12_fp8_block_scaled.tile", "fp8_block_scaled", "T=b
 snapshot!(causal_conv1d, "13_causal_conv1d.tile", "causal_conv1d", "T=f32 W=4 act=silu");
 snapshot!(pool_keys, "14_block_selection.tile", "pool_keys", "T=f16 D=16 BS=8");
 snapshot!(select_blocks, "14_block_selection.tile", "select_blocks", "T=f16 D=16 CAP=32 S=4");
+
+/// Host code and the names of the graphs; the graphs themselves are snapshots of their own.
+fn outline(program: &Program) -> String {
+    let text = print_program(program);
+    let graphs: Vec<&str> = text.lines().filter(|l| l.starts_with("graph ")).collect();
+    let host = text.split("\ngraph ").next().expect("a text");
+    format!("{host}{}\n", graphs.join("\n"))
+}
+
+#[test]
+fn flash_vjp() {
+    insta::assert_snapshot!(outline(&lower_sketch_op(
+        "02_flash_bwd.tile",
+        "flash_vjp",
+        "T=f32 D=16 CAUSAL=true"
+    )));
+}
+
+#[test]
+fn moe() {
+    let program = lower_sketch_op("09_moe.tile", "moe", "T=f32 E=8 TOPK=2");
+    insta::assert_snapshot!(outline(&program));
+    // No host ever sees the rows that the routing kernel wrote: nothing may rest on a check at launch.
+    for graph in program.graphs.iter().filter(|g| g.name.starts_with("moe_")) {
+        for node in graph.node_ids() {
+            if let Some(access) = graph.node(node).op.access() {
+                assert!(access.coords.iter().all(|c| c.check != Check::AtLaunch), "{}", graph.name);
+            }
+        }
+        assert!(graph.node_ids().any(|n| matches!(&graph.node(n).op,
+            Op::Load(a) if a.coords.iter().any(|c| c.check == Check::InPlace))));
+    }
+}

@@ -71,3 +71,12 @@ pub fn lower_sketch(path: &str, kernel: &str, words: &str) -> Graph {
     let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     lower(&text, kernel, words)
 }
+
+/// An `op` of `dsl-examples/sketches`, whole.
+pub fn lower_sketch_op(path: &str, op: &str, words: &str) -> Program {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dsl-examples/sketches").join(path);
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let typed = tile_sema::instantiate_op(&module(&text), op, &instance(words));
+    let typed = typed.unwrap_or_else(|d| panic!("{op}: {d:#?}"));
+    tile_lower::lower_op(&typed).unwrap_or_else(|d| panic!("{op}: {d:#?}"))
+}
