@@ -94,8 +94,20 @@ fn dot_size(graph: &Graph, role: Role) -> u64 {
     match role {
         Role { rows: true, columns: true, contracted: true } => 64,
         Role { columns: true, contracted: true, .. } => 8 * COLUMNS,
-        Role { rows: true, .. } => if fused { 9 * ROWS } else { 36 * ROWS },
-        Role { columns: true, .. } => if fused { 4 * COLUMNS } else { 16 * COLUMNS },
+        Role { rows: true, .. } => {
+            if fused {
+                9 * ROWS
+            } else {
+                36 * ROWS
+            }
+        }
+        Role { columns: true, .. } => {
+            if fused {
+                4 * COLUMNS
+            } else {
+                16 * COLUMNS
+            }
+        }
         Role { contracted: true, .. } => 256,
         _ => 64,
     }
@@ -162,12 +174,7 @@ fn bound(graph: &Graph, value: tile_graph::Value, dims: &[i64]) -> Option<u64> {
 }
 
 /// Halves row tiles, then column tiles, of the `par` nest while there are too few instances.
-fn feed_threads(
-    graph: &Graph,
-    dims: &[i64],
-    roles: &BTreeMap<TileId, Role>,
-    binding: &mut TileBinding,
-) {
+fn feed_threads(graph: &Graph, dims: &[i64], roles: &BTreeMap<TileId, Role>, binding: &mut TileBinding) {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let wanted = threads * INSTANCES;
     // Each halving at least halves some tile, so this ends.

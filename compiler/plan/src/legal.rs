@@ -115,12 +115,15 @@ pub fn registers(graph: &Graph, plan: &Plan) -> u32 {
         if crate::convert::Claims::in_claim(graph, value.node) {
             continue;
         }
-        // What only feeds shared memory dies there; constants and initial values cost nothing to make again.
-        if graph.splat(value).is_some() || matches!(node.op, Op::Iota) {
+        // A fused product is its accumulator; constants and initial values cost nothing to make again.
+        let fused = plan.dots.get(&value.node).is_some_and(|d| d.at != value.node);
+        if fused || graph.splat(value).is_some() || matches!(node.op, Op::Iota) {
             continue;
         }
         let home = node.region;
-        let mut last = position[&value.node];
+        // The results of a loop or branch begin where it ends; inside, its own values stand for them.
+        let birth = node.op.regions().into_iter().map(&end_of).max().unwrap_or(position[&value.node]);
+        let mut last = birth;
         for (user, _) in graph.uses(value) {
             let mut at = user;
             // A use inside a loop keeps the value alive to the loop's end.
@@ -139,7 +142,7 @@ pub fn registers(graph: &Graph, plan: &Plan) -> u32 {
         }
         let bits = graph.type_of(value).dtype.bits().max(16) as i64;
         let words = (layout.registers() as i64 * bits + 31) / 32;
-        delta[position[&value.node]] += words;
+        delta[birth] += words;
         delta[last] -= words;
     }
     let mut alive = 0;

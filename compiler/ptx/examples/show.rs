@@ -25,7 +25,10 @@ fn main() {
     }
     let options = tile_ptx::Options { llvm: what == "llvm", ..Default::default() };
     if what == "emit" {
-        return print!("{}", tile_ptx::emit::emit(&graph, &plan, None).unwrap_or_else(|e| panic!("{e:#?}")).text);
+        return print!(
+            "{}",
+            tile_ptx::emit::emit(&graph, &plan, None).unwrap_or_else(|e| panic!("{e:#?}")).text
+        );
     }
     let module = tile_ptx::compile(&graph, &plan, &options).unwrap_or_else(|e| panic!("{e:#?}"));
     match what.as_str() {
@@ -35,7 +38,8 @@ fn main() {
         "time" => println!("{:#?} {} operations", module.stages, module.operations),
         _ => {
             let ptxas = tile_ptx::ptxas::find().expect("ptxas");
-            let used = tile_ptx::ptxas::assemble(&ptxas, &module.ptx, target).unwrap_or_else(|e| panic!("{e}"));
+            let used =
+                tile_ptx::ptxas::assemble(&ptxas, &module.ptx, target).unwrap_or_else(|e| panic!("{e}"));
             println!("{used:?} dynamic shared {} estimate {}", plan.shared_bytes(), plan.registers);
             println!("{:?}", module.stages);
         }

@@ -54,12 +54,12 @@ pub fn compile(graph: &Graph, plan: &Plan, options: &Options) -> Result<PtxModul
 fn fault(graph: &Graph, fault: llvm::Fault) -> Diagnostic {
     use llvm::Fault::*;
     let (code, what, text) = match fault {
-        Parse(text) => ("T0912", "MLIR refused the code of", text),
-        Pass(text) => ("T0912", "MLIR could not lower the code of", text),
-        Translate(text) => ("T0912", "MLIR could not translate the code of", text),
-        Optimise(text) => ("T0911", "LLVM refused the code of", text),
-        Fatal(text) => ("T0911", "LLVM cannot select the code of", text),
-        Died => ("T0911", "LLVM's thread ended without an answer for", String::new()),
+        Parse(text) => ("T0942", "MLIR refused the code of", text),
+        Pass(text) => ("T0942", "MLIR could not lower the code of", text),
+        Translate(text) => ("T0942", "MLIR could not translate the code of", text),
+        Optimise(text) => ("T0941", "LLVM refused the code of", text),
+        Fatal(text) => ("T0941", "LLVM cannot select the code of", text),
+        Died => ("T0941", "LLVM's thread ended without an answer for", String::new()),
     };
     Diagnostic::global(code, format!("fault in the PTX backend: {what} `{}`", graph.name))
         .note(text)

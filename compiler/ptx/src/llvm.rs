@@ -80,7 +80,7 @@ extern "C" fn on_fatal_error(reason: *const c_char) {
             std::thread::park();
         },
         None => {
-            eprintln!("error[T0911]: LLVM stopped: {text}");
+            eprintln!("error[T0941]: LLVM stopped: {text}");
             std::process::exit(1);
         }
     }
@@ -168,17 +168,16 @@ fn run(mlir: &str, target: &'static Target, want_llvm: bool) -> Result<Lowered, 
 /// A context with the dialects in use and nothing else: registering all of MLIR costs 25 ms.
 fn mlir_context() -> Context {
     let registry = DialectRegistry::new();
-    for handle in
-        [DialectHandle::llvm(), DialectHandle::scf(), DialectHandle::arith(), DialectHandle::cf()]
-    {
+    for handle in [DialectHandle::llvm(), DialectHandle::scf(), DialectHandle::arith(), DialectHandle::cf()] {
         handle.insert_dialect(&registry);
     }
     unsafe { DialectHandle::from_raw(mlir_sys::mlirGetDialectHandle__nvvm__()) }.insert_dialect(&registry);
     let context = Context::new();
     context.append_dialect_registry(&registry);
     context.enable_multi_threading(false);
-    melior::utility::register_all_llvm_translations(&context);
     context.load_all_available_dialects();
+    // After loading: this registers translations of every dialect there is, and none of those shall be loaded.
+    melior::utility::register_all_llvm_translations(&context);
     context
 }
 

@@ -126,7 +126,7 @@ impl Emit<'_> {
     ) -> Emission<Vec<V>> {
         let registers = self.registers(node, value)?;
         let registers: Vec<V> = map.iter().map(|&r| registers[r]).collect();
-        match clear {
+        match clear.filter(|&dim| !self.zero_past_end.contains(&(value, dim))) {
             Some(dim) => {
                 let zero = self.zero(self.g.type_of(value).dtype);
                 self.cleared(node, value, layout, &registers, dim, zero)

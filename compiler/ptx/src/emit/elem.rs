@@ -10,6 +10,9 @@ use tile_graph::{ElemOp, NodeId, Op, Value};
 
 impl Emit<'_> {
     pub(super) fn elementwise(&mut self, node: NodeId, op: ElemOp) -> Emission<Vec<V>> {
+        if let Some(compared) = self.affine_compare(node, op)? {
+            return Ok(compared);
+        }
         let operands: Vec<Vec<V>> =
             (0..op.arity() as u32).map(|port| self.operand(node, port)).collect::<Emission<_>>()?;
         let inputs = self.g.inputs(node);
@@ -216,6 +219,12 @@ impl Emit<'_> {
         let registers = self.operand(node, 0)?;
         let from = self.g.type_of(self.g.inputs(node)[0]).dtype;
         let to = self.g.node(node).outputs[0].dtype;
+        let input = self.g.inputs(node)[0];
+        for axis in 0..self.g.type_of(input).axes.len() {
+            if self.zero_past_end.contains(&(input, axis)) {
+                self.zero_past_end.insert((Value { node, port: 0 }, axis));
+            }
+        }
         if from == DType::F32 && matches!(to, DType::F16 | DType::Bf16) && registers.len() > 1 {
             return Ok(self.narrow_pairs(&registers, register_type(to)));
         }

@@ -2,7 +2,10 @@
 
 use super::{Emission, Emit, register_type};
 use crate::text::{Text, Ty, V};
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 use tile_base::{Mode, Size, Sources, Span, signature::ParamKind};
 use tile_graph::{Graph, Iter, NodeId, ParOp, SpanId, StepSize, Value};
 use tile_plan::Plan;
@@ -46,7 +49,7 @@ pub(super) fn header(g: &Graph, plan: &Plan) -> String {
     let threads = plan.threads();
     let _ = writeln!(
         out,
-        "llvm.func @{}({}) attributes {{nvvm.kernel, nvvm.reqntid = array<i32: {threads}, 1, 1>}} {{",
+        "llvm.func @{}({}) attributes {{nvvm.kernel, nvvm.reqntid = array<i32: {threads}, 1, 1>, nvvm.minctasm = 1 : i32}} {{",
         g.name,
         args.join(", ")
     );
@@ -104,7 +107,20 @@ pub(super) fn open<'a>(g: &'a Graph, plan: &'a Plan) -> Emit<'a> {
         _ => t.pure("llvm.mlir.addressof @shared : !llvm.ptr<3>".into(), &[], Ty::Shared),
     };
     let tensors = g.objects.iter().map(|o| by_param.get(&o.param).cloned()).collect();
-    Emit { g, plan, t, values: HashMap::new(), tensors, dims, scalars, lane, warp, shared }
+    Emit {
+        g,
+        plan,
+        t,
+        values: HashMap::new(),
+        affine: HashMap::new(),
+        zero_past_end: HashSet::new(),
+        tensors,
+        dims,
+        scalars,
+        lane,
+        warp,
+        shared,
+    }
 }
 
 impl Emit<'_> {

@@ -13,12 +13,14 @@
 //! | `staging` | shared memory: operands of dots, conversions |
 //! | `dot` | mma.sync and multiply-adds |
 //! | `reduce` | shuffles, partial results of warps |
+//! | `index` | tiles of positions |
 //! | `elem`, `math` | elementwise operations, functions without an instruction |
 
 mod control;
 mod dot;
 mod elem;
 mod global;
+mod index;
 mod kernel;
 pub mod math;
 mod place;
@@ -26,7 +28,7 @@ mod reduce;
 mod staging;
 
 use crate::text::{Text, Ty, V};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tile_base::{DType, Diagnostic, Span};
 use tile_graph::{Graph, Literal, NodeId, Op, ROOT, RegionId, Value};
 use tile_layout::Layout;
@@ -46,6 +48,10 @@ pub struct Emit<'a> {
     pub plan: &'a Plan,
     pub t: Text,
     values: HashMap<Value, Vec<V>>,
+    /// Tiles of positions, until somebody needs them as numbers.
+    affine: HashMap<Value, index::Affine>,
+    /// Tiles whose registers past the end of an axis were set to 0, for a sum say: a later dot need not do it again.
+    zero_past_end: HashSet<(Value, usize)>,
     /// Per object: pointer and strides.
     tensors: Vec<Option<(V, Vec<V>)>>,
     dims: Vec<V>,
@@ -88,7 +94,7 @@ impl Emit<'_> {
     fn bug(&self, node: NodeId, what: impl std::fmt::Display) -> Box<Diagnostic> {
         let n = self.g.node(node);
         Box::new(
-            Diagnostic::error("T0910", n.span, format!("fault in the PTX backend: {what}"))
+            Diagnostic::error("T0940", n.span, format!("fault in the PTX backend: {what}"))
                 .label(format!("while lowering `{}` ({node})", n.op.name()))
                 .help("this is a fault of the compiler; please report the kernel"),
         )
@@ -115,6 +121,9 @@ impl Emit<'_> {
         }
         if self.plan.dots.contains_key(&node) {
             return Ok(()); // emitted with the addition of its result
+        }
+        if self.position_tile(node)? {
+            return self.keep_after(node);
         }
         let results = self.operation(node)?;
         self.finish(node, results)
@@ -150,6 +159,27 @@ impl Emit<'_> {
         }
     }
 
+    /// Tiles of positions stay in their form; `true` when that is all there is to do.
+    fn position_tile(&mut self, node: NodeId) -> Emission<bool> {
+        let n = self.g.node(node);
+        if n.outputs.first().is_none_or(|t| t.dtype != DType::I64 || t.is_scalar())
+            || self.plan.conversions.contains_key(&(node, RESULT))
+        {
+            return Ok(false);
+        }
+        let tile = match &n.op {
+            Op::Iota => Some(self.affine_iota(node)?),
+            Op::Elem(op) => self.affine_sum(node, *op)?,
+            Op::Reshape { .. } | Op::Permute { .. } | Op::Broadcast => self.affine_moved(node)?,
+            _ => None,
+        };
+        let found = tile.is_some();
+        if let Some(tile) = tile {
+            self.affine.insert(Value { node, port: 0 }, tile);
+        }
+        Ok(found)
+    }
+
     fn operation(&mut self, node: NodeId) -> Emission<Vec<Vec<V>>> {
         let n = self.g.node(node);
         Ok(match &n.op {
@@ -157,12 +187,13 @@ impl Emit<'_> {
             Op::Dim(d) => vec![vec![self.dims[*d as usize]]],
             Op::Param(p) => vec![vec![self.scalars[p]]],
             Op::MakeSpan { span } => self.make_span(node, *span)?,
-            Op::Iota => vec![self.iota(node)?],
+            Op::Iota => {
+                let tile = self.affine_iota(node)?;
+                vec![self.summed(&tile)]
+            }
             Op::Elem(op) => vec![self.elementwise(node, *op)?],
             Op::Cast => vec![self.cast_node(node)?],
-            Op::Broadcast => vec![self.operand(node, 0)?],
-            Op::Reshape { .. } => vec![self.reshape(node)?],
-            Op::Permute { .. } => vec![self.permute(node)?],
+            Op::Broadcast | Op::Reshape { .. } | Op::Permute { .. } => vec![self.operand(node, 0)?],
             Op::Reduce { axis, kind } => vec![self.reduce(node, *axis as usize, *kind)?],
             Op::Load(access) => vec![self.load(node, access)?],
             Op::Store { access, .. } => {
@@ -191,14 +222,19 @@ impl Emit<'_> {
 
     // ---- values
 
-    fn registers(&self, node: NodeId, value: Value) -> Emission<Vec<V>> {
-        self.values
-            .get(&value)
-            .cloned()
-            .ok_or_else(|| self.bug(node, format!("{}.{} has no registers", value.node, value.port)))
+    fn registers(&mut self, node: NodeId, value: Value) -> Emission<Vec<V>> {
+        if let Some(found) = self.values.get(&value) {
+            return Ok(found.clone());
+        }
+        let Some(tile) = self.affine.get(&value).cloned() else {
+            return Err(self.bug(node, format!("{}.{} has no registers", value.node, value.port)));
+        };
+        let numbers = self.summed(&tile);
+        self.values.insert(value, numbers.clone());
+        Ok(numbers)
     }
 
-    fn scalar(&self, node: NodeId, value: Value) -> Emission<V> {
+    fn scalar(&mut self, node: NodeId, value: Value) -> Emission<V> {
         Ok(self.registers(node, value)?[0])
     }
 
@@ -229,29 +265,42 @@ impl Emit<'_> {
 
     /// Input `port`, one register for each register of the result: scalars and axes of 1 stretched.
     fn operand(&mut self, node: NodeId, port: u32) -> Emission<Vec<V>> {
-        let value = self.g.inputs(node)[port as usize];
         let registers = self.input(node, port)?;
-        let result = Value { node, port: 0 };
-        if self.g.type_of(result).is_scalar() {
-            return Ok(registers);
+        if self.g.type_of(Value { node, port: 0 }).is_scalar() {
+            return Ok(vec![registers[0]]);
         }
-        let out = self.layout(result)?;
+        Ok(self.operand_map(node, port)?.into_iter().map(|r| registers[r]).collect())
+    }
+
+    /// For each register of the (tile) result, the register of input `port` that it comes from.
+    fn operand_map(&self, node: NodeId, port: u32) -> Emission<Vec<usize>> {
+        let value = self.g.inputs(node)[port as usize];
+        let out = self.layout(Value { node, port: 0 })?;
         let ty = self.g.type_of(value);
         if ty.is_scalar() {
-            return Ok(vec![registers[0]; out.registers()]);
+            return Ok(vec![0; out.registers()]);
         }
-        let keep = tile_plan::infer::kept(ty);
         let from = self.input_layout(node, port)?;
-        if from == out {
-            return Ok(registers);
-        }
+        let op = &self.g.node(node).op;
+        let keep = tile_plan::infer::kept(ty);
+        let source = |at: Vec<u32>| -> Vec<u32> {
+            let mut to = vec![0; from.rank()];
+            match op {
+                Op::Reshape { axes } => {
+                    axes.iter()
+                        .zip(at)
+                        .filter_map(|(a, x)| Some(((*a)?, x)))
+                        .for_each(|(a, x)| to[a as usize] = x);
+                }
+                Op::Permute { order } => order.iter().zip(at).for_each(|(&o, x)| to[o as usize] = x),
+                _ => to.iter_mut().zip(at).zip(&keep).for_each(|((t, x), k)| *t = if *k { x } else { 0 }),
+            }
+            to
+        };
         (0..out.registers())
             .map(|r| {
-                let mut at = out.register_offset(r);
-                at.iter_mut().zip(&keep).for_each(|(a, k)| *a *= u32::from(*k));
-                let found =
-                    from.find_register(&at).ok_or_else(|| self.bug(node, "an operand does not stretch"))?;
-                Ok(registers[found])
+                let at = source(out.register_offset(r));
+                from.find_register(&at).ok_or_else(|| self.bug(node, "a register has no source"))
             })
             .collect()
     }
@@ -273,58 +322,6 @@ impl Emit<'_> {
                 Ok(self.read_dense(*buffer, extents, &c.to, from[0].ty))
             }
         }
-    }
-
-    fn reshape(&mut self, node: NodeId) -> Emission<Vec<V>> {
-        let Op::Reshape { axes } = self.g.node(node).op.clone() else {
-            return Err(self.bug(node, "not a reshape"));
-        };
-        let result = Value { node, port: 0 };
-        let registers = self.input(node, 0)?;
-        if self.g.type_of(result).is_scalar() || self.g.type_of(self.g.inputs(node)[0]).is_scalar() {
-            return Ok(vec![registers[0]]);
-        }
-        let (out, from) = (self.layout(result)?, self.input_layout(node, 0)?);
-        self.rename(node, &out, &from, &registers, |at| {
-            let mut to = vec![0; from.rank()];
-            axes.iter().zip(at).for_each(|(a, &x)| {
-                if let Some(a) = a {
-                    to[*a as usize] = x;
-                }
-            });
-            to
-        })
-    }
-
-    fn permute(&mut self, node: NodeId) -> Emission<Vec<V>> {
-        let Op::Permute { order } = self.g.node(node).op.clone() else {
-            return Err(self.bug(node, "not a permutation"));
-        };
-        let registers = self.input(node, 0)?;
-        let (out, from) = (self.layout(Value { node, port: 0 })?, self.input_layout(node, 0)?);
-        self.rename(node, &out, &from, &registers, |at| {
-            let mut to = vec![0; order.len()];
-            order.iter().zip(at).for_each(|(&o, &x)| to[o as usize] = x);
-            to
-        })
-    }
-
-    fn rename(
-        &self,
-        node: NodeId,
-        out: &Layout,
-        from: &Layout,
-        registers: &[V],
-        map: impl Fn(&[u32]) -> Vec<u32>,
-    ) -> Emission<Vec<V>> {
-        (0..out.registers())
-            .map(|r| {
-                let at = map(&out.register_offset(r));
-                let found =
-                    from.find_register(&at).ok_or_else(|| self.bug(node, "a register has no source"))?;
-                Ok(registers[found])
-            })
-            .collect()
     }
 
     /// A block-wide barrier, where the plan has one.

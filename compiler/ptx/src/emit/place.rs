@@ -121,13 +121,4 @@ impl Emit<'_> {
         }
         owner
     }
-
-    pub(super) fn iota(&mut self, node: NodeId) -> Emission<Vec<V>> {
-        let layout = self.layout(Value { node, port: 0 })?;
-        let thread = self.thread_part(&layout, 0);
-        let wide = self.t.convert("sext", thread, Ty::I64);
-        Ok((0..layout.registers())
-            .map(|r| self.t.add_const(wide, i64::from(layout.register_offset(r)[0])))
-            .collect())
-    }
 }

@@ -29,6 +29,15 @@ impl Emit<'_> {
             ReduceKind::Sum if tile_plan_zero(self, operand, axis) => registers,
             _ => self.cleared(node, operand, &from, &registers, axis, identity)?,
         };
+        let untouched = dtype == work && !self.plan.conversions.contains_key(&(node, 0));
+        if kind == ReduceKind::Sum
+            && untouched
+            && self.g.node(node).region == self.g.node(operand.node).region
+        {
+            // What lies past the end is nobody's: from here on the value itself holds 0 there.
+            self.values.insert(operand, cleared.clone());
+            self.zero_past_end.insert((operand, axis));
+        }
         let keep: Vec<bool> = (0..from.rank()).map(|d| d != axis).collect();
         let to = from.project(&keep);
         let mut partials = self.within_thread(&from, &to, axis, kind, work, &cleared);

@@ -78,7 +78,7 @@ impl Emit<'_> {
         let layout = self.layout(value)?;
         let mut registers = self.registers(node, value)?;
         let dtype = self.g.type_of(value).dtype;
-        if let Some(dim) = staging.clear {
+        if let Some(dim) = staging.clear.filter(|&dim| !self.zero_past_end.contains(&(value, dim))) {
             let zero = match register_type(dtype).is_float() {
                 true => self.t.float(registers[0].ty, 0.0),
                 false => self.t.int(registers[0].ty, 0),
