@@ -13,7 +13,8 @@ pub struct Rows {
 
 impl Rows {
     pub fn new(rows: u32, preds: u32) -> Rows {
-        Rows { rows: vec![[0; LANES]; rows as usize], preds: vec![0; preds as usize] }
+        // One more than asked: a 64-bit shift reads its 32-bit count as a pair and drops the upper half.
+        Rows { rows: vec![[0; LANES]; rows as usize + 1], preds: vec![0; preds as usize] }
     }
 
     #[inline]
