@@ -86,6 +86,9 @@ impl<'m> Elab<'m> {
         if self.frames.len() > MAX_CALLS {
             return self.give_up(span, "calls nested too deeply");
         }
+        if f.item.0 == self.m.main() {
+            self.inlined.insert(def.name.name.clone());
+        }
         let prefix = match &self.hint {
             Some(h) => format!("{}{h}.", self.frame().prefix),
             None => format!("{}{}.", self.frame().prefix, def.name.name),
@@ -101,12 +104,24 @@ impl<'m> Elab<'m> {
         let hint = self.hint.take();
         let nest = std::mem::take(&mut self.nest);
         let fields = self.tile_fields;
+        let before = self.diags.len();
         let result = self.inlined(f, def, vals, span);
+        self.called_from(def, span, before);
         self.tile_fields = fields;
         self.nest = nest;
         self.hint = hint;
         self.frames.pop();
         result.unwrap_or(Val::Error)
+    }
+
+    /// A fault inside the function says which call it is of.
+    fn called_from(&mut self, def: &ast::Fn, span: Span, before: usize) {
+        let inside = |s: Span| s.file == def.body.span.file && s.start >= def.body.span.start && s.end <= def.body.span.end;
+        for d in self.diags.iter_mut().skip(before) {
+            if d.primary.is_some_and(inside) && d.labels.len() < 6 && span != def.name.span {
+                d.labels.push(tile_base::Label { span, text: format!("in this call of `{}`", def.name.name) });
+            }
+        }
     }
 
     fn inlined(

@@ -90,6 +90,8 @@ pub(crate) struct Elab<'m> {
     pub span_data: Vec<SpanData>,
     pub locals: Vec<Local>,
     pub claims: Vec<ClaimInfo>,
+    /// Functions of the main file that were inlined.
+    pub inlined: BTreeSet<String>,
     pub blocks: Vec<Vec<TStmt>>,
     pub frames: Vec<Frame<'m>>,
     pub nest: Vec<Nest>,
@@ -132,6 +134,7 @@ impl<'m> Elab<'m> {
             span_data: vec![],
             locals: vec![],
             claims: vec![],
+            inlined: BTreeSet::new(),
             blocks: vec![vec![]],
             frames: vec![],
             nest: vec![],
@@ -416,6 +419,11 @@ impl<'m> Elab<'m> {
                 | tile_base::IndexKind::Id(n) => Some(n.clone()),
                 _ => None,
             },
+            // A span lies in its range.
+            TExprKind::SpanField(s, SpanField::Start | SpanField::End) => {
+                let d = &self.span_data[s.index()];
+                self.inclusive_bound(&d.lo).and_then(|_| self.inclusive_bound(&d.hi))
+            }
             _ => {
                 // A product or sum of dimensions is its own bound.
                 let s = self.as_size(e)?;

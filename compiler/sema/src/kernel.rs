@@ -88,6 +88,7 @@ impl<'m> Elab<'m> {
             par,
             body,
             claims: std::mem::take(&mut self.claims),
+            inlined: std::mem::take(&mut self.inlined).into_iter().collect(),
             notes,
         })
     }

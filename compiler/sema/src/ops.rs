@@ -560,6 +560,11 @@ impl<'m> Elab<'m> {
             });
         };
         if matches!((a, b), (Const::Int(_), Const::Int(_))) {
+            if op == Div && x % y != 0 {
+                let message = format!("`{x} / {y}` of whole numbers is rounded down to {value}");
+                let d = Diagnostic::error("T0207", span, message);
+                return self.fail(d.help(format!("write `{x}.0 / {y}` for the quotient, or {value}")));
+            }
             return Val::Const(Const::Int(value));
         }
         let (Some(s), Some(t)) = (a.size(), b.size()) else { return Val::index(value) };

@@ -156,6 +156,20 @@ impl<'m> Elab<'m> {
                 let read = self.read(local, n.span);
                 self.bind(&n.name, Binding::Val(Val::Expr(read)));
             }
+            // A view is no value yet; what it says of variables is settled now.
+            (Pattern::Name(n), Val::Expr(mut e)) => {
+                let mut read = vec![];
+                walk::each_expr(&e, &mut |x| match x.kind {
+                    TExprKind::Local(l) if self.locals[l.index()].mutable && !read.contains(&l) => read.push(l),
+                    _ => {}
+                });
+                for l in read {
+                    let now = self.read(l, n.span);
+                    let kept = self.let_local(&format!("{}.index", n.name), now, n.span);
+                    walk::replace_local(&mut e, l, kept);
+                }
+                self.bind(&n.name, Binding::Val(Val::Expr(e)));
+            }
             (Pattern::Name(n), v) => self.bind(&n.name, Binding::Val(v)),
             (Pattern::Tuple(parts, _), Val::Tuple(items)) if parts.len() == items.len() => {
                 for (p, v) in parts.iter().zip(items) {

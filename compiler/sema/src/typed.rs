@@ -154,6 +154,8 @@ pub struct TypedKernel {
     pub body: Vec<TStmt>,
     /// What the author promised (`skip`, `merge`, `affine`, `unique`), for `check --claims`.
     pub claims: Vec<ClaimInfo>,
+    /// Names of the functions of the kernel's own file that were inlined.
+    pub inlined: Vec<String>,
     /// Notes and warnings; errors never reach here.
     pub notes: Vec<tile_base::Diagnostic>,
 }

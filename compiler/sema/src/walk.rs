@@ -238,6 +238,15 @@ pub fn replace_start(e: &mut TExpr, span: SpanId, with: &TExpr) {
     each_operand_mut(e, &mut |x| replace_start(x, span, with));
 }
 
+/// Reads another local instead.
+pub fn replace_local(e: &mut TExpr, from: LocalId, to: LocalId) {
+    if e.kind == TExprKind::Local(from) {
+        e.kind = TExprKind::Local(to);
+        return;
+    }
+    each_operand_mut(e, &mut |x| replace_local(x, from, to));
+}
+
 /// Whether an expression mentions a span at all.
 pub fn mentions_span(e: &TExpr, span: SpanId) -> bool {
     let mut found = false;

@@ -174,6 +174,10 @@ const FILES: &[(&str, &str, &str)] = &[
     ("T0205", "x", "kernel f(y: out f16[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } op k(x: out f32[N]) { run f(x); }"),
     ("T0208", "x", "kernel f(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } op k(x: out f32[N, M]) { run f(x); }"),
     ("T0215", "f", "fn f(x: f32) { x } op k(x: out f32[N]) { run f(x); }"),
+    ("T0285", "q", "kernel f(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } grad f(g for q) = f(g);"),
+    ("T0200", "tt", "fn f(x: T[R, C], m: f32[R, 1]) { x.to(f32) * tt }"),
+    ("T0204", "x * m", "fn f(x: f32[R, C], m: f32[R]) { x * m }"),
+    ("T0207", "1 / 3", "fn f(x: f32) { 1 / 3 * x }"),
     // specs
     ("T0272", "kk", "spec kk { o[i] = 1; }"),
     ("T0270", "z", "kernel k(x: in f32[N], o: out f32[N]) { tile B; par i in tiles(N, B) { o[i] = x[i]; } } spec k { o[i] = z[i]; }"),

@@ -41,7 +41,7 @@ fn mutate<'a>(pieces: &[&'a str], random: &mut Random) -> String {
             0 => p[a] = "",
             1 => p[a] = p[b],
             2 => p.swap(a, b),
-            3 => p.insert(a, pieces[b]),
+            3 => p.insert(a, pieces[b % pieces.len()]),
             _ => p[a] = ["0", "-1", "9223372036854775807", ":", "_", "inf", "T", "1e400", "(", "else"][random.below(10)],
         }
     }

@@ -1,17 +1,25 @@
-//! Functions that nothing in the file calls are looked into as well, as far as their types are known: a function whose
-//! parameters are all scalars is elaborated once for scalars.
+//! Functions that nothing calls are looked into as well: each is elaborated once, for scalars of its declared types and
+//! tiles whose generic axes are distinct compile-time sizes.
 
 use crate::{
-    elab::{Elab, Frame},
+    elab::{Elab, Frame, ident_of},
     module::Module,
     typed::*,
     value::*,
 };
-use tile_base::{DType, Diagnostic};
-use tile_syntax::ast::{Fn, TypeKind};
+use std::collections::BTreeSet;
+use tile_base::{DType, Diagnostic, Size};
+use tile_syntax::ast::{Expr, ExprKind, Fn, Param, TypeKind};
 
-pub fn check(m: &Module, f: &Fn, out: &mut Vec<Diagnostic>) {
+/// What depends on the dtype that a caller chooses.
+const OF_DTYPES: &[&str] = &["T0205", "T0206", "T0207", "T0208", "T0232"];
+
+/// `called`: functions that some kernel has inlined already.
+pub fn check(m: &Module, f: &Fn, called: bool, out: &mut Vec<Diagnostic>) {
     let Some(item) = m.resolve(m.main(), &f.name.name) else { return };
+    if !f.generics.is_empty() || (called && f.asm.is_none()) {
+        return;
+    }
     let mut e = Elab::new(m);
     let frame = Frame {
         file: m.main(),
@@ -21,23 +29,44 @@ pub fn check(m: &Module, f: &Fn, out: &mut Vec<Diagnostic>) {
         name: String::new(),
     };
     e.frames.push(frame);
-    let mut vals = vec![];
+    let (mut vals, mut axes, mut generic) = (vec![], BTreeSet::new(), false);
     for p in &f.params {
-        let elem = match &p.ty.kind {
-            TypeKind::Scalar(t) if t.name == "index" => Elem::Index,
-            TypeKind::Scalar(t) => match DType::from_name(&t.name) {
-                Some(d) => Elem::Of(d),
-                None => return,
-            },
-            TypeKind::Index { .. } => Elem::Index,
-            _ => return,
-        };
-        let local = e.local(&p.name.name, Type::scalar(elem), false, p.name.span);
+        let Some(ty) = sample(p, &mut axes, &mut generic) else { return };
+        let local = e.local(&p.name.name, ty, false, p.name.span);
         vals.push((None, Val::Expr(e.read(local, p.name.span)), p.name.span));
     }
-    if f.generics.is_empty() {
-        e.inline(&FnVal { item, alias: f.name.name.clone() }, vals, f.name.span);
-        out.append(&mut e.diags);
-        out.append(&mut e.notes);
+    e.inline(&FnVal { item, alias: f.name.name.clone() }, vals, f.name.span);
+    e.diags.retain(|d| !generic || !OF_DTYPES.contains(&d.code));
+    out.append(&mut e.diags);
+    out.append(&mut e.notes);
+}
+
+/// A type that the parameter takes; its generic dtype is f32.
+fn sample(p: &Param, axes: &mut BTreeSet<String>, generic: &mut bool) -> Option<Type> {
+    let mut elem = |kind: &TypeKind| match kind {
+        TypeKind::Scalar(t) if t.name == "index" => Some(Elem::Index),
+        TypeKind::Scalar(t) => Some(Elem::Of(DType::from_name(&t.name).unwrap_or_else(|| {
+            *generic = true;
+            DType::F32
+        }))),
+        TypeKind::Index { .. } => Some(Elem::Index),
+        _ => None,
+    };
+    match &p.ty.kind {
+        TypeKind::Tile { element, axes: list } => {
+            let elem = elem(&element.kind)?;
+            Some(Type::tile(elem, list.iter().map(|a| axis(a, axes)).collect::<Option<_>>()?))
+        }
+        kind => elem(kind).map(Type::scalar),
     }
+}
+
+fn axis(e: &Expr, seen: &mut BTreeSet<String>) -> Option<Axis> {
+    if let ExprKind::Int(1) = e.kind {
+        return Some(Axis::One);
+    }
+    let name = ident_of(e)?.to_string();
+    seen.insert(name.clone());
+    let nth = seen.iter().position(|n| *n == name)? as u64;
+    Some(Axis::Fixed { size: Size::name(name), value: 16 * (nth + 1) })
 }

@@ -14,7 +14,7 @@ mod tests;
 
 use crate::{elab::Instance, host, kernel, module::Module, typed::TypedKernel};
 use names::Names;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tile_base::Diagnostic;
 use tile_syntax::ast::{self, ItemKind};
 
@@ -83,6 +83,7 @@ fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, 
         }
         found
     };
+    let called: HashSet<&str> = made.values().flatten().flat_map(|k| &k.inlined).map(String::as_str).collect();
     let mut all_schedules = vec![];
     for item in &file.items {
         match &item.kind {
@@ -105,11 +106,34 @@ fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, 
                     }
                 }
             }
-            ItemKind::Fn(f) => functions::check(m, f, out),
+            ItemKind::Fn(f) => functions::check(m, f, called.contains(f.name.name.as_str()), out),
+            ItemKind::Grad(g) => grad(m, g, out),
             _ => {}
         }
     }
     schedules::unreachable(&all_schedules, out);
+}
+
+/// `grad f(go for o) = flash_bwd(..)`: the kernel, its outputs, the function.
+fn grad(m: &Module, g: &ast::Grad, out: &mut Vec<Diagnostic>) {
+    let Some(names) = Names::of(m, &g.name.name, &[]) else {
+        let message = format!("there is no kernel or op `{}` for this grad", g.name.name);
+        return out.push(Diagnostic::error("T0285", g.name.span, message));
+    };
+    for (_, of) in &g.seeds {
+        if !names.tensors.get(&of.name).is_some_and(|t| t.access != ast::Access::In) {
+            let message = format!("`{}` is not an output of `{}`", of.name, g.name.name);
+            let d = Diagnostic::error("T0285", of.span, message);
+            out.push(d.help("`grad f(go for o)`: `go` is the gradient of the output `o`"));
+        }
+    }
+    if let ast::ExprKind::Call { function, .. } = &g.value.kind
+        && let Some(f) = names::plain(function)
+        && m.resolve(m.main(), f).is_none()
+    {
+        let d = Diagnostic::error("T0285", function.span, format!("there is no op or kernel `{f}`"));
+        out.push(d.help("the backward is an op or kernel of this file or of its `use` lines"));
+    }
 }
 
 /// The instances at which a kernel of the main file is checked, most telling first.
