@@ -12,9 +12,9 @@ use crate::{
 use nom::{
     IResult, Parser,
     branch::alt,
-    bytes::complete::{tag, take_while, take_while1},
+    bytes::complete::{tag, take, take_while, take_while1},
     character::complete::{char, digit1, hex_digit1, none_of, not_line_ending, one_of, satisfy},
-    combinator::{map, opt, recognize},
+    combinator::{map, opt, recognize, verify},
     multi::many0_count,
     sequence::{pair, preceded},
 };
@@ -71,25 +71,20 @@ fn open_string(i: &str) -> Lex<'_, &str> {
     recognize((char('"'), many0_count(inside), opt(char('"')))).parse(i)
 }
 
+/// The longest sign: of two characters if there is one, else of one.
 fn punctuation(i: &str) -> Lex<'_, &str> {
-    let known = FOREIGN.iter().chain(&PUNCTUATION).chain(&PREFIXES);
-    for &text in known {
-        if let Ok(found) = tag::<_, _, nom::error::Error<&str>>(text).parse(i) {
-            return Ok(found);
-        }
-    }
-    Err(nom::Err::Error(nom::error::Error::new(i, nom::error::ErrorKind::Tag)))
+    let is_sign = |t: &&str| FOREIGN.contains(t) || PUNCTUATION.contains(t) || PREFIXES.contains(t);
+    alt((verify(take(2usize), is_sign), verify(take(1usize), is_sign))).parse(i)
 }
 
 fn token(i: &str) -> Lex<'_, (Kind, &str)> {
-    alt((
-        map(word, |t| (classify(t), t)),
-        number,
-        map(open_string, |t| (Kind::Str, t)),
-        map(recognize(preceded(char('\''), word)), |t| (Kind::Label, t)),
-        map(punctuation, |t| (Kind::Punct, t)),
-    ))
-    .parse(i)
+    match i.as_bytes().first() {
+        Some(b'a'..=b'z' | b'A'..=b'Z' | b'_') => map(word, |t| (classify(t), t)).parse(i),
+        Some(b'0'..=b'9') => number(i),
+        Some(b'"') => map(open_string, |t| (Kind::Str, t)).parse(i),
+        Some(b'\'') => map(recognize(preceded(char('\''), word)), |t| (Kind::Label, t)).parse(i),
+        _ => map(punctuation, |t| (Kind::Punct, t)).parse(i),
+    }
 }
 
 /// `// …` to the end of the line, with the slashes.

@@ -31,8 +31,10 @@ use tile_base::Diagnostic;
 pub fn expr(i: Tokens<'_>) -> Parsed<'_, Expr> {
     chain(|i| {
         let (rest, lo) = binary(i, 0)?;
-        let (rest, hi) = opt(preceded(lit(".."), cut(|i| binary(i, 0)))).parse(rest)?;
-        let Some(hi) = hi else { return Ok((rest, lo)) };
+        if !rest.is("..") {
+            return Ok((rest, lo));
+        }
+        let (rest, hi) = cut(|i| binary(i, 0)).parse(rest.next())?;
         grow(rest)?;
         Ok((
             rest,
@@ -159,8 +161,12 @@ fn subscripted(base: Expr, i: Tokens<'_>) -> Parsed<'_, ExprKind> {
             .help("`:` takes the whole axis");
         return fail(Fault::exact(i.next(), empty));
     }
-    let (rest, otherwise) = opt(preceded(lit("else"), cut(map(nested(unary), Box::new)))).parse(rest)?;
-    Ok((rest, ExprKind::Subscript { base: Box::new(base), subscripts, otherwise }))
+    let base = Box::new(base);
+    if !rest.is("else") {
+        return Ok((rest, ExprKind::Subscript { base, subscripts, otherwise: None }));
+    }
+    let (rest, otherwise) = map(nested(cut(unary)), |o| Some(Box::new(o))).parse(rest.next())?;
+    Ok((rest, ExprKind::Subscript { base, subscripts, otherwise }))
 }
 
 fn subscript(i: Tokens<'_>) -> Parsed<'_, Subscript> {

@@ -23,6 +23,9 @@ pub const MAX_NEST: u32 = 64;
 /// Nodes from the root of an expression to a leaf.
 pub const MAX_HEIGHT: u32 = 256;
 
+/// Findings that are kept; more are counted. Well above what is shown, which is chosen by position.
+const MAX_KEPT: usize = 500;
+
 /// What outlives backtracking: findings and counters.
 pub struct Context<'a> {
     /// All tokens; the last is [`Kind::End`].
@@ -30,6 +33,8 @@ pub struct Context<'a> {
     pub diagnostics: RefCell<Vec<Diagnostic>>,
     /// See [`crate::ast::File::arms`].
     pub arms: RefCell<Vec<u32>>,
+    /// Findings beyond [`MAX_KEPT`].
+    pub dropped: Cell<usize>,
     nest: Cell<u32>,
     height: Cell<u32>,
 }
@@ -40,6 +45,7 @@ impl<'a> Context<'a> {
             tokens,
             diagnostics: RefCell::default(),
             arms: RefCell::default(),
+            dropped: Cell::new(0),
             nest: Cell::new(0),
             height: Cell::new(0),
         }
@@ -55,7 +61,12 @@ impl<'a> Context<'a> {
     }
 
     pub fn report(&self, diagnostic: Diagnostic) {
-        self.diagnostics.borrow_mut().push(diagnostic);
+        let mut all = self.diagnostics.borrow_mut();
+        if all.len() < MAX_KEPT {
+            all.push(diagnostic);
+        } else {
+            self.dropped.set(self.dropped.get() + 1);
+        }
     }
 }
 
@@ -264,14 +275,14 @@ pub fn bracketed<'a, O>(
         let (mut i, opening) = lit(open)(i)?;
         let mut items = vec![];
         loop {
-            if let Ok((rest, _)) = lit(close)(i) {
-                return Ok((rest, items));
+            if i.is(close) {
+                return Ok((i.next(), items));
             }
             let (rest, found) = committed(&mut item, i)?;
             items.push(found);
             i = rest;
-            if let Ok((rest, _)) = lit(",")(i) {
-                i = rest;
+            if i.is(",") {
+                i = i.next();
             } else if !i.is(close) {
                 let want = vec![Want::Token(","), Want::Token(close)];
                 return fail(Fault { at: i.position(), want, opened: Some(opening.span), exact: None });
@@ -303,8 +314,8 @@ pub fn listed<'a, O>(
     move |i| {
         let (mut i, first) = item.parse(i)?;
         let mut items = vec![first];
-        while let Ok((rest, _)) = lit(",")(i) {
-            let (rest, next) = committed(&mut item, rest)?;
+        while i.is(",") {
+            let (rest, next) = committed(&mut item, i.next())?;
             items.push(next);
             i = rest;
         }

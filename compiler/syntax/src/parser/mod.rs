@@ -51,11 +51,12 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     docs.all_stray();
     let mut arms = cx.arms.into_inner();
     arms.sort_unstable();
+    let dropped = cx.dropped.get();
     let mut diagnostics = cx.diagnostics.into_inner();
     let comments = with_stray(&lexed, docs.stray, &mut diagnostics);
     diagnostics.extend(lexed.diagnostics);
     let tree = File { items, comments, blanks: lexed.blanks, hex: lexed.hex, arms };
-    Parsed { file: tree, diagnostics: tidy(file, diagnostics) }
+    Parsed { file: tree, diagnostics: tidy(file, diagnostics, dropped) }
 }
 
 fn items(mut i: Tokens<'_>, docs: &mut Docs<'_>) -> Vec<Item> {
@@ -161,11 +162,11 @@ fn with_stray(lexed: &Lexed<'_>, stray: Vec<DocLine>, diagnostics: &mut Vec<Diag
 }
 
 /// In order of position, each once, and not without end.
-fn tidy(file: FileId, mut all: Vec<Diagnostic>) -> Vec<Diagnostic> {
+fn tidy(file: FileId, mut all: Vec<Diagnostic>, dropped: usize) -> Vec<Diagnostic> {
     all.sort_by_key(|d| d.primary.map(|s| (s.start, s.end)));
     all.dedup();
     if all.len() > fault::MAX_DIAGNOSTICS {
-        let hidden = all.len() - fault::MAX_DIAGNOSTICS;
+        let hidden = all.len() - fault::MAX_DIAGNOSTICS + dropped;
         let at = all[fault::MAX_DIAGNOSTICS].primary.unwrap_or(Span::new(file, 0, 0));
         all.truncate(fault::MAX_DIAGNOSTICS);
         let message = format!("{hidden} more faults in this file are not shown");
