@@ -315,11 +315,10 @@ impl Worker<'_> {
                 _ => initial.clone(),
             };
             let part = self.run_trips(id, node, f, trips, cut[0]..cut[1], start)?;
+            if let LoopCombine::Merge { vars, combine } = &f.combine {
+                self.test_identity(node, f, vars, *combine, &initial, &part)?;
+            }
             total = Some(match (total, &f.combine) {
-                (None, LoopCombine::Merge { vars, combine }) => {
-                    self.test_identity(node, f, vars, *combine, &initial, &part)?;
-                    part
-                }
                 (None, _) => part,
                 (Some(so_far), LoopCombine::Merge { vars, combine }) => {
                     self.merge(vars, *combine, so_far, part)?

@@ -146,8 +146,11 @@ impl Owned {
         self.bits.len()
     }
 
-    /// The first element that nobody wrote, and how many there are.
+    /// Of an `out` tensor, the first element that nobody wrote, and how many there are.
     pub fn uncovered(&self) -> Option<(usize, usize)> {
+        if !self.once {
+            return None;
+        }
         let mut missing = (0..self.writer.len()).filter(|&at| self.writer[at].load(Relaxed) == 0);
         missing.next().map(|first| (first, 1 + missing.count()))
     }

@@ -82,3 +82,70 @@ pub fn shaken(program: &Program, mode: Mode, seed: u64) -> Options {
         ..Options::default()
     }
 }
+
+// ---- programs from text
+
+use std::path::Path;
+use tile_base::FileId;
+use tile_sema::{ConstValue, Instance, Module};
+
+pub fn repository(path: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+/// A text as a module, with the prelude.
+pub fn module(text: &str) -> Module {
+    let parse = |at: u32, text: &str| {
+        let parsed = tile_syntax::parse(FileId(at), text);
+        assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
+        parsed.file
+    };
+    let prelude = repository("kernels-lib/prelude.tile");
+    Module::new(vec![("main".into(), parse(0, text)), ("prelude".into(), parse(1, &prelude))], 0)
+}
+
+/// `T=f16 D=64 CAUSAL=true`.
+pub fn instance(words: &str) -> Instance {
+    let mut instance = Instance::default();
+    for word in words.split_whitespace() {
+        let (name, value) = word.split_once('=').expect("NAME=VALUE");
+        if let Some(dtype) = DType::from_name(value) {
+            instance.dtypes.insert(name.into(), dtype);
+        } else if let Ok(v) = value.parse::<i64>() {
+            instance.consts.insert(name.into(), ConstValue::Int(v));
+        } else {
+            instance.consts.insert(name.into(), ConstValue::Bool(value == "true"));
+        }
+    }
+    instance
+}
+
+pub fn kernel(text: &str, name: &str, words: &str) -> Program {
+    let module = module(text);
+    let checked: Vec<_> = tile_sema::check(&module).into_iter().filter(|d| d.is_error()).collect();
+    assert!(checked.is_empty(), "{checked:#?}");
+    let typed = tile_sema::instantiate(&module, name, &instance(words)).unwrap_or_else(|d| panic!("{d:#?}"));
+    tile_lower::lower(&typed).unwrap_or_else(|d| panic!("{d:#?}"))
+}
+
+pub fn op(text: &str, name: &str, words: &str) -> Program {
+    let typed =
+        tile_sema::instantiate_op(&module(text), name, &instance(words)).unwrap_or_else(|d| panic!("{d:#?}"));
+    tile_lower::lower_op(&typed).unwrap_or_else(|d| panic!("{d:#?}"))
+}
+
+/// The only code a run ends with, and its diagnostic as one text.
+pub fn refusal(program: &Program, arguments: &Arguments, options: &Options) -> (String, String) {
+    let found = refused(program, arguments, options);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let d = &found[0];
+    let mut text = format!("{}: {}", d.code, d.message);
+    if !d.primary_label.is_empty() {
+        text += &format!("\n  {}", d.primary_label);
+    }
+    for note in &d.notes {
+        text += &format!("\n  note: {note}");
+    }
+    (d.code.to_string(), text)
+}
