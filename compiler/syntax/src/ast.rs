@@ -81,7 +81,7 @@ pub struct Kernel {
 pub enum Generic {
     /// `T: f16 | bf16 = f16`
     Dtype { name: Ident, choices: Vec<Ident>, default: Option<Ident> },
-    /// `const D`, `const CAUSAL: bool = false`, `const W: index in {3, 4} where …`. Type absent: index.
+    /// `const D`, `const CAUSAL: bool = false`, `const W: index in {3, 4} = 4`. Type absent: index.
     Const { name: Ident, ty: Option<Ident>, choices: Vec<Expr>, default: Option<Expr> },
     /// `mask: fn(b, h, i, j: index) -> bool = all`
     Function { name: Ident, ty: FnType, default: Option<Ident> },
@@ -164,7 +164,7 @@ pub struct Fn {
     /// `using slopes: in f32[H]`: captured tensors, which become arguments `name.slopes` of the kernel.
     pub using: Vec<Param>,
     pub result: Option<Type>,
-    /// `asm "…template…"`
+    /// The template of an `asm fn exp(x: f32) -> f32 "ex2.approx.f32 $0, $1;" { exp2(x) }`.
     pub asm: Option<String>,
     pub body: Block,
 }
@@ -491,11 +491,12 @@ pub struct Test {
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum TestItem {
-    /// A dimension, const or dtype to one value, or a tensor to a distribution or list.
+    /// A dimension, const, dtype or function to one value, or a tensor to a distribution or list. The name of a
+    /// captured tensor has a dot in it: `mask.slopes`.
     Set { name: Ident, value: Expr, span: Span },
     /// `M in [1, 17, 333]`
     Each { name: Ident, values: Vec<Expr>, span: Span },
-    /// `o: rel 2e-3, abs 1e-5`
+    /// `o: rel 2e-3, abs 1e-5`; `o: exact` has neither.
     Tolerance { name: Ident, relative: Option<Expr>, absolute: Option<Expr>, span: Span },
     /// `pairs`: cover all pairs of values rather than the product.
     Pairs(Span),

@@ -48,8 +48,8 @@ pub const ITEM_KEYWORDS: [&str; 9] = ["use", "kernel", "fn", "asm", "spec", "tes
 pub const STATEMENT_KEYWORDS: [&str; 13] =
     ["let", "var", "view", "par", "for", "unroll", "while", "if", "break", "assert", "run", "temp", "tile"];
 
-/// Longest first, so that the first match is the token. The shifts are two tokens that touch: `id<N>>` would
-/// otherwise end in one.
+/// The signs of the grammar; of two that fit the longer is the token. The shifts are two tokens that touch, since
+/// `id<N>>` would otherwise end in one.
 pub const PUNCTUATION: [&str; 32] = [
     "..", "::", "->", "==", "!=", "<=", ">=", "&&", "||", "+=", "(", ")", "[", "]", "{", "}", "<", ">", ",",
     ";", ":", ".", "=", "+", "-", "*", "/", "%", "@", "&", "|", "^",

@@ -74,6 +74,10 @@ fn unclosed_and_stray() {
     );
     check("kernel k() {", &["T0103 '': expected `}`, found the end of the file"]);
     check_body("let x = f(a;\nlet y = 1;", &["T0103 ';': expected `,` or `)`, found `;`"]);
+    check_body(
+        "let x = f(a,\nlet y = 1;",
+        &["T0103 'let': expected an expression, found the reserved word `let`"],
+    );
     check("fn f() { 1 } }\nfn g() { 2 }", &["T0114 '}': this `}` closes nothing"]);
 }
 

@@ -278,7 +278,7 @@ pub fn bracketed<'a, O>(
             if i.is(close) {
                 return Ok((i.next(), items));
             }
-            let (rest, found) = committed(&mut item, i)?;
+            let (rest, found) = committed(&mut item, i).map_err(|e| inside(e, i, opening.span))?;
             items.push(found);
             i = rest;
             if i.is(",") {
@@ -289,6 +289,11 @@ pub fn bracketed<'a, O>(
             }
         }
     }
+}
+
+/// A fault at the very start of an item of a list: the list may have been meant to end before.
+fn inside(e: nom::Err<Fault>, i: Tokens<'_>, opening: Span) -> nom::Err<Fault> {
+    e.map(|f| if f.at == i.position() { Fault { opened: f.opened.or(Some(opening)), ..f } } else { f })
 }
 
 /// `open inner close`, where a missing close names the open one.

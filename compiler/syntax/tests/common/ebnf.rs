@@ -36,8 +36,8 @@ fn words(page: &str) -> Vec<String> {
             let end = rest.find("*)").expect("a comment ends") + 2;
             rest = rest[end..].trim_start();
             continue;
-        } else if rest.starts_with('"') {
-            rest[1..].find('"').expect("a text ends") + 2
+        } else if let Some(inside) = rest.strip_prefix('"') {
+            inside.find('"').expect("a text ends") + 2
         } else {
             rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()).max(1)
         };
