@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use tile_graph::{Axis, Graph, Op, StepSize, TileBinding, TileId};
 
 /// Registers that tile values may take; the rest is for addresses, predicates and what is in flight.
-pub const REGISTER_BUDGET: u32 = 190;
+pub const REGISTER_BUDGET: u32 = 160;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Role {
@@ -50,6 +50,7 @@ pub fn candidates(graph: &Graph, given: &TileBinding, warps: Option<u32>) -> Vec
         _ => &[
             ([64, 64, 32], 4),
             ([64, 32, 32], 4),
+            ([64, 16, 32], 4),
             ([32, 32, 32], 4),
             ([32, 16, 16], 4),
             ([16, 16, 16], 2),

@@ -6,6 +6,10 @@ mod support;
 
 use support::{Kernel, arguments, check, kernel};
 use tile_base::DType;
+use tile_graph::{
+    ElemOp, Graph,
+    samples::{Sketch, Sub, tensor},
+};
 use tile_plan::{Request, TensorClass};
 use tile_tensor::Tensor;
 
@@ -268,4 +272,120 @@ fn a_fatal_error_of_llvm_is_an_answer_and_not_the_end() {
     }
     assert!(tile_ptx::llvm::lower(MMA_THEN_MASKED_STORE, target, false).is_ok());
     assert!(matches!(tile_ptx::llvm::lower("module {", target, false), Err(tile_ptx::llvm::Fault::Parse(_))));
+}
+
+// ---- every scalar function and cast, of every dtype
+
+const DTYPES: [DType; 10] = [
+    DType::F64,
+    DType::F32,
+    DType::F16,
+    DType::Bf16,
+    DType::I64,
+    DType::I32,
+    DType::I16,
+    DType::I8,
+    DType::U8,
+    DType::Bool,
+];
+
+/// A kernel that loads `a` and `b` and stores what `make` makes of them, each result in its own tensor.
+fn all_of(
+    dtype: DType,
+    results: &[DType],
+    make: impl Fn(&mut Sketch, usize, tile_graph::Value, tile_graph::Value) -> tile_graph::Value,
+) -> Graph {
+    let input = |n: &str| tensor(n, tile_base::Mode::In, dtype, &["N"]);
+    let mut params = vec![input("a"), input("b")];
+    for (n, &d) in results.iter().enumerate() {
+        params.push(tensor(&format!("r{n}"), tile_base::Mode::Out, d, &["N"]));
+    }
+    let mut s = Sketch::new("all", params, &["N"]);
+    let tile = s.b.tile_size("B", vec![], false, tile_base::Span::default());
+    let n = s.dim("N");
+    let i = s.par_tiles("i", n, tile);
+    let a = s.load(0, &[Sub::Along(i)]);
+    let b = s.load(1, &[Sub::Along(i)]);
+    for at in 0..results.len() {
+        let r = make(&mut s, at, a, b);
+        s.store(2 + at as u32, &[Sub::Along(i)], r);
+    }
+    s.finish()
+}
+
+/// Whether the graph's type rule has the operation, and what it gives.
+fn result_of(op: ElemOp, dtype: DType) -> Option<DType> {
+    let t = tile_graph::ValueType::scalar(dtype);
+    let mut inputs = vec![t; op.arity()];
+    if op == ElemOp::Select {
+        inputs[0] = tile_graph::ValueType::scalar(DType::Bool);
+    }
+    tile_graph::typing::elementwise(op, &inputs).ok().map(|t| t.dtype)
+}
+
+fn small_values(graph: &Graph, n: i64) -> tile_tensor::Arguments {
+    let mut arguments = arguments(graph, &[("N", n)], &[], as_is);
+    for (at, argument) in arguments.iter_mut().enumerate() {
+        if let tile_tensor::Argument::Tensor(t) = argument
+            && !t.dtype.is_float()
+        {
+            let bits = |v: usize| if t.dtype == DType::Bool { 2 } else { v };
+            let (range, low) =
+                if at == 0 { (bits(100), 0) } else { (bits(6), usize::from(t.dtype != DType::Bool)) };
+            t.fill_with(|n| ((n * 7 + 3) % range + low) as f64);
+        }
+    }
+    arguments
+}
+
+#[test]
+fn scalar_functions_of_every_dtype_agree_with_the_oracle_and_assemble() {
+    for dtype in DTYPES {
+        let missing = |op: ElemOp| {
+            use ElemOp::*;
+            dtype == DType::F64 && matches!(op, Exp | Exp2 | Log | Log2 | Sin | Cos | Tanh | Erf | Pow)
+        };
+        let ops: Vec<(ElemOp, DType)> = ElemOp::ALL
+            .into_iter()
+            .filter(|&op| !missing(op))
+            .filter_map(|op| Some((op, result_of(op, dtype)?)))
+            .collect();
+        let results: Vec<DType> = ops.iter().map(|&(_, d)| d).collect();
+        let graph = all_of(dtype, &results, |s, at, a, b| {
+            let op = ops[at].0;
+            match op.arity() {
+                1 => s.elem(op, &[a]),
+                2 => s.elem(op, &[a, b]),
+                _ => {
+                    let c = s.elem(ElemOp::Eq, &[a, b]);
+                    s.elem(op, &[c, a, b])
+                }
+            }
+        });
+        assemble_everywhere(&graph);
+        let error = check(&graph, &Request::default(), &[("N", 320)], &small_values(&graph, 320));
+        // The oracle rounds after each operation as the kernel does; functions are within a few ulp.
+        let allowed = if dtype.is_float() { tolerance(dtype) } else { 0.0 };
+        assert!(error <= allowed, "{dtype}: error {error:e} in one of {ops:?}");
+    }
+}
+
+#[test]
+fn casts_between_all_dtypes_agree_with_the_oracle_and_assemble() {
+    for from in DTYPES {
+        let graph = all_of(from, &DTYPES, |s, at, a, _| s.cast(a, DTYPES[at]));
+        assemble_everywhere(&graph);
+        let error = check(&graph, &Request::default(), &[("N", 320)], &small_values(&graph, 320));
+        assert!(error <= 1e-12, "{from}: error {error:e}");
+    }
+}
+
+fn assemble_everywhere(graph: &Graph) {
+    for name in ["sm_80", "sm_90", "sm_100", "sm_120"] {
+        let target = tile_target::find(name).expect("a target");
+        let (_, module) = support::compile(graph, target, &Request::default());
+        if let Some(ptxas) = tile_ptx::ptxas::find() {
+            tile_ptx::ptxas::assemble(&ptxas, &module.ptx, target).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
 }

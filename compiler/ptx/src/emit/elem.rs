@@ -269,6 +269,11 @@ impl Emit<'_> {
             Ty::F32 => 32,
             _ => 16,
         };
+        // Between bf16 and f64 there is no instruction before sm_90.
+        if matches!((v.ty, to), (Ty::F64, Ty::Bf16) | (Ty::Bf16, Ty::F64)) {
+            let middle = self.cast_float(v, Ty::F32);
+            return self.cast_float(middle, to);
+        }
         match (bits(v.ty), bits(to)) {
             (a, b) if a < b => self.t.convert("fpext", v, to),
             (a, b) if a > b => self.t.convert("fptrunc", v, to),

@@ -315,18 +315,18 @@ impl Emit<'_> {
             1 => vec![self.t.pinned(&text, word)],
             n => self.t.pinned_fields(&text, word, n),
         };
-        words.into_iter().flat_map(|w| self.unpack(w, ty)).collect()
+        words.into_iter().flat_map(|w| self.unpack(w, ty, bytes == 1)).collect()
     }
 
-    /// A 16, 32 or 64-bit word as the elements it holds.
-    fn unpack(&mut self, word: V, ty: Ty) -> Vec<V> {
+    /// A 16, 32 or 64-bit word as the elements it holds; a single `byte` comes in 16 bits.
+    fn unpack(&mut self, word: V, ty: Ty, byte: bool) -> Vec<V> {
         match (word.ty, ty) {
             (a, b) if a == b => vec![word],
-            (Ty::I16, Ty::I1) => {
+            (Ty::I16, Ty::I1) if byte => {
                 let zero = self.t.int(Ty::I16, 0);
                 vec![self.t.icmp("ne", word, zero)]
             }
-            (Ty::I16, Ty::I8) => vec![self.t.convert("trunc", word, Ty::I8)],
+            (Ty::I16, Ty::I8) if byte => vec![self.t.convert("trunc", word, Ty::I8)],
             (Ty::I16, Ty::F16 | Ty::Bf16) | (Ty::I32, Ty::F32) | (Ty::I64, Ty::F64) => {
                 vec![self.t.convert("bitcast", word, ty)]
             }
@@ -345,6 +345,13 @@ impl Emit<'_> {
             (1, 1) => {
                 let wide = self.t.convert("zext", values[0], Ty::I16);
                 (vec![wide], "b8", "h")
+            }
+            (1, 2) => {
+                let bytes: Vec<V> = values.iter().map(|&v| self.t.convert("zext", v, Ty::I8)).collect();
+                let whole = self.t.vector(&bytes);
+                let word =
+                    self.t.pure(format!("llvm.bitcast {whole} : vector<2xi8> to i16"), &[whole], Ty::I16);
+                (vec![word], "b16", "h")
             }
             (2, 1) => (vec![self.t.convert("bitcast", values[0], Ty::I16)], "b16", "h"),
             (8, _) => (values.iter().map(|&v| self.t.convert("bitcast", v, Ty::I64)).collect(), "b64", "l"),
