@@ -20,10 +20,16 @@ pub struct File {
     pub comments: Vec<Comment>,
     /// Where a token or comment has a blank line before it: its start. In order.
     pub blanks: Vec<u32>,
-    /// Integer literals that were written in hexadecimal: their start. In order.
-    pub hex: Vec<u32>,
+    /// Integer literals that are not plain decimal (`0x1f`, `0b101`, `65_536`): start and spelling. In order.
+    pub spellings: Vec<(u32, String)>,
     /// Where the first arm of each spec `if` with an `else` closes (the tree has no span for it). In order.
     pub arms: Vec<u32>,
+}
+
+impl File {
+    /// A file with nothing in it.
+    pub const EMPTY: File =
+        File { items: vec![], comments: vec![], blanks: vec![], spellings: vec![], arms: vec![] };
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -1,7 +1,7 @@
 //! Text to tokens, with nom over `&str`.
 //!
 //! Nothing stops the lexer: what it cannot read becomes a diagnostic and is passed over, so the parser always
-//! gets a list that ends in [`Kind::End`]. Comments, doc lines, blank lines and hexadecimal literals are kept
+//! gets a list that ends in [`Kind::End`]. Comments, doc lines, blank lines and spellings of literals are kept
 //! beside the tokens; the parser never sees them and the formatter puts them back.
 
 use crate::{
@@ -13,7 +13,7 @@ use nom::{
     IResult, Parser,
     branch::alt,
     bytes::complete::{tag, take, take_while, take_while1},
-    character::complete::{char, digit1, hex_digit1, none_of, not_line_ending, one_of, satisfy},
+    character::complete::{char, digit1, none_of, not_line_ending, one_of, satisfy},
     combinator::{map, opt, recognize, verify},
     multi::many0_count,
     sequence::{pair, preceded},
@@ -35,8 +35,8 @@ pub struct Lexed<'a> {
     pub docs: Vec<DocLine>,
     /// Start of each token or comment that has a blank line before it.
     pub blanks: Vec<u32>,
-    /// Start of each integer literal written in hexadecimal.
-    pub hex: Vec<u32>,
+    /// Start and text of each integer literal that is not plain decimal.
+    pub spellings: Vec<(u32, String)>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -54,13 +54,21 @@ fn exponent(i: &str) -> Lex<'_, &str> {
     recognize((one_of("eE"), opt(one_of("+-")), digit1)).parse(i)
 }
 
-/// `12`, `0x1F`, `1.5`, `2e-3`, `1.0e5`. In `0..4` the digits end before the dots.
+/// Digits with single `_` between them.
+fn grouped<'a>(
+    digit: fn(char) -> bool,
+) -> impl Parser<&'a str, Output = &'a str, Error = nom::error::Error<&'a str>> {
+    recognize((take_while1(digit), many0_count(preceded(char('_'), take_while1(digit)))))
+}
+
+/// `12`, `65_536`, `0x1F`, `0b101`, `1.5`, `2e-3`, `1.0e5`. In `0..4` the digits end before the dots.
 fn number(i: &str) -> Lex<'_, (Kind, &str)> {
     alt((
-        map(recognize(preceded(tag("0x"), hex_digit1)), |t| (Kind::Int, t)),
+        map(recognize(preceded(tag("0x"), grouped(|c| c.is_ascii_hexdigit()))), |t| (Kind::Int, t)),
+        map(recognize(preceded(tag("0b"), grouped(|c| c == '0' || c == '1'))), |t| (Kind::Int, t)),
         map(recognize((digit1, char('.'), digit1, opt(exponent))), |t| (Kind::Float, t)),
         map(recognize((digit1, exponent)), |t| (Kind::Float, t)),
-        map(digit1, |t| (Kind::Int, t)),
+        map(grouped(|c| c.is_ascii_digit()), |t| (Kind::Int, t)),
     ))
     .parse(i)
 }
@@ -222,7 +230,7 @@ impl<'a> Lexer<'a> {
             self.out.diagnostics.push(
                 Diagnostic::error("T0106", span, format!("`{written}` is not a number"))
                     .label("digits run into letters")
-                    .help("numbers are `12`, `0x1f`, `1.5` or `2e-3`; a type is given with `.to(f32)`"),
+                    .help("numbers are `12`, `65_536`, `0x1f`, `0b101`, `1.5` or `2e-3`; a type is given with `.to(f32)`"),
             );
             return (after, span, "0");
         }
@@ -242,8 +250,8 @@ impl<'a> Lexer<'a> {
             );
             return (after, span, "0");
         }
-        if text.starts_with("0x") {
-            self.out.hex.push(span.start);
+        if kind == Kind::Int && (text.contains('_') || text.starts_with("0x") || text.starts_with("0b")) {
+            self.out.spellings.push((span.start, text.to_string()));
         }
         (after, span, text)
     }
@@ -267,9 +275,11 @@ impl<'a> Lexer<'a> {
 
 /// The value of an integer token; `None` when it does not fit.
 pub fn int_value(text: &str) -> Option<i64> {
-    match text.strip_prefix("0x") {
-        Some(hex) => i64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
+    let digits = text.replace('_', "");
+    match (digits.strip_prefix("0x"), digits.strip_prefix("0b")) {
+        (Some(hex), _) => i64::from_str_radix(hex, 16).ok(),
+        (_, Some(binary)) => i64::from_str_radix(binary, 2).ok(),
+        _ => digits.parse().ok(),
     }
 }
 

@@ -130,6 +130,12 @@ fn literals() {
         "let x = 99999999999999999999;",
         &["T0106 '99999999999999999999': the number `99999999999999999999` does not fit 64 bits"],
     );
+    check_body("let x = 1_;", &["T0106 '1_': `1_` is not a number"]);
+    check_body("let x = 0b12;", &["T0106 '0b12': `0b12` is not a number"]);
+    check_body(
+        "let x = 0xffff_ffff_ffff_ffff;",
+        &["T0106 '0xffff_ffff_ffff_ffff': the number `0xffff_ffff_ffff_ffff` does not fit 64 bits"],
+    );
     check_body("let x = 1e999;", &["T0106 '1e999': the number `1e999` is beyond the greatest f64"]);
     check_body("let x = 2f32;", &["T0106 '2f32': `2f32` is not a number"]);
     check_body(

@@ -52,6 +52,7 @@ fn precedence() {
     binds("a & b == c", "((a & b) == c)");
     binds("a | b ^ c & d << e + f", "(a | (b ^ (c & (d << (e + f)))))");
     binds("a - 1..b + 1", "((a - 1)..(b + 1))");
+    binds("0x1F + 0b101 + 65_536", "((31 + 5) + 65536)");
     binds("a-1", "(a - 1)");
     binds("a--1", "(a - (-1))");
 }

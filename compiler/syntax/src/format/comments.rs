@@ -11,7 +11,7 @@ use std::cell::Cell;
 pub struct Trivia<'a> {
     comments: &'a [Comment],
     blanks: &'a [u32],
-    hex: &'a [u32],
+    spellings: &'a [(u32, String)],
     arms: &'a [u32],
     next: Cell<usize>,
 }
@@ -27,15 +27,18 @@ impl<'a> Trivia<'a> {
         Trivia {
             comments: &file.comments,
             blanks: &file.blanks,
-            hex: &file.hex,
+            spellings: &file.spellings,
             arms: &file.arms,
             next: Cell::new(0),
         }
     }
 
-    /// Whether the integer that starts here was written in hexadecimal.
-    pub fn is_hex(&self, start: u32) -> bool {
-        self.hex.binary_search(&start).is_ok()
+    /// The integer that starts here, as it was written.
+    pub fn int(&self, value: i64, start: u32) -> String {
+        match self.spellings.binary_search_by_key(&start, |(at, _)| *at) {
+            Ok(at) => self.spellings[at].1.clone(),
+            Err(_) => value.to_string(),
+        }
     }
 
     /// Where the arm closes whose last part ends at `last`.

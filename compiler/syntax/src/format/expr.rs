@@ -90,8 +90,7 @@ pub fn idents(names: &[Ident]) -> String {
 impl Formatter<'_> {
     pub fn expr(&self, e: &Expr) -> Doc {
         match &e.kind {
-            ExprKind::Int(v) if self.trivia.is_hex(e.span.start) => text(format!("{v:#x}")),
-            ExprKind::Int(v) => text(v.to_string()),
+            ExprKind::Int(v) => text(self.trivia.int(*v, e.span.start)),
             ExprKind::Float(t) => text(t.clone()),
             ExprKind::Bool(b) => text(b.to_string()),
             ExprKind::Inf => text("inf"),

@@ -172,8 +172,7 @@ impl Formatter<'_> {
                 ScheduleWord::Path(p) => {
                     text(format!(" {}", p.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(".")))
                 }
-                ScheduleWord::Int(v, span) if self.trivia.is_hex(span.start) => text(format!(" {v:#x}")),
-                ScheduleWord::Int(v, _) => text(format!(" {v}")),
+                ScheduleWord::Int(v, span) => row![" ", self.trivia.int(*v, span.start)],
                 ScheduleWord::Bind(name, value) => row![" ", name.name.as_str(), " = ", self.expr(value)],
                 ScheduleWord::Call(name, args) => {
                     row![" ", name.name.as_str(), self.expr_list("(", args, 0, ")")]

@@ -6,7 +6,7 @@
 //! | file | prints |
 //! |---|---|
 //! | [`doc`] | the layout algebra |
-//! | [`comments`] | the queue of comments, empty lines, hexadecimal literals |
+//! | [`comments`] | the queue of comments, empty lines, spellings of literals |
 //! | [`expr`] | expressions, types |
 //! | [`stmt`] | blocks, statements |
 //! | [`item`] | the file, declarations |

@@ -55,7 +55,7 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     let mut diagnostics = cx.diagnostics.into_inner();
     let comments = with_stray(&lexed, docs.stray, &mut diagnostics);
     diagnostics.extend(lexed.diagnostics);
-    let tree = File { items, comments, blanks: lexed.blanks, hex: lexed.hex, arms };
+    let tree = File { items, comments, blanks: lexed.blanks, spellings: lexed.spellings, arms };
     Parsed { file: tree, diagnostics: tidy(file, diagnostics, dropped) }
 }
 

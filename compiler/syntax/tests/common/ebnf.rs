@@ -268,7 +268,7 @@ impl Ebnf {
 fn is_token(text: &str, token: &str) -> bool {
     let letter = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let digit = text.starts_with(|c: char| c.is_ascii_digit());
-    let float = digit && !text.starts_with("0x") && text.contains(['.', 'e']);
+    let float = digit && !text.starts_with("0x") && !text.starts_with("0b") && text.contains(['.', 'e']);
     match token {
         "NAME" => letter && classify(text) == Kind::Name,
         "DTYPE" => letter && classify(text) == Kind::Dtype,
@@ -309,7 +309,7 @@ impl Rng {
             "NAME" => self.pick(&["x", "acc", "M", "T", "qi", "online", "skip", "sum", "id", "rel", "i"]),
             "DTYPE" => self.pick(&["f32", "bf16", "index", "bool"]),
             "WORD" => self.pick(&["t", "sum", "merge", "f16", "tile", "start", "in"]),
-            "INT" => self.pick(&["0", "1", "128", "0x1f"]),
+            "INT" => self.pick(&["0", "1", "65_536", "0x1f", "0b1_01"]),
             "FLOAT" => self.pick(&["0.5", "2e-3", "1.0e5"]),
             "STRING" => self.pick(&["\"\"", "\"a \\\"b\\\" // c\"", "\"ex2 $0;\""]),
             "LABEL" => self.pick(&["'kv", "'a"]),
