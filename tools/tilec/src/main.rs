@@ -1,2 +1,44 @@
-//! The command line.
-fn main() {}
+//! `tilec`: check, format, build, run, test and measure `.tile` files.
+//!
+//! This crate is the edge: it reads the command line, calls [`tile_driver`], and is the only one that prints. Exit
+//! status: 0 success, 1 diagnostics or a failed test, 2 usage. `docs/cli.md` describes the commands and the `--json`
+//! forms.
+
+mod cli;
+mod commands;
+mod json;
+mod output;
+mod render;
+mod table;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Deeply nested programs recurse deeply; the address space for that costs nothing until it is used.
+const STACK: usize = 512 << 20;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    output::quiet_broken_pipe();
+    let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || commands::run(cli));
+    match worker.map(std::thread::JoinHandle::join) {
+        Ok(Ok(status)) => status,
+        Ok(Err(_)) => {
+            eprintln!(
+                "error[T0999]: the compiler failed; this is a fault of tilec, not of your program\n  \
+                 help: report it with the command and the .tile file; `tilec explain T0999` says more"
+            );
+            ExitCode::from(1)
+        }
+        Err(e) => {
+            eprintln!("error: cannot start: {e}");
+            ExitCode::from(1)
+        }
+    }
+}

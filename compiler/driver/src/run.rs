@@ -1,0 +1,218 @@
+//! A run on this machine: arguments in order, dimensions bound, outputs made, the device called.
+
+use crate::{
+    choose::{Case, Given},
+    compile::{self, Compiled},
+};
+use std::{collections::BTreeMap, time::Instant};
+use tile_base::{
+    DType, Diagnostic, Mode, Signature,
+    diagnostic::any_error,
+    signature::{ParamKind, ScalarParam, TensorParam},
+};
+use tile_tensor::{Argument, Arguments, Scalar, Tensor, launch, random::Random};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    Cpu,
+    /// The f64 evaluator, rounding as the kernel says.
+    Oracle,
+}
+
+impl Device {
+    pub fn name(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Oracle => "oracle",
+        }
+    }
+}
+
+/// Arguments that are complete, and how they came about.
+#[derive(Debug)]
+pub struct Launch {
+    pub arguments: Arguments,
+    /// In the signature's order.
+    pub dims: Vec<i64>,
+    /// `M = 64` and such, taken from the first case of the test block.
+    pub taken: Vec<(String, String)>,
+    /// Parameters that were filled with random data.
+    pub random: Vec<String>,
+}
+
+/// Puts what a person gave in order, fills what `random` may fill, and makes the outputs.
+pub fn prepare(
+    signature: &Signature,
+    given: &mut Given,
+    case: Option<&Case>,
+    random: Option<u64>,
+) -> Result<Launch, Vec<Diagnostic>> {
+    let mut named = std::mem::take(&mut given.arguments);
+    for p in signature.tensors() {
+        if let Some(Argument::Tensor(t)) = named.get_mut(&p.name) {
+            conform(p, t)?;
+        }
+    }
+    let mut arguments = Arguments::by_name(signature, named)?;
+    let mut launch = Filler { signature, given, case, taken: vec![], random: vec![] };
+    if let Some(seed) = random {
+        launch.fill(&mut arguments, seed)?;
+    }
+    let (taken, random) = (launch.taken, launch.random);
+    let mut dims_given = given.dims.clone();
+    for (name, value) in &taken {
+        if let Ok(v) = value.parse() {
+            dims_given.entry(name.clone()).or_insert(v);
+        }
+    }
+    let dims = launch::allocate_outputs(signature, &mut arguments, &dims_given)?;
+    for (at, p) in signature.params.iter().enumerate() {
+        if let (ParamKind::Tensor(p), Argument::Tensor(t)) = (p, &mut arguments[at]) {
+            narrow_index(p, t);
+        }
+    }
+    Ok(Launch { arguments, dims, taken, random })
+}
+
+/// `u8` bytes given for a sub-byte parameter are its packed elements.
+fn conform(p: &TensorParam, t: &mut Tensor) -> Result<(), Vec<Diagnostic>> {
+    if p.dtype.bits() < 8 && t.dtype == DType::U8 {
+        *t = t.unpacked(p.dtype).ok_or_else(|| {
+            let message =
+                format!("`{}` is a scalar file, and {} elements are packed along an axis", p.name, p.dtype);
+            vec![Diagnostic::global("T0812", message).help("give it at least one axis")]
+        })?;
+    }
+    Ok(())
+}
+
+/// Index tensors may come as i64; their contents are checked by now, so the stored width is a matter of the backend.
+fn narrow_index(p: &TensorParam, t: &mut Tensor) {
+    if p.index.is_some() && t.dtype != p.dtype {
+        *t = t.to_dtype(p.dtype);
+    }
+}
+
+struct Filler<'a> {
+    signature: &'a Signature,
+    given: &'a Given,
+    case: Option<&'a Case>,
+    taken: Vec<(String, String)>,
+    random: Vec<String>,
+}
+
+impl Filler<'_> {
+    fn fill(&mut self, arguments: &mut Arguments, seed: u64) -> Result<(), Vec<Diagnostic>> {
+        let mut dims = launch::known_dims(self.signature, arguments, &self.given.dims)?;
+        for name in &self.signature.dims {
+            if dims.contains_key(name) {
+                continue;
+            }
+            let Some(&v) = self.case.and_then(|c| c.dims.get(name)) else {
+                let message = format!("nothing shows the dimension `{name}` of the random inputs");
+                return Err(vec![
+                    Diagnostic::global("T0816", message).help(format!("give `--dim {name}=VALUE`")),
+                ]);
+            };
+            self.taken.push((name.clone(), v.to_string()));
+            dims.insert(name.clone(), v);
+        }
+        let mut found = vec![];
+        for (at, param) in self.signature.params.iter().enumerate() {
+            if !matches!(arguments[at], Argument::Absent) {
+                continue;
+            }
+            match param {
+                ParamKind::Tensor(p) if p.present && p.mode.reads() => match self.tensor(p, &dims, seed) {
+                    Ok(t) => {
+                        self.random.push(p.name.clone());
+                        arguments[at] = Argument::Tensor(t);
+                    }
+                    Err(more) => found.extend(more),
+                },
+                ParamKind::Scalar(p) => arguments[at] = Argument::Scalar(self.scalar(p, seed)),
+                ParamKind::Tensor(_) => {}
+            }
+        }
+        if any_error(&found) { Err(found) } else { Ok(()) }
+    }
+
+    fn tensor(
+        &self,
+        p: &TensorParam,
+        dims: &BTreeMap<String, i64>,
+        seed: u64,
+    ) -> Result<Tensor, Vec<Diagnostic>> {
+        let shape = launch::shape_of(self.signature, p, dims)?;
+        let mut found = vec![];
+        let bytes = tile_tensor::element_count(&shape).and_then(|n| tile_tensor::bytes_of(p.dtype, n));
+        launch::check_memory(bytes.unwrap_or(usize::MAX) as u64, &mut found);
+        if any_error(&found) {
+            return Err(found);
+        }
+        let mut random = Random::stream(seed, &p.name);
+        let made = match &p.index {
+            None => tile_tensor::random::fill(p.dtype, &shape, &mut random),
+            Some(kind) => {
+                let limit = index_bound(kind).eval(&|n| dims.get(n).copied()).unwrap_or(0);
+                tile_tensor::random::fill_index(p.dtype, kind, limit, &shape, &mut random)
+            }
+        };
+        made.map_err(|e| {
+            vec![Diagnostic::global("T0828", format!("`{}`: {e}", p.name)).help("use smaller dimensions")]
+        })
+    }
+
+    /// From the first case if it has one; else in 0..1 for floats, 1 for integers, true for a bool.
+    fn scalar(&mut self, p: &ScalarParam, seed: u64) -> Scalar {
+        if let Some(s) = self.case.and_then(|c| c.scalars.get(&p.name)) {
+            let text = match s {
+                Scalar::Int(v) => v.to_string(),
+                Scalar::Float(v) => v.to_string(),
+                Scalar::Bool(v) => v.to_string(),
+            };
+            self.taken.push((p.name.clone(), text));
+            return *s;
+        }
+        self.random.push(p.name.clone());
+        match p.dtype {
+            DType::Bool => Scalar::Bool(true),
+            d if d.is_int() => Scalar::Int(1),
+            _ => Scalar::Float(Random::stream(seed, &p.name).uniform()),
+        }
+    }
+}
+
+fn index_bound(kind: &tile_base::IndexKind) -> &tile_base::Size {
+    use tile_base::IndexKind::*;
+    match kind {
+        Id(n) | IdOrNone(n) | Count(n) | Offsets(n) => n,
+    }
+}
+
+/// Seconds that the device took, apart from compiling.
+pub fn execute(
+    compiled: &mut Compiled,
+    device: Device,
+    arguments: &mut Arguments,
+    threads: usize,
+) -> Result<f64, Vec<Diagnostic>> {
+    match device {
+        Device::Oracle => {
+            let start = Instant::now();
+            compile::run_oracle(&compiled.program, arguments)?;
+            Ok(start.elapsed().as_secs_f64())
+        }
+        Device::Cpu => {
+            let kernel = compiled.cpu()?;
+            let start = Instant::now();
+            kernel.run(arguments, threads)?;
+            Ok(start.elapsed().as_secs_f64())
+        }
+    }
+}
+
+/// Names of the tensors that a kernel writes, in order.
+pub fn outputs(signature: &Signature) -> impl Iterator<Item = &TensorParam> {
+    signature.tensors().filter(|p| p.present && p.mode != Mode::In)
+}

@@ -1,0 +1,47 @@
+//! Tests of kernels: from a `test` block to cases, from a case to data, from results to a verdict.
+//!
+//! ```text
+//! test f { M in [1, 17], T in [f32, f16]; x = randn * 3; y: rel 2e-3; pairs }
+//!   cases.rs     every combination (or enough to cover every pair of values) that `where` allows
+//!   values.rs    dimensions, consts and scalars as numbers
+//!   data.rs      tensors: a distribution each, from a stream of random numbers of its own
+//!   runner.rs    spec, oracle, oracle again at random tile sizes, orders and splits, CPU
+//!   compare.rs   two results within a tolerance
+//! ```
+//!
+//! A case is a pure function of the text and a seed, so that a failure can be repeated.
+
+pub mod cases;
+pub mod compare;
+mod data;
+mod runner;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+pub use cases::{Case, Cases, cases};
+pub use compare::{Comparison, Tolerance, compare};
+pub use runner::{CaseReport, Check, FileReport, Rung, Stopped, TestOptions, run_file, run_tests, untested};
+
+use crate::choose;
+use tile_sema::Module;
+use tile_syntax::ast::{ItemKind, Test};
+
+/// The test blocks of a kernel or op, in order.
+pub fn tests_of<'a>(module: &'a Module, kernel: &str) -> Vec<&'a Test> {
+    let Some(file) = module.main_file() else { return vec![] };
+    let of_kernel = file.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Test(t) if t.name.name == kernel => Some(t),
+        _ => None,
+    });
+    of_kernel.collect()
+}
+
+/// The first case of a kernel's test blocks, for commands that need to know sizes and dtypes. `None` when there is
+/// no test, or its first block has a fault (which running the tests reports).
+pub fn first_case(module: &Module, kernel: &str) -> Option<choose::Case> {
+    let test = tests_of(module, kernel).into_iter().next()?;
+    let case = cases(module, test).ok()?.cases.into_iter().next()?;
+    Some(case.choice())
+}

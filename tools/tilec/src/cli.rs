@@ -1,0 +1,214 @@
+//! The command line's grammar: the contract that other tools call.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[derive(Parser, Debug)]
+#[command(name = "tilec", version, about = "Compiler for tile kernels: check, run on the CPU, build PTX")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Report what is wrong with files
+    Check(Check),
+    /// Rewrite files in the canonical form
+    Fmt(Fmt),
+    /// Compile a kernel and print any stage of it
+    Build(Build),
+    /// Run a kernel on the CPU or on the oracle
+    Run(Run),
+    /// Run the `test` blocks of files or folders
+    Test(Test),
+    /// Measure kernels
+    Bench(Bench),
+    /// Draw the graph of a kernel
+    Graph(Graph),
+    /// Show the page of a diagnostic
+    Explain { code: String },
+    /// List the tools and libraries that were found
+    Doctor {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build, run and measure FlashAttention (what `./x demo` shows)
+    #[command(hide = true)]
+    Demo(Demo),
+}
+
+#[derive(Args, Debug)]
+pub struct Check {
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Diagnostics as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Also list the claims of each kernel and how each is known
+    #[arg(long)]
+    pub claims: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Fmt {
+    /// Change nothing; exit with 1 when a file is not in canonical form
+    #[arg(long)]
+    pub check: bool,
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+}
+
+/// Which instance of which kernel.
+#[derive(Args, Debug, Default)]
+pub struct Choose {
+    /// The kernel or op; not needed when the file has one
+    #[arg(long, value_name = "K")]
+    pub kernel: Option<String>,
+    /// A const, dtype or function parameter: CAUSAL=true, T=f16, epi=relu
+    #[arg(long = "const", value_name = "N=V", value_parser = pair)]
+    pub consts: Vec<(String, String)>,
+    /// A dimension that no input shows, or a const that is a dimension: D=64
+    #[arg(long = "dim", value_name = "N=V", value_parser = pair)]
+    pub dims: Vec<(String, String)>,
+}
+
+#[derive(Args, Debug)]
+pub struct Build {
+    pub file: String,
+    #[command(flatten)]
+    pub choose: Choose,
+    /// Architecture to compile for
+    #[arg(long, default_value = "sm_90", value_name = "ARCH")]
+    pub target: String,
+    /// Stages to print
+    #[arg(long, value_delimiter = ',', value_name = "STAGE", default_value = "ptx")]
+    pub emit: Vec<Stage>,
+    /// Write there instead of standard output (several stages: PATH.STAGE each)
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<String>,
+    /// Print the time of each stage on standard error
+    #[arg(long)]
+    pub time: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    Ast,
+    Typed,
+    Graph,
+    Plan,
+    Mlir,
+    Llvm,
+    Ptx,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    Cpu,
+    Oracle,
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    pub file: String,
+    #[command(flatten)]
+    pub choose: Choose,
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub device: Device,
+    /// A scalar argument: scale=0.125
+    #[arg(long = "arg", value_name = "N=V", value_parser = pair)]
+    pub args: Vec<(String, String)>,
+    /// A tensor argument: q=q.npy, q=weights.safetensors#q
+    #[arg(long = "in", value_name = "NAME=FILE", value_parser = pair)]
+    pub inputs: Vec<(String, String)>,
+    /// Where to write an output: o=o.npy, o=out.safetensors#o
+    #[arg(long = "out", value_name = "NAME=FILE", value_parser = pair)]
+    pub outputs: Vec<(String, String)>,
+    /// Make the inputs that are not given, the same ones for the same seed
+    #[arg(long, value_name = "SEED")]
+    pub random: Option<u64>,
+    /// Threads of the CPU device; 0 means all
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub threads: usize,
+    /// Print the time of each stage on standard error
+    #[arg(long)]
+    pub time: bool,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Rung {
+    Oracle,
+    Cpu,
+    Ptxas,
+}
+
+#[derive(Args, Debug)]
+pub struct Test {
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// How far up the ladder to climb; without it as far as this machine allows
+    #[arg(long, value_enum)]
+    pub rung: Option<Rung>,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Bench {
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub device: BenchDevice,
+    #[command(flatten)]
+    pub choose: Choose,
+    /// Threads; 0 means all
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub threads: usize,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BenchDevice {
+    Cpu,
+}
+
+#[derive(Args, Debug)]
+pub struct Graph {
+    pub file: String,
+    #[command(flatten)]
+    pub choose: Choose,
+    #[command(flatten)]
+    pub format: GraphFormat,
+    /// Write there instead of standard output
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct GraphFormat {
+    /// A picture
+    #[arg(long)]
+    pub svg: bool,
+    /// Graphviz text
+    #[arg(long)]
+    pub dot: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// The FlashAttention kernel
+    #[arg(default_value = "kernels-lib/attention/flash_fwd.tile")]
+    pub file: String,
+}
+
+/// `NAME=VALUE`
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("write NAME=VALUE".into()),
+    }
+}

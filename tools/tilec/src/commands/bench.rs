@@ -1,0 +1,82 @@
+//! `tilec bench`: how quick kernels are on this CPU, and how quickly they are compiled.
+
+use super::{given, show};
+use crate::{cli::Bench, json, output, table};
+use serde_json::{Map, json};
+use std::io::IsTerminal;
+use tile_base::{Diagnostic, diagnostic::any_error};
+use tile_driver::{Session, bench, session::tile_files};
+
+pub fn run(args: Bench) -> bool {
+    let mut session = Session::new();
+    let mut found = vec![];
+    let results = measure(&mut session, &args, &mut found);
+    if args.json {
+        let list: Vec<_> = results
+            .iter()
+            .map(|(file, m)| {
+                json!({
+                    "file": file, "kernel": m.kernel, "case": m.case, "dtype": m.dtype, "threads": m.threads,
+                    "ms": m.ms, "repetitions": m.repetitions, "gflops": m.gflops,
+                    "gbytes_per_s": m.gbytes_per_s, "compile_ms": m.compile_ms,
+                })
+            })
+            .collect();
+        let mut more = Map::new();
+        more.insert("results".into(), json!(list));
+        json::print(&found, &session.sources, more);
+        return !any_error(&found);
+    }
+    let rows: Vec<Vec<String>> = results
+        .iter()
+        .map(|(_, m)| {
+            vec![
+                m.kernel.clone(),
+                m.dtype.clone(),
+                m.case.clone(),
+                format!("{:.3}", m.ms),
+                m.gflops.map_or("-".into(), |g| format!("{g:.1}")),
+                format!("{:.1}", m.gbytes_per_s),
+                format!("{:.1}", m.compile_ms),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let heads = ["kernel", "dtype", "case", "ms", "GFLOP/s", "GB/s", "compile ms"];
+        output::print(&table::table(&heads, &rows));
+    }
+    show(&session, &found)
+}
+
+/// A file that cannot be measured is told and passed over.
+fn measure(
+    session: &mut Session,
+    args: &Bench,
+    found: &mut Vec<Diagnostic>,
+) -> Vec<(String, bench::Measured)> {
+    let mut results = vec![];
+    let (given, files) = match (given(&args.choose), tile_files(&args.paths)) {
+        (Ok(given), Ok(files)) => (given, files),
+        (a, b) => {
+            found.extend(a.err().into_iter().chain(b.err()).flatten());
+            return results;
+        }
+    };
+    let progress = indicatif::ProgressBar::new(files.len() as u64);
+    if args.json || !std::io::stderr().is_terminal() {
+        progress.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    }
+    for file in files {
+        progress.set_message(file.clone());
+        let measured = session.load(&file).and_then(|loaded| {
+            bench::file(session, &loaded, args.choose.kernel.as_deref(), &given, args.threads)
+        });
+        match measured {
+            Ok(list) => results.extend(list.into_iter().map(|m| (file.clone(), m))),
+            Err(more) => found.extend(more),
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    results
+}

@@ -1,0 +1,279 @@
+//! `tilec run`: a kernel on inputs from files, its outputs into files.
+
+use super::{given, show, show_times, taken, times_json, twice};
+use crate::{
+    cli::{Device, Run},
+    json, output,
+};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use tile_base::{Diagnostic, diagnostic::any_error};
+use tile_driver::{Session, choose::Given, compile, run};
+use tile_tensor::{Argument, Scalar, Tensor, files};
+
+pub fn run(args: Run) -> bool {
+    let mut session = Session::new();
+    let result = execute(&mut session, &args);
+    let (found, more) = match result {
+        Ok(done) => {
+            if !args.json {
+                done.tell();
+            }
+            (done.notes.clone(), done.json(&session))
+        }
+        Err(found) => (found, Map::new()),
+    };
+    if args.json {
+        json::print(&found, &session.sources, more);
+    } else {
+        show(&session, &found);
+        if args.time {
+            show_times(&session);
+        }
+    }
+    !any_error(&found)
+}
+
+/// What a run did.
+struct Done {
+    kernel: String,
+    device: &'static str,
+    taken: Vec<(String, String)>,
+    random: Vec<String>,
+    consts: Vec<(String, String)>,
+    dims: Vec<(String, i64)>,
+    outputs: Vec<Output>,
+    notes: Vec<Diagnostic>,
+}
+
+struct Output {
+    name: String,
+    dtype: &'static str,
+    shape: Vec<usize>,
+    file: Option<String>,
+    summary: Summary,
+}
+
+/// Enough to see at a glance that a result is not rubbish.
+struct Summary {
+    min: f64,
+    max: f64,
+    mean: f64,
+    nan: usize,
+}
+
+impl Summary {
+    fn of(t: &Tensor) -> Summary {
+        let values = t.to_f64_vec();
+        let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+        let of = |f: fn(f64, f64) -> f64| finite.iter().copied().reduce(f).unwrap_or(f64::NAN);
+        Summary {
+            min: of(f64::min),
+            max: of(f64::max),
+            mean: finite.iter().sum::<f64>() / finite.len().max(1) as f64,
+            nan: values.iter().filter(|v| v.is_nan()).count(),
+        }
+    }
+}
+
+impl Done {
+    fn tell(&self) {
+        if let Some(line) = taken(&self.taken, &self.kernel) {
+            output::tell(&line);
+        }
+        if !self.random.is_empty() {
+            output::tell(&format!("note: random data for {}", self.random.join(", ")));
+        }
+        let dims: Vec<String> = self.dims.iter().map(|(n, v)| format!("{n} = {v}")).collect();
+        output::tell(&format!("{} on {}: {}", self.kernel, self.device, dims.join(", ")));
+        for o in &self.outputs {
+            let s = &o.summary;
+            let mut line = format!(
+                "{}: {}{:?}  min {:.6} max {:.6} mean {:.6}",
+                o.name, o.dtype, o.shape, s.min, s.max, s.mean
+            );
+            if s.nan > 0 {
+                line += &format!("  NaN {}", s.nan);
+            }
+            if let Some(file) = &o.file {
+                line += &format!("  -> {file}");
+            }
+            output::tell(&line);
+        }
+    }
+
+    fn json(&self, session: &Session) -> Map<String, Value> {
+        let pairs = |list: &[(String, String)]| -> Value {
+            list.iter().map(|(n, v)| (n.clone(), json!(v))).collect::<Map<_, _>>().into()
+        };
+        let outputs: Map<String, Value> = self
+            .outputs
+            .iter()
+            .map(|o| {
+                let number = |v: f64| if v.is_finite() { json!(v) } else { Value::Null };
+                let s = &o.summary;
+                let value = json!({
+                    "dtype": o.dtype, "shape": o.shape, "file": o.file,
+                    "min": number(s.min), "max": number(s.max), "mean": number(s.mean), "nan": s.nan,
+                });
+                (o.name.clone(), value)
+            })
+            .collect();
+        let mut map = Map::new();
+        map.insert("kernel".into(), json!(self.kernel));
+        map.insert("device".into(), json!(self.device));
+        map.insert("consts".into(), pairs(&self.consts));
+        map.insert(
+            "dims".into(),
+            self.dims.iter().map(|(n, v)| (n.clone(), json!(v))).collect::<Map<_, _>>().into(),
+        );
+        map.insert("taken".into(), pairs(&self.taken));
+        map.insert("random".into(), json!(self.random));
+        map.insert("outputs".into(), outputs.into());
+        map.insert("time_ms".into(), times_json(session));
+        map
+    }
+}
+
+fn execute(session: &mut Session, args: &Run) -> Result<Done, Vec<Diagnostic>> {
+    let mut given = inputs(session, args)?;
+    let loaded = session.load(&args.file)?;
+    let picked = compile::pick(session, &loaded, args.choose.kernel.as_deref())?;
+    let case = compile::first_case(&loaded, &picked);
+    let choice = tile_driver::choose::choose(picked.callable(&loaded), &given, case.as_ref())?;
+    let mut compiled = compile::compile(session, &loaded, &picked, &choice.instance)?;
+    let signature = compiled.program.signature.clone();
+    let wanted = args.outputs.iter().map(|(n, _)| n.clone()).collect::<BTreeSet<_>>();
+    check_outputs(&signature, &wanted)?;
+    let start = std::time::Instant::now();
+    let mut launch = run::prepare(&signature, &mut given, case.as_ref(), args.random)?;
+    session.timer.add("bind", start.elapsed());
+    let device = match args.device {
+        Device::Cpu => run::Device::Cpu,
+        Device::Oracle => run::Device::Oracle,
+    };
+    if device == run::Device::Cpu {
+        session.timer.time("jit", || compiled.cpu_for(&launch.dims).map(|_| ()))?;
+    }
+    let seconds = run::execute(&mut compiled, device, &mut launch.arguments, args.threads)?;
+    session.timer.add("run", std::time::Duration::from_secs_f64(seconds));
+    let places: BTreeMap<&String, &String> = args.outputs.iter().map(|(n, f)| (n, f)).collect();
+    let mut outputs = vec![];
+    for p in run::outputs(&signature) {
+        let Some(Argument::Tensor(t)) = launch.arguments.get(&signature, &p.name) else { continue };
+        let file = places.get(&p.name).map(|f| f.to_string());
+        let summary = Summary::of(t);
+        outputs.push(Output {
+            name: p.name.clone(),
+            dtype: t.dtype.name(),
+            shape: t.shape.clone(),
+            file,
+            summary,
+        });
+    }
+    session.timer.time("write", || write(&signature, &launch, &args.outputs))?;
+    let mut all_taken = choice.taken;
+    all_taken.extend(launch.taken);
+    Ok(Done {
+        kernel: signature.kernel.clone(),
+        device: device.name(),
+        taken: all_taken,
+        random: launch.random,
+        consts: signature.consts.clone(),
+        dims: signature.dims.iter().cloned().zip(launch.dims).collect(),
+        outputs,
+        notes: compiled.notes,
+    })
+}
+
+/// Reads `--in` and `--arg`; several faults are reported at once.
+fn inputs(session: &mut Session, args: &Run) -> Result<Given, Vec<Diagnostic>> {
+    let mut found = vec![];
+    let mut given = given(&args.choose).unwrap_or_else(|more| {
+        found.extend(more);
+        Given::default()
+    });
+    for (name, file) in &args.inputs {
+        match session.timer.time("read", || files::read_tensor(file)) {
+            Ok(t) => twice(
+                given.arguments.insert(name.clone(), Argument::Tensor(t)).is_some(),
+                "--in",
+                name,
+                &mut found,
+            ),
+            Err(d) => found.push(d.note(format!("for `--in {name}={file}`"))),
+        }
+    }
+    for (name, value) in &args.args {
+        match scalar(value) {
+            Some(s) => twice(
+                given.arguments.insert(name.clone(), Argument::Scalar(s)).is_some(),
+                "--arg",
+                name,
+                &mut found,
+            ),
+            None => {
+                let message =
+                    format!("`--arg {name}={value}`: `{value}` is neither a number nor true or false");
+                found.push(Diagnostic::global("T0827", message).help("write `--arg NAME=0.125`"));
+            }
+        }
+    }
+    let mut places = BTreeMap::new();
+    for (name, file) in &args.outputs {
+        twice(!given.outputs.insert(name.clone()), "--out", name, &mut found);
+        if let Some(other) = places.insert(files::split_place(file), name) {
+            let message = format!("`--out {name}` and `--out {other}` write to the same place `{file}`");
+            found.push(Diagnostic::global("T0809", message).help("name different files or tensors"));
+        }
+    }
+    given.optionals_as_given = true;
+    if any_error(&found) { Err(found) } else { Ok(given) }
+}
+
+fn scalar(text: &str) -> Option<Scalar> {
+    match text {
+        "true" => Some(Scalar::Bool(true)),
+        "false" => Some(Scalar::Bool(false)),
+        _ => match text.parse::<i64>() {
+            Ok(v) => Some(Scalar::Int(v)),
+            Err(_) => text.parse::<f64>().ok().map(Scalar::Float),
+        },
+    }
+}
+
+fn check_outputs(signature: &tile_base::Signature, wanted: &BTreeSet<String>) -> Result<(), Vec<Diagnostic>> {
+    let known: Vec<&str> = run::outputs(signature).map(|p| p.name.as_str()).collect();
+    let unknown: Vec<Diagnostic> = wanted
+        .iter()
+        .filter(|w| !known.contains(&w.as_str()))
+        .map(|w| {
+            Diagnostic::global("T0811", format!("`{}` has no output `{w}`", signature.kernel))
+                .help(format!("its outputs are {}", known.join(", ")))
+        })
+        .collect();
+    if unknown.is_empty() { Ok(()) } else { Err(unknown) }
+}
+
+/// Tensors of one `.safetensors` file are written together.
+fn write(
+    signature: &tile_base::Signature,
+    launch: &run::Launch,
+    places: &[(String, String)],
+) -> Result<(), Vec<Diagnostic>> {
+    let mut together: BTreeMap<&str, Vec<(&str, &Tensor)>> = BTreeMap::new();
+    let mut found = vec![];
+    for (name, place) in places {
+        let Some(Argument::Tensor(t)) = launch.arguments.get(signature, name) else { continue };
+        match files::split_place(place) {
+            (path, tensor) if path.ends_with(".safetensors") => {
+                together.entry(path).or_default().push((tensor.unwrap_or(name), t));
+            }
+            _ => found.extend(files::write_tensor(place, name, t).err()),
+        }
+    }
+    for (path, tensors) in together {
+        found.extend(files::write_safetensors(path, &tensors).err());
+    }
+    if any_error(&found) { Err(found) } else { Ok(()) }
+}
