@@ -1028,7 +1028,10 @@ impl<'m> Elab<'m> {
             Val::Range(a, b) => match (&**a, &**b) {
                 (Val::Const(a), Val::Const(b)) if a.int().is_some() && b.int().is_some() => {
                     let (lo, hi) = (a.int()?, b.int()?);
-                    let size = Size::Sub(b.size()?.into(), a.size()?.into());
+                    let size = match lo {
+                        0 => b.size()?,
+                        _ => Size::Sub(b.size()?.into(), a.size()?.into()),
+                    };
                     let size = size.simplified_const().map_or(size, Size::Const);
                     (lo, hi - lo, size, true)
                 }

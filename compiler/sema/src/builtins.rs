@@ -517,12 +517,15 @@ impl<'m> Elab<'m> {
                         .help("all other axes agree, and the joined one is compile-time"),
                 );
             };
-            total += n;
-            size = Size::Add(size.into(), s.into());
+            total = total.saturating_add(n);
+            size = match size {
+                Size::Const(0) => s,
+                size => Size::Add(size.into(), s.into()),
+            };
         }
         let mut axes = first.axes.clone();
         let size = size.simplified_const().map_or(size, Size::Const);
-        axes[axis as usize] = axis_of(total as i64, size);
+        axes[axis as usize] = axis_of(total.min(i64::MAX as u64) as i64, size);
         Val::Expr(TExpr::new(TExprKind::Concat { parts, axis }, Type::tile(first.elem, axes), span))
     }
 

@@ -23,6 +23,8 @@ pub enum ConstValue {
 
 /// Limits on what one kernel may expand to; see T0249.
 pub(crate) const MAX_STATEMENTS: usize = 100_000;
+/// Compile-time integers lie within ± this.
+pub(crate) const MAX_INT: i64 = 1 << 61;
 pub(crate) const MAX_UNROLL: i64 = 4096;
 pub(crate) const MAX_CALLS: usize = 64;
 pub(crate) const MAX_DEPTH: usize = 200;

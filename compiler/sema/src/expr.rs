@@ -20,6 +20,11 @@ impl<'m> Elab<'m> {
 
     fn eval_inner(&mut self, e: &'m Expr) -> Val<'m> {
         match &e.kind {
+            // A few of the 64 bits are left free, so that no sum of two positions overflows in the checker.
+            ExprKind::Int(v) if v.unsigned_abs() > MAX_INT as u64 => {
+                let d = Diagnostic::error("T0207", e.span, format!("`{v}` is beyond 2^61"));
+                self.fail(d.help("integers of a kernel are between -2^61 and 2^61"))
+            }
             ExprKind::Int(v) => Val::Const(Const::Int(*v)),
             ExprKind::Float(text) => match text.replace('_', "").parse::<f64>() {
                 Ok(v) => Val::Const(Const::Float(v)),
@@ -345,7 +350,7 @@ impl<'m> Elab<'m> {
     fn convert_const(&mut self, c: Const, elem: Elem, span: Span) -> Val<'m> {
         let lit = match (elem, &c) {
             (Elem::Index, Const::Int(_) | Const::Index(..)) => return Val::Const(c),
-            (Elem::Index, Const::Float(v)) => return Val::index(*v as i64),
+            (Elem::Index, Const::Float(v)) => return Val::index((*v as i64).clamp(-MAX_INT, MAX_INT)),
             (Elem::Of(DType::Bool), Const::Bool(b)) => Literal::Bool(*b),
             (Elem::Of(DType::Bool), c) => Literal::Bool(c.float() != Some(0.0)),
             (e, Const::Bool(b)) if e.is_float() => Literal::Float(f64::from(u8::from(*b))),

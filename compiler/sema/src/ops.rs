@@ -547,11 +547,11 @@ impl<'m> Elab<'m> {
             Shr => u32::try_from(y).ok().filter(|s| *s < 64).map(|s| x >> s),
             _ => None,
         };
-        let Some(value) = value else {
+        let Some(value) = value.filter(|v| v.unsigned_abs() <= MAX_INT as u64) else {
             let d = Diagnostic::error(
                 "T0265",
                 span,
-                format!("`{}` of {x} and {y} overflows 64 bits", crate::print::binary_name(op)),
+                format!("`{}` of {x} and {y} is beyond 2^61", crate::print::binary_name(op)),
             );
             return self.fail(if op == Dot {
                 Diagnostic::error("T0230", span, "`@` of two numbers").help("use `*`")
