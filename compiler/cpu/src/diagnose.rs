@@ -2,7 +2,7 @@
 
 use crate::{
     emit::{Site, SiteKind},
-    runtime::Fault,
+    runtime::{Fault, memory::VALUE},
 };
 use tile_base::Diagnostic;
 use tile_graph::Graph;
@@ -14,6 +14,13 @@ pub fn fault(graph: &Graph, sites: &[Site], fault: &Fault) -> Diagnostic {
     };
     let instance = format!("in instance {} of the launch of `{}`", fault.ticket, graph.name);
     match &site.what {
+        SiteKind::Access { object, .. } if fault.dim == VALUE => {
+            let message = format!(
+                "{} is stored in the index tensor `{object}`, whose values lie in {}..{}",
+                fault.value, fault.lo, fault.hi
+            );
+            Diagnostic::error("T0714", site.span, message).label("outside of its index type").note(instance)
+        }
         SiteKind::Access { object, write, proven } => {
             let verb = if *write { "writes" } else { "reads" };
             let message = format!(

@@ -185,7 +185,8 @@ impl<'a> Scheduler<'a> {
     fn run(mut self, region: RegionId) -> Vec<Step> {
         for &node in &self.graph.region(region).nodes {
             let op = &self.graph.node(node).op;
-            if let Some(add) = self.taken_up(node) {
+            // Of two dots in one sum, one adds to the other.
+            if let Some(add) = self.taken_up(node).filter(|a| !self.waiting.contains_key(a)) {
                 self.waiting.insert(add, node);
                 continue;
             }

@@ -175,7 +175,7 @@ fn elements(object: &ObjectRecord) -> u64 {
 }
 
 fn copy_record(o: &ObjectRecord) -> ObjectRecord {
-    ObjectRecord { ptr: o.ptr, offset: o.offset, dims: o.dims, strides: o.strides, dtype: o.dtype }
+    ObjectRecord { ..*o }
 }
 
 /// Adds a dense lane to the tensor.
@@ -250,5 +250,7 @@ pub fn absent(dtype: DType) -> ObjectRecord {
         dims: [0; crate::runtime::MAX_RANK],
         strides: [0; crate::runtime::MAX_RANK],
         dtype,
+        least: i64::MIN,
+        greatest: i64::MAX,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     grid::{Failure, Launch, absent},
     jit::{self, Code},
     runtime::{MAX_RANK, ObjectRecord},
-    views::{Given, View, bind_dims, check_overlap},
+    views::{Given, View, bind_dims, check_overlap, limits},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -296,7 +296,13 @@ impl<'a> Host<'a> {
                 continue;
             };
             unit.push(view.unit());
-            let record = view.record();
+            let mut record = view.record();
+            let dim = |name: &str| {
+                graph.signature.dims.iter().position(|d| d == name).and_then(|at| dims.get(at).copied())
+            };
+            if let Some((least, greatest)) = object.index.as_ref().and_then(|k| limits(k, &dim)) {
+                (record.least, record.greatest) = (least, greatest);
+            }
             if object.mode == Mode::Sum {
                 // SAFETY: the record's elements are the view's.
                 unsafe { zero(&record) };

@@ -2,7 +2,7 @@
 
 use crate::runtime::{MAX_RANK, ObjectRecord};
 use std::collections::BTreeMap;
-use tile_base::{DType, Diagnostic, Signature, Size, TensorParam, signature::ParamKind};
+use tile_base::{DType, Diagnostic, IndexKind, Signature, Size, TensorParam, signature::ParamKind};
 use tile_graph::Graph;
 use tile_tensor::{Scalar, Tensor};
 
@@ -85,6 +85,8 @@ impl View {
             dims: [1; MAX_RANK],
             strides: [0; MAX_RANK],
             dtype: self.dtype,
+            least: i64::MIN,
+            greatest: i64::MAX,
         };
         for (d, (&n, &s)) in self.shape.iter().zip(&self.strides).enumerate() {
             record.dims[d] = n as i64;
@@ -97,6 +99,16 @@ impl View {
         self.buffer == other.buffer
             && self.extent.iter().zip(&other.extent).all(|(a, b)| a.0 < b.1 && b.0 < a.1)
     }
+}
+
+/// The values that an element of an index tensor may have (language rule 12).
+pub fn limits(kind: &IndexKind, dims: &dyn Fn(&str) -> Option<i64>) -> Option<(i64, i64)> {
+    let of = |n: &Size| n.eval(dims).ok();
+    Some(match kind {
+        IndexKind::Id(n) => (0, of(n)? - 1),
+        IndexKind::IdOrNone(n) => (-1, of(n)? - 1),
+        IndexKind::Count(n) | IndexKind::Offsets(n) => (0, of(n)?),
+    })
 }
 
 /// No two arguments of a launch may share elements if one of them is written.

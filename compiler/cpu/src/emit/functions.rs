@@ -6,6 +6,10 @@
 //! 2^-126 are rounded and not lost. x is held to [-151, 129], whose powers are 0 and infinity in f32; NaN passes
 //! through every comparison as false and comes out as NaN. The polynomial's coefficients are a minimax fit of
 //! degree 6 (relative error about 1.3e-8), so the result is within an ulp or so.
+//!
+//! `log x`: with x = m · 2^e and m in [√½, √2), `log m` by a polynomial in m - 1 (Cephes, `logf`), e added in two
+//! parts. `tanh x`: an odd polynomial below 0.625 (Cephes, `tanhf`), `1 - 2 / (e^2|x| + 1)` above. `erf x`: an odd
+//! rational function on [-4, 4], beyond which it is 1 in f32. All are within a few ulp; the tests measure them.
 
 use super::{Emit, Lanes, Reg};
 use crate::runtime::Class;
@@ -26,6 +30,23 @@ const EXP2: [f32; 7] =
 /// e^r = 1 + r + r² q(r) on |r| <= ln 2 / 2, highest degree of q first.
 const EXP: [f32; 6] =
     [1.985_276_1e-4, 1.393_043_6e-3, 8.333_361e-3, 4.166_648_5e-2, 0.166_666_67, 0.5];
+
+/// (ln(1 + x) - x + x²/2) / x³ on [√½ - 1, √2 - 1], highest degree first.
+const LOG: [f32; 9] = [
+    7.037_683_6e-2, -0.115_146_1, 0.116_769_98, -0.124_201_41, 0.142_493_23, -0.166_680_57, 0.200_007_14,
+    -0.249_999_94, 0.333_333_3,
+];
+
+/// (tanh x - x) / x³ in x², highest degree first.
+const TANH: [f32; 5] = [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_82];
+
+/// erf x = x · P(x²) / Q(x²) on [-4, 4], highest degree first.
+const ERF_P: [f32; 7] = [
+    -2.726_142_3e-10, 2.770_681_4e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906_3e-4, -2.954_599_8e-3,
+    -1.609_603_3e-2,
+];
+const ERF_Q: [f32; 5] =
+    [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329_2e-3, -1.426_473_9e-2];
 
 #[derive(Clone, Copy)]
 enum Shift {
@@ -146,6 +167,95 @@ impl Emit<'_, '_> {
         let one = self.f32s(1.0, lanes);
         let p = self.fb.ins().fadd(p, one);
         self.scale(p, whole, lanes).into()
+    }
+
+    /// The logarithm to base e, or to base 2.
+    pub fn log_f32(&mut self, x: Reg, base_two: bool, lanes: Lanes) -> Reg {
+        let x = x.low;
+        // Subnormal numbers are made normal first.
+        let least = self.f32s(f32::MIN_POSITIVE, lanes);
+        let tiny = self.fb.ins().fcmp(FloatCC::LessThan, x, least);
+        let up = self.f32s(8_388_608.0, lanes);
+        let raised = self.fb.ins().fmul(x, up);
+        let y = self.pick(tiny, raised, x, lanes);
+        let (less, none) = (self.f32s(-23.0, lanes), self.f32s(0.0, lanes));
+        let correction = self.pick(tiny, less, none, lanes);
+        // Bits of √½ taken away leave the exponent of m in [√½, √2) above the fraction.
+        let bits = self.recast(y, Self::as_int(lanes));
+        let root = self.i32s(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32, lanes);
+        let from_root = self.fb.ins().isub(bits, root);
+        let e = self.shift(Shift::Right, from_root, 23);
+        let back = self.shift(Shift::Left, e, 23);
+        let m = self.fb.ins().isub(bits, back);
+        let m = self.recast(m, Self::as_float(lanes));
+        let e = self.fb.ins().fcvt_from_sint(Self::as_float(lanes), e);
+        let e = self.fb.ins().fadd(e, correction);
+        let one = self.f32s(1.0, lanes);
+        let r = self.fb.ins().fsub(m, one);
+        let rr = self.fb.ins().fmul(r, r);
+        let p = self.horner(r, &LOG, lanes);
+        let p = self.fb.ins().fmul(p, r);
+        let half = self.f32s(-0.5, lanes);
+        let cubic = self.fb.ins().fmul(p, rr);
+        let tail = self.multiply_add(rr, half, cubic);
+        let value = match base_two {
+            true => {
+                // log2 e = 1 + 0.4427: the products with 1 are exact.
+                let more = self.f32s(0.442_695_04, lanes);
+                let a = self.fb.ins().fmul(tail, more);
+                let a = self.multiply_add(r, more, a);
+                let a = self.fb.ins().fadd(a, tail);
+                let a = self.fb.ins().fadd(a, r);
+                self.fb.ins().fadd(a, e)
+            }
+            false => {
+                let (low, high) = (self.f32s(-2.121_944_4e-4, lanes), self.f32s(0.693_359_4, lanes));
+                let tail = self.multiply_add(e, low, tail);
+                let a = self.fb.ins().fadd(r, tail);
+                self.multiply_add(e, high, a)
+            }
+        };
+        self.log_ends(x, value, lanes).into()
+    }
+
+    /// Logarithms of 0, infinity, negative numbers and NaN.
+    fn log_ends(&mut self, x: ir::Value, value: ir::Value, lanes: Lanes) -> ir::Value {
+        let (zero, infinity) = (self.f32s(0.0, lanes), self.f32s(f32::INFINITY, lanes));
+        let (least, nan) = (self.f32s(f32::NEG_INFINITY, lanes), self.f32s(f32::NAN, lanes));
+        let is_zero = self.fb.ins().fcmp(FloatCC::Equal, x, zero);
+        let v = self.pick(is_zero, least, value, lanes);
+        let is_infinite = self.fb.ins().fcmp(FloatCC::Equal, x, infinity);
+        let v = self.pick(is_infinite, infinity, v, lanes);
+        let is_below = self.fb.ins().fcmp(FloatCC::UnorderedOrLessThan, x, zero);
+        self.pick(is_below, nan, v, lanes)
+    }
+
+    pub fn tanh_f32(&mut self, x: Reg, lanes: Lanes) -> Reg {
+        let size = self.fb.ins().fabs(x.low);
+        let xx = self.fb.ins().fmul(x.low, x.low);
+        let p = self.horner(xx, &TANH, lanes);
+        let p = self.fb.ins().fmul(p, xx);
+        let small = self.multiply_add(p, x.low, x.low);
+        let twice = self.fb.ins().fadd(size, size);
+        let e = self.exp_f32(twice.into(), lanes).low;
+        let (one, two) = (self.f32s(1.0, lanes), self.f32s(2.0, lanes));
+        let under = self.fb.ins().fadd(e, one);
+        let part = self.fb.ins().fdiv(two, under);
+        let large = self.fb.ins().fsub(one, part);
+        let large = self.with_sign_of(large, x.low, lanes);
+        let limit = self.f32s(0.625, lanes);
+        let is_large = self.fb.ins().fcmp(FloatCC::GreaterThan, size, limit);
+        self.pick(is_large, large, small, lanes).into()
+    }
+
+    pub fn erf_f32(&mut self, x: Reg, lanes: Lanes) -> Reg {
+        let x = self.clamp(x.low, -4.0, 4.0, lanes);
+        let xx = self.fb.ins().fmul(x, x);
+        let p = self.horner(xx, &ERF_P, lanes);
+        let q = self.horner(xx, &ERF_Q, lanes);
+        let p = self.fb.ins().fmul(x, p);
+        let v = self.fb.ins().fdiv(p, q);
+        self.clamp(v, -1.0, 1.0, lanes).into()
     }
 
     /// f32 to the nearest value of a narrower float that is held as f32. `None`: not written out here.

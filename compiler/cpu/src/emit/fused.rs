@@ -21,7 +21,7 @@ use crate::{
 use cranelift_codegen::ir::{self, InstBuilder};
 use cranelift_frontend::Variable;
 use std::collections::{HashMap, HashSet};
-use tile_graph::{Axis, Literal, NodeId, Op, ReduceKind, Value};
+use tile_graph::{Axis, ElemOp, Literal, NodeId, Op, ReduceKind, Value};
 
 /// For each axis of a value: the nest's axis (none: it does not move) and an offset.
 type Map = Vec<(Option<usize>, i64)>;
@@ -516,6 +516,9 @@ impl Emit<'_, '_> {
             };
             return self.load_tile(&tile, map, nest);
         }
+        if let Some(mask) = self.position_mask(nest, value, map)? {
+            return Ok(mask);
+        }
         let graph = self.graph;
         let node = graph.node(value.node);
         let mut regs = vec![];
@@ -545,6 +548,106 @@ impl Emit<'_, '_> {
                 Ok(if lanes == nest.lanes { reg } else { self.splat(Class::I64, reg.low, nest.lanes) })
             }
             _ => Ok(regs[0].1),
+        }
+    }
+
+    /// `j.at <= limit of the row`, four at a time: what does not move is brought to one side as a scalar, and the
+    /// positions are compared with it as 32-bit integers instead of 64-bit ones.
+    ///
+    /// `start + p <= i + extra` becomes `p <= i + extra - start`, the right side held to ±2^31: positions in a tile
+    /// are far from it.
+    fn position_mask(&mut self, nest: &mut Nest, value: Value, map: &Map) -> Result<Option<Reg>> {
+        use cranelift_codegen::ir::{condcodes::{CondCode, IntCC}, types};
+        let Op::Elem(op) = self.graph.node(value.node).op else { return Ok(None) };
+        let cc = match op {
+            ElemOp::Le => IntCC::SignedLessThanOrEqual,
+            ElemOp::Lt => IntCC::SignedLessThan,
+            ElemOp::Ge => IntCC::SignedGreaterThanOrEqual,
+            ElemOp::Gt => IntCC::SignedGreaterThan,
+            ElemOp::Eq => IntCC::Equal,
+            _ => return Ok(None),
+        };
+        let operands = self.operands(value, map);
+        if nest.lanes != Lanes::Four || self.class(operands[0].0) != Class::I64 {
+            return Ok(None);
+        }
+        let mut sides = vec![];
+        for (input, map) in &operands {
+            let mut terms = Linear::default();
+            if !self.linear(nest, *input, map, 1, &mut terms) {
+                return Ok(None);
+            }
+            sides.push(terms);
+        }
+        // c p (cc) rest, with c the difference of the coefficients.
+        let (left, right) = (&sides[0], &sides[1]);
+        let coefficient = left.position - right.position;
+        if coefficient.abs() != 1 {
+            return Ok(None);
+        }
+        let mut rest = self.int(right.constant - left.constant);
+        for (terms, sign) in [(right, 1), (left, -1)] {
+            for (value, map, s) in &terms.rest {
+                let v = match self.graph.type_of(*value).is_scalar() {
+                    true => self.scalar(*value)?,
+                    false => match nest.row.get(&(*value, map.clone())) {
+                        Some(reg) => reg.low,
+                        None => return Ok(None),
+                    },
+                };
+                rest = if s * sign > 0 { self.fb.ins().iadd(rest, v) } else { self.fb.ins().isub(rest, v) };
+            }
+        }
+        // -p cc rest is p (cc reversed) -rest.
+        let (cc, rest) = match coefficient {
+            1 => (cc, rest),
+            _ => (cc.swap_args(), self.fb.ins().ineg(rest)),
+        };
+        let (lo, hi) = (self.int(i32::MIN as i64 + 1), self.int(i32::MAX as i64));
+        let rest = self.fb.ins().smax(rest, lo);
+        let rest = self.fb.ins().smin(rest, hi);
+        let rest = self.fb.ins().ireduce(types::I32, rest);
+        let rest = self.splat(Class::I32, rest, Lanes::Four).low;
+        let at = match nest.at[nest.inner] {
+            Some(at) => self.fb.ins().ireduce(types::I32, at),
+            None => return Ok(None),
+        };
+        let at = self.splat(Class::I32, at, Lanes::Four).low;
+        let bytes: Vec<u8> = (0..4i32).flat_map(i32::to_le_bytes).collect();
+        let constant = self.fb.func.dfg.constants.insert(bytes.into());
+        let steps = self.fb.ins().vconst(types::I32X4, constant);
+        let positions = self.fb.ins().iadd(at, steps);
+        Ok(Some(self.fb.ins().icmp(cc, positions, rest).into()))
+    }
+
+    /// Adds `sign · value` to a linear form over the position along the inner axis; false when it is none. Index
+    /// arithmetic is exact (rule 7), so terms may change sides.
+    fn linear(&self, nest: &Nest, value: Value, map: &Map, sign: i64, form: &mut Linear) -> bool {
+        if self.graph.type_of(value).is_scalar() || !nest.moves(map) {
+            form.rest.push((value, map.clone(), sign));
+            return form.rest.len() <= 8;
+        }
+        if !self.is_written_out(nest, value) {
+            return false;
+        }
+        let operands = self.operands(value, map);
+        match &self.graph.node(value.node).op {
+            Op::Iota => {
+                form.position += sign;
+                form.constant += sign * map[0].1;
+                true
+            }
+            Op::Elem(ElemOp::Add) => {
+                operands.iter().all(|(v, m)| self.linear(nest, *v, m, sign, form))
+            }
+            Op::Elem(ElemOp::Sub) => {
+                self.linear(nest, operands[0].0, &operands[0].1, sign, form)
+                    && self.linear(nest, operands[1].0, &operands[1].1, -sign, form)
+            }
+            Op::Reshape { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Broadcast => {
+                self.linear(nest, operands[0].0, &operands[0].1, sign, form)
+            }
+            _ => false,
         }
     }
 
@@ -635,6 +738,14 @@ impl Emit<'_, '_> {
             }
         }
     }
+}
+
+/// `position · p + constant + Σ ± rest`, p the position along the inner axis.
+#[derive(Default)]
+struct Linear {
+    position: i64,
+    constant: i64,
+    rest: Vec<(Value, Map, i64)>,
 }
 
 /// What one pass along a row computes.

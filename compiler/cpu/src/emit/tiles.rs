@@ -113,7 +113,11 @@ impl Emit<'_, '_> {
         let other = if inputs[0] == product { inputs[1] } else { inputs[0] };
         let ty = self.graph.node(add).outputs[0].clone();
         let until = self.last_use(Self::out(add));
-        let reuse = self.stored(other).filter(|t| self.is_ours(t, &ty.axes));
+        let mut operands = vec![];
+        self.graph.inputs(dot).iter().for_each(|&v| crate::fuse::bases(self.graph, v, true, &mut operands));
+        // The dot may not read what it writes over.
+        let read = |t: &Tile| operands.iter().any(|(v, _)| self.stored(*v).is_some_and(|o| o.buffer == t.buffer));
+        let reuse = self.stored(other).filter(|t| self.is_ours(t, &ty.axes) && !read(t));
         let zero = matches!(self.graph.splat(other), Some(Literal::Float(0.0) | Literal::Int(0)));
         let tile = match reuse {
             Some(tile) => tile,

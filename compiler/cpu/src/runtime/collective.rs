@@ -319,13 +319,13 @@ pub unsafe extern "C" fn take(env: *mut Env, args: *const i64) -> i64 {
     0
 }
 
-/// Words: source, stride, n, target (dense), bins, target stride.
+/// Words: source, stride, n, target, bins, target stride.
 pub unsafe extern "C" fn histogram(_: *mut Env, args: *const i64) -> i64 {
     // SAFETY: tiles of the extents given.
     unsafe {
         let mut w = Words::new(args, 6);
         let (source, stride, n) = (w.next() as *const i64, w.next() as isize, w.next() as isize);
-        let (target, bins, to) = (w.next() as *mut i32, w.next(), w.next() as isize);
+        let (target, bins, to) = (w.next() as *mut i64, w.next(), w.next() as isize);
         (0..bins as isize).for_each(|b| *target.offset(b * to) = 0);
         for i in 0..n {
             let bin = *source.offset(i * stride);

@@ -139,6 +139,9 @@ fn dimension<'a>(
 /// Beyond every coordinate of every tensor, and far from the end of 64 bits.
 const FAR: i64 = 1 << 60;
 
+/// In place of a dimension: it is the stored value that lies outside.
+pub const VALUE: i64 = -1;
+
 struct Outside {
     dim: i64,
     value: i64,
@@ -258,8 +261,33 @@ impl Walk<'_> {
             stride = stride.wrapping_add(step.wrapping_mul(x.memory_stride));
         }
         let last = last.max(first);
+        if self.plan.kind == Kind::Store {
+            // SAFETY: positions of the tile.
+            unsafe { self.check_values(tile, first, last)? };
+        }
         // SAFETY: every coordinate of `first..last` was found inside.
         unsafe { self.transfer(tile, n, first, last, position, stride) };
+        Ok(())
+    }
+
+    /// What is stored in an index tensor lies in the range of its index type.
+    unsafe fn check_values(&self, tile: TileRun, first: i64, last: i64) -> Result<(), Outside> {
+        let (lo, hi) = (self.object.least, self.object.greatest);
+        if lo == i64::MIN && hi == i64::MAX {
+            return Ok(());
+        }
+        for p in first..last {
+            // SAFETY: as the caller promised.
+            let value = unsafe {
+                match tile.class {
+                    Class::I64 => *tile.at::<i64>(p as usize),
+                    _ => *tile.at::<i32>(p as usize) as i64,
+                }
+            };
+            if value < lo || value > hi {
+                return Err(Outside { dim: VALUE, value, lo, hi: hi.saturating_add(1) });
+            }
+        }
         Ok(())
     }
 

@@ -64,6 +64,9 @@ pub struct ObjectRecord {
     pub dims: [i64; MAX_RANK],
     pub strides: [i64; MAX_RANK],
     pub dtype: tile_base::DType,
+    /// Values that may be stored: those of the tensor's index type.
+    pub least: i64,
+    pub greatest: i64,
 }
 
 // SAFETY: threads read inputs, and write elements of outputs that are each one instance's own (language rule 16).
