@@ -118,6 +118,7 @@ pub fn choose(callable: Callable, given: &Given, case: Option<&Case>) -> Result<
         }
     }
     instance.absent = c.absent();
+    c.check_extents(&instance);
     if any_error(&c.found) { Err(c.found) } else { Ok(Choice { instance, taken: c.taken }) }
 }
 
@@ -302,6 +303,25 @@ impl<'a> Chooser<'a> {
             }
         }
         absent
+    }
+
+    /// Extents that the compile-time names make zero or negative.
+    fn check_extents(&mut self, instance: &Instance) {
+        let value = |n: &str| match instance.consts.get(n) {
+            Some(ConstValue::Int(v)) => Some(*v),
+            _ => None,
+        };
+        for p in self.callable.params {
+            for axis in axes(p) {
+                let Some(extent) = size_of(axis).and_then(|s| s.eval(&value).ok()) else { continue };
+                if extent <= 0 {
+                    let message =
+                        format!("an axis of `{}` has the extent {extent} in this instance", p.name.name);
+                    let d = Diagnostic::error("T0818", axis.span, message).label("here");
+                    self.found.push(d.help("extents start at 1"));
+                }
+            }
+        }
     }
 
     fn took(&mut self, name: &str, value: &str) {

@@ -25,15 +25,12 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
-    output::quiet_broken_pipe();
+    output::catch_panics();
     let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || commands::run(cli));
     match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(status)) => status,
         Ok(Err(_)) => {
-            eprintln!(
-                "error[T0999]: the compiler failed; this is a fault of tilec, not of your program\n  \
-                 help: report it with the command and the .tile file; `tilec explain T0999` says more"
-            );
+            output::tell(&output::fault());
             ExitCode::from(1)
         }
         Err(e) => {

@@ -1,17 +1,41 @@
-//! Standard output and what to do when nobody reads it any more.
+//! Standard output, standard error, and what becomes of a panic.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::{Mutex, PoisonError},
+};
 
-/// `tilec … | head` closes the pipe; that is no fault, so printing must not panic.
-pub fn quiet_broken_pipe() {
-    let standard = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let text = info.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+/// Where a part of the compiler panicked, for the report that `main` makes of it.
+static FAULT: Mutex<Option<String>> = Mutex::new(None);
+
+/// Keeps a panic from printing on its own: it becomes one diagnostic (T0999). `tilec … | head` closes the pipe, which
+/// is no fault.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let payload = info.payload();
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or_default();
         if text.contains("Broken pipe") {
             std::process::exit(0);
         }
-        standard(info);
+        let place = info.location().map_or_else(String::new, |l| format!("{}:{}: ", l.file(), l.line()));
+        let mut fault = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
+        // The first one is the cause; later ones come from threads that waited for it.
+        fault.get_or_insert_with(|| format!("{place}{text}"));
     }));
+}
+
+/// The message for a panic.
+pub fn fault() -> String {
+    let fault = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
+    let note = fault.as_deref().unwrap_or("no message");
+    format!(
+        "error[T0999]: the compiler failed; this is a fault of tilec, not of your program\n  \
+         note: {note}\n  help: report it with the command and the .tile file; `tilec explain T0999` says more"
+    )
 }
 
 /// Writes to standard output; a closed pipe ends the process quietly.
