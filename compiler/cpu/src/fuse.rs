@@ -89,7 +89,11 @@ pub fn kind(graph: &Graph, node: NodeId) -> Kind {
             Some(cost) if cost <= INLINE_COST => Kind::Inline,
             _ => Kind::Soft,
         },
-        Op::Reduce { axis, kind: ReduceKind::Sum | ReduceKind::Prod | ReduceKind::Max | ReduceKind::Min, .. } => {
+        Op::Reduce {
+            axis,
+            kind: ReduceKind::Sum | ReduceKind::Prod | ReduceKind::Max | ReduceKind::Min,
+            ..
+        } => {
             let input = graph.type_of(graph.inputs(node)[0]);
             if inner_axis(&input.axes) == Some(*axis as usize) { Kind::Soft } else { Kind::Hard }
         }
@@ -240,7 +244,12 @@ impl<'a> Scheduler<'a> {
     fn latest(&self, value: Value) -> Option<usize> {
         let mut found = vec![];
         bases(self.graph, value, true, &mut found);
-        found.iter().filter_map(|(v, _)| self.place.get(&v.node)).copied().filter(|&g| g >= self.emitted).max()
+        found
+            .iter()
+            .filter_map(|(v, _)| self.place.get(&v.node))
+            .copied()
+            .filter(|&g| g >= self.emitted)
+            .max()
     }
 
     /// Emits the open groups with serial numbers below `until`.
@@ -286,9 +295,11 @@ impl<'a> Scheduler<'a> {
 /// Full members have the group's shape, row members its shape with 1 along the inner axis.
 fn fits(group: &Group, shape: &[Axis], full: bool) -> bool {
     shape.len() == group.axes.len()
-        && shape.iter().zip(&group.axes).enumerate().all(|(at, (a, b))| {
-            a == b || (!full && at == group.inner && *a == Axis::One)
-        })
+        && shape
+            .iter()
+            .zip(&group.axes)
+            .enumerate()
+            .all(|(at, (a, b))| a == b || (!full && at == group.inner && *a == Axis::One))
 }
 
 /// Whether a type is one value per row of the group.

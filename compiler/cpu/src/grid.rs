@@ -227,8 +227,7 @@ fn over(threads: usize, job: &(dyn Fn(usize) -> Result<i64, Failure> + Sync)) ->
 /// launch then runs on one.
 fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
     static POOLS: OnceLock<Mutex<HashMap<usize, Arc<rayon::ThreadPool>>>> = OnceLock::new();
-    let mut pools =
-        POOLS.get_or_init(Default::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pools = POOLS.get_or_init(Default::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(pool) = pools.get(&threads) {
         return Some(pool.clone());
     }

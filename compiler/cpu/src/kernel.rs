@@ -147,7 +147,8 @@ impl<'a> Host<'a> {
             params.push(match (param, argument) {
                 (ParamKind::Tensor(p), Argument::Tensor(t)) => {
                     if t.rank() > MAX_RANK {
-                        let message = format!("`{}` has rank {}, the CPU backend takes {MAX_RANK}", p.name, t.rank());
+                        let message =
+                            format!("`{}` has rank {}, the CPU backend takes {MAX_RANK}", p.name, t.rank());
                         return Err(vec![Diagnostic::global("T0701", message)]);
                     }
                     Given::View(View::of(at, t, p.mode.writes()))
@@ -232,7 +233,10 @@ impl<'a> Host<'a> {
                 return Err(found);
             }
             let tensor = Tensor::try_zeros(temp.dtype, &shape).map_err(|e| {
-                vec![Diagnostic::global("T0706", format!("the temporary `{}` cannot be made: {e}", temp.name))]
+                vec![Diagnostic::global(
+                    "T0706",
+                    format!("the temporary `{}` cannot be made: {e}", temp.name),
+                )]
             })?;
             self.temps[at] = Some(tensor);
         }
@@ -272,7 +276,8 @@ impl<'a> Host<'a> {
                 Some(Part::All) | None => (0, extent, true),
             };
             if lo > hi || hi > extent {
-                let message = format!("the part {lo}..{hi} of a launch's argument lies outside of 0..{extent}");
+                let message =
+                    format!("the part {lo}..{hi} of a launch's argument lies outside of 0..{extent}");
                 return Err(vec![Diagnostic::global("T0705", message).help("narrow the range")]);
             }
             ranges.push((lo, hi, kept));
@@ -316,8 +321,7 @@ impl<'a> Host<'a> {
             _ => 0,
         });
         let labels = diagnose::labels(&code.support.sites);
-        let launch =
-            Launch { code: &code, objects, sums, dims, scalars: scalars.collect(), labels: &labels };
+        let launch = Launch { code: &code, objects, sums, dims, scalars: scalars.collect(), labels: &labels };
         launch.run(self.threads).map_err(|failure| {
             vec![match failure {
                 Failure::Fault(fault) => diagnose::fault(graph, &code.support.sites, &fault),

@@ -43,8 +43,7 @@ fn run(graph: Graph, x: &[f32], idx: &[i64]) -> Result<Vec<f64>, Vec<tile_base::
     Ok(arguments[2].tensor().unwrap().to_f64_vec())
 }
 
-const HOSTILE: [i64; 9] =
-    [-1, 5, 6, 1 << 31, 1 << 40, -(1 << 61), i64::MAX, i64::MIN, i64::MAX / 4];
+const HOSTILE: [i64; 9] = [-1, 5, 6, 1 << 31, 1 << 40, -(1 << 61), i64::MAX, i64::MIN, i64::MAX / 4];
 
 #[test]
 fn a_gather_outside_is_an_error_with_a_place() {

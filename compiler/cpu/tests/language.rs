@@ -135,7 +135,8 @@ fn check(path: &str, kernel: &str, words: &str, dims: &str, tiles: &str, toleran
     tile_oracle::run(&program, &mut judge, &options).unwrap_or_else(|d| panic!("{kernel}: {}", show(&d)));
     let mut compared = 0;
     for (at, param) in program.signature.params.iter().enumerate() {
-        let (Argument::Tensor(a), Argument::Tensor(b), Argument::Tensor(c)) = (&one[at], &three[at], &judge[at])
+        let (Argument::Tensor(a), Argument::Tensor(b), Argument::Tensor(c)) =
+            (&one[at], &three[at], &judge[at])
         else {
             continue;
         };

@@ -21,8 +21,9 @@ fn noise(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
 fn compare(graph: Graph, tiles: &[(&str, u64)], arguments: &Arguments, tolerance: f64) {
     let binding = TileBinding::named(&graph, tiles).unwrap();
     let program = Program::single(graph);
-    let kernel = tile_cpu::compile(&program, std::slice::from_ref(&binding))
-        .unwrap_or_else(|d| panic!("{}", d.iter().map(|d| format!("{}: {} {:?}", d.code, d.message, d.notes)).collect::<String>()));
+    let kernel = tile_cpu::compile(&program, std::slice::from_ref(&binding)).unwrap_or_else(|d| {
+        panic!("{}", d.iter().map(|d| format!("{}: {} {:?}", d.code, d.message, d.notes)).collect::<String>())
+    });
     let mut one = arguments.clone();
     kernel.run(&mut one, 1).unwrap();
     let mut three = arguments.clone();
@@ -32,7 +33,8 @@ fn compare(graph: Graph, tiles: &[(&str, u64)], arguments: &Arguments, tolerance
         tile_oracle::Options { mode: tile_oracle::Mode::Rounded, tiles: vec![binding], ..Default::default() };
     tile_oracle::run(&program, &mut judge, &options).unwrap();
     for (at, param) in program.signature.params.iter().enumerate() {
-        let (Argument::Tensor(a), Argument::Tensor(b), Argument::Tensor(c)) = (&one[at], &three[at], &judge[at])
+        let (Argument::Tensor(a), Argument::Tensor(b), Argument::Tensor(c)) =
+            (&one[at], &three[at], &judge[at])
         else {
             continue;
         };
@@ -69,7 +71,8 @@ fn add() {
 #[test]
 fn matmul() {
     for dtype in [DType::F32, DType::F16, DType::Bf16, DType::F64] {
-        for (m, k, n, bm, bn, bk) in [(1, 1, 1, 4, 4, 4), (33, 70, 19, 16, 8, 32), (65, 130, 100, 48, 64, 40)] {
+        for (m, k, n, bm, bn, bk) in [(1, 1, 1, 4, 4, 4), (33, 70, 19, 16, 8, 32), (65, 130, 100, 48, 64, 40)]
+        {
             let arguments = Arguments(vec![
                 noise(dtype, &[m, k], 1).into(),
                 noise(dtype, &[k, n], 2).into(),

@@ -17,11 +17,7 @@
 
 use super::{Emit, Lanes, Result, Val, buffers::Tile, lanes::scalar_type};
 use crate::runtime::{self, Class, Env};
-use cranelift_codegen::ir::{
-    self, BlockArg, InstBuilder,
-    condcodes::IntCC,
-    types,
-};
+use cranelift_codegen::ir::{self, BlockArg, InstBuilder, condcodes::IntCC, types};
 use cranelift_frontend::Variable;
 use tile_graph::{ForOp, Iter, NodeId, Op, RegionId, Value};
 
@@ -45,8 +41,13 @@ impl Emit<'_, '_> {
 
     fn nest_level(&mut self, region: RegionId, count: Variable) -> Result<()> {
         let graph = self.graph;
-        let pars: Vec<NodeId> =
-            graph.region(region).nodes.iter().copied().filter(|&n| matches!(graph.node(n).op, Op::Par(_))).collect();
+        let pars: Vec<NodeId> = graph
+            .region(region)
+            .nodes
+            .iter()
+            .copied()
+            .filter(|&n| matches!(graph.node(n).op, Op::Par(_)))
+            .collect();
         let Some(&par) = pars.first() else { return self.instance(region, count) };
         // Everything else in the region computes bounds.
         self.steps(region)?;
@@ -102,7 +103,9 @@ impl Emit<'_, '_> {
     ) -> Result<()> {
         let (step, reverse) = match iter {
             Iter::Each { reverse } => (1, reverse),
-            Iter::Tiles { step, reverse, .. } => (self.binding.step(step).unwrap_or(1).max(1) as i64, reverse),
+            Iter::Tiles { step, reverse, .. } => {
+                (self.binding.step(step).unwrap_or(1).max(1) as i64, reverse)
+            }
         };
         // The trips: cdiv(hi - lo, step), 0 for an empty range. hi - lo as unsigned is right for any lo < hi.
         let distance = self.fb.ins().isub(hi, lo);

@@ -109,8 +109,8 @@ impl Emit<'_, '_> {
             let value = Self::out(m);
             let row = fuse::is_row(group, &self.graph.node(m).outputs[0]);
             let outside = self.read_outside(value, &members);
-            let later = !row
-                && group.members.iter().any(|&n| phases[&n] > phases[&m] && self.reads(n, value));
+            let later =
+                !row && group.members.iter().any(|&n| phases[&n] > phases[&m] && self.reads(n, value));
             if !outside && !later {
                 continue;
             }
@@ -334,7 +334,12 @@ impl Emit<'_, '_> {
         Ok(())
     }
 
-    fn start_sums(&mut self, job: &Job, so_far: &[Option<Reg>], lanes: Lanes) -> Vec<(Variable, Option<Variable>)> {
+    fn start_sums(
+        &mut self,
+        job: &Job,
+        so_far: &[Option<Reg>],
+        lanes: Lanes,
+    ) -> Vec<(Variable, Option<Variable>)> {
         let mut variables = vec![];
         for (at, &(node, kind)) in job.sums.iter().enumerate() {
             let class = self.class(Self::out(node));
@@ -439,7 +444,9 @@ impl Emit<'_, '_> {
     /// Whether the value is computed here from its operands, not loaded.
     fn is_written_out(&self, nest: &Nest, value: Value) -> bool {
         match nest.members.get(&value.node) {
-            Some(&phase) => phase == nest.phase && !matches!(self.graph.node(value.node).op, Op::Reduce { .. }),
+            Some(&phase) => {
+                phase == nest.phase && !matches!(self.graph.node(value.node).op, Op::Reduce { .. })
+            }
             None => self.is_inline(value),
         }
     }
@@ -557,7 +564,10 @@ impl Emit<'_, '_> {
     /// `start + p <= i + extra` becomes `p <= i + extra - start`, the right side held to ±2^31: positions in a tile
     /// are far from it.
     fn position_mask(&mut self, nest: &mut Nest, value: Value, map: &Map) -> Result<Option<Reg>> {
-        use cranelift_codegen::ir::{condcodes::{CondCode, IntCC}, types};
+        use cranelift_codegen::ir::{
+            condcodes::{CondCode, IntCC},
+            types,
+        };
         let Op::Elem(op) = self.graph.node(value.node).op else { return Ok(None) };
         let cc = match op {
             ElemOp::Le => IntCC::SignedLessThanOrEqual,
@@ -637,9 +647,7 @@ impl Emit<'_, '_> {
                 form.constant += sign * map[0].1;
                 true
             }
-            Op::Elem(ElemOp::Add) => {
-                operands.iter().all(|(v, m)| self.linear(nest, *v, m, sign, form))
-            }
+            Op::Elem(ElemOp::Add) => operands.iter().all(|(v, m)| self.linear(nest, *v, m, sign, form)),
             Op::Elem(ElemOp::Sub) => {
                 self.linear(nest, operands[0].0, &operands[0].1, sign, form)
                     && self.linear(nest, operands[1].0, &operands[1].1, -sign, form)

@@ -68,9 +68,8 @@ impl Emit<'_, '_> {
 
     fn is_view(&self, access: &Access, ty: &ValueType) -> bool {
         let object = self.graph.object(access.object);
-        let affine = |c: &tile_graph::Coord| {
-            matches!(c.index, CoordIndex::Affine { .. }) && c.check != Check::Else
-        };
+        let affine =
+            |c: &tile_graph::Coord| matches!(c.index, CoordIndex::Affine { .. }) && c.check != Check::Else;
         object.mode == Mode::In
             && object.index.is_none()
             && object.dtype == ty.dtype
@@ -175,12 +174,13 @@ impl Emit<'_, '_> {
     ) -> Result<()> {
         let size = self.object_field(object, ObjectRecord::DIMS + 8 * d as i32);
         let zero = self.int(0);
-        let bound = |e: &mut Self, limit: Option<tile_graph::Value>, default: ir::Value| -> Result<ir::Value> {
-            let Some(limit) = limit else { return Ok(default) };
-            let v = e.scalar(limit)?;
-            let v = e.fb.ins().smax(v, zero);
-            Ok(e.fb.ins().smin(v, size))
-        };
+        let bound =
+            |e: &mut Self, limit: Option<tile_graph::Value>, default: ir::Value| -> Result<ir::Value> {
+                let Some(limit) = limit else { return Ok(default) };
+                let v = e.scalar(limit)?;
+                let v = e.fb.ins().smax(v, zero);
+                Ok(e.fb.ins().smin(v, size))
+            };
         let (lo, hi) = (bound(self, limits[0], zero)?, bound(self, limits[1], size)?);
         let (mut least, mut most) = (zero, zero);
         for &(axis, stride) in terms {
@@ -211,7 +211,14 @@ impl Emit<'_, '_> {
     }
 
     /// The access by a call: between the tile and the tensor.
-    fn transfer(&mut self, node: NodeId, access: &Access, ty: &ValueType, tile: &Tile, kind: Kind) -> Result<()> {
+    fn transfer(
+        &mut self,
+        node: NodeId,
+        access: &Access,
+        ty: &ValueType,
+        tile: &Tile,
+        kind: Kind,
+    ) -> Result<()> {
         let inputs = self.graph.inputs(node);
         // Index tiles first: to compute one may take calls of its own.
         let mut gathers = vec![];

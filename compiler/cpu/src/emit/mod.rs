@@ -28,7 +28,8 @@ use crate::{
 };
 use buffers::{Buffers, Tile};
 use cranelift_codegen::ir::{
-    self, AbiParam, Block, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData, StackSlotKind, types,
+    self, AbiParam, Block, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData, StackSlotKind,
+    types,
 };
 use cranelift_frontend::FunctionBuilder;
 use std::collections::HashMap;
@@ -47,11 +48,19 @@ pub struct Site {
 #[derive(Clone, Debug)]
 pub enum SiteKind {
     /// An access to the object of that name; `proven` when the compiler claimed that it stays inside.
-    Access { object: String, write: bool, proven: bool },
+    Access {
+        object: String,
+        write: bool,
+        proven: bool,
+    },
     Take,
     DivisionByZero,
-    Assert { message: String },
-    Print { label: String },
+    Assert {
+        message: String,
+    },
+    Print {
+        label: String,
+    },
 }
 
 /// What the generated code refers to; it has to live as long as the code.

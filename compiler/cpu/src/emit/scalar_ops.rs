@@ -40,9 +40,13 @@ impl Emit<'_, '_> {
         match class {
             Class::F32 | Class::F64 => {
                 let r = self.float_op(node, op, class, args, lanes)?;
-                let exact = op.is_predicate()
-                    || matches!(op, ElemOp::Neg | ElemOp::Abs | ElemOp::Max | ElemOp::Min);
-                if exact || matches!(dtype, DType::F32 | DType::F64) { Ok(r) } else { self.round(dtype, r, lanes) }
+                let exact =
+                    op.is_predicate() || matches!(op, ElemOp::Neg | ElemOp::Abs | ElemOp::Max | ElemOp::Min);
+                if exact || matches!(dtype, DType::F32 | DType::F64) {
+                    Ok(r)
+                } else {
+                    self.round(dtype, r, lanes)
+                }
             }
             Class::Bool => self.bool_op(node, op, args, lanes),
             Class::I32 | Class::I64 => {
@@ -72,8 +76,7 @@ impl Emit<'_, '_> {
     /// Calls a plain function of scalars.
     pub fn host_call(&mut self, address: i64, args: &[ir::Value], out: Type) -> ir::Value {
         let mut signature = Signature::new(self.fb.func.signature.call_conv);
-        signature.params =
-            args.iter().map(|&v| AbiParam::new(self.fb.func.dfg.value_type(v))).collect();
+        signature.params = args.iter().map(|&v| AbiParam::new(self.fb.func.dfg.value_type(v))).collect();
         signature.returns = vec![AbiParam::new(out)];
         let signature = self.fb.import_signature(signature);
         let callee = self.int(address);
@@ -87,7 +90,14 @@ impl Emit<'_, '_> {
         self.per_lane(&[(x, class)], class, lanes, |e, v| Ok(e.host_call(address, v, ty)))
     }
 
-    fn host_binary(&mut self, class: Class, args: &[Operand], lanes: Lanes, f32: i64, f64: i64) -> Result<Reg> {
+    fn host_binary(
+        &mut self,
+        class: Class,
+        args: &[Operand],
+        lanes: Lanes,
+        f32: i64,
+        f64: i64,
+    ) -> Result<Reg> {
         let address = if class == Class::F32 { f32 } else { f64 };
         let ty = scalar_type(class);
         let regs = [(args[0].reg, class), (args[1].reg, class)];

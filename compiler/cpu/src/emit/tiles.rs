@@ -22,7 +22,8 @@ impl Emit<'_, '_> {
         let v = match &node.op {
             Op::Const(literal) => self.literal(*literal, class),
             Op::Dim(n) => {
-                let dims = self.fb.ins().load(types::I64, super::flags(), self.env, crate::runtime::Env::DIMS);
+                let dims =
+                    self.fb.ins().load(types::I64, super::flags(), self.env, crate::runtime::Env::DIMS);
                 self.fb.ins().load(types::I64, super::flags().with_readonly(), dims, *n as i32 * 8)
             }
             Op::Param(n) => self.parameter(*n as usize, class),
@@ -116,7 +117,8 @@ impl Emit<'_, '_> {
         let mut operands = vec![];
         self.graph.inputs(dot).iter().for_each(|&v| crate::fuse::bases(self.graph, v, true, &mut operands));
         // The dot may not read what it writes over.
-        let read = |t: &Tile| operands.iter().any(|(v, _)| self.stored(*v).is_some_and(|o| o.buffer == t.buffer));
+        let read =
+            |t: &Tile| operands.iter().any(|(v, _)| self.stored(*v).is_some_and(|o| o.buffer == t.buffer));
         let reuse = self.stored(other).filter(|t| self.is_ours(t, &ty.axes) && !read(t));
         let zero = matches!(self.graph.splat(other), Some(Literal::Float(0.0) | Literal::Int(0)));
         let tile = match reuse {
@@ -256,7 +258,8 @@ impl Emit<'_, '_> {
             });
         }
         let [a, b, c] = tiles;
-        let stride = |t: &Tile, axis: Option<(usize, Axis)>| axis.map_or(Stride::Const(0), |(n, _)| t.strides[n]);
+        let stride =
+            |t: &Tile, axis: Option<(usize, Axis)>| axis.map_or(Stride::Const(0), |(n, _)| t.strides[n]);
         let extents = [plan.m, plan.n, Some((0, plan.k.1))].map(|a| a.map_or(Axis::One, |a| a.1));
         self.begin();
         for axis in extents {
@@ -295,8 +298,7 @@ impl Emit<'_, '_> {
                 self.collective(id, collective::reduce, &words)
             }
             Op::Scan { axis, kind, reverse, exclusive } => {
-                let words =
-                    [*axis as i64, collective::kind_code(*kind), *reverse as i64, *exclusive as i64];
+                let words = [*axis as i64, collective::kind_code(*kind), *reverse as i64, *exclusive as i64];
                 self.collective(id, collective::scan, &words)
             }
             Op::UnitLowerInv => self.collective(id, collective::unit_lower_inv, &[]),
@@ -394,7 +396,8 @@ impl Emit<'_, '_> {
 
     fn take(&mut self, id: NodeId, axis: usize) -> Result<()> {
         let inputs = self.graph.inputs(id);
-        let (axes, taken) = (self.graph.type_of(inputs[0]).axes.clone(), self.graph.type_of(inputs[1]).clone());
+        let (axes, taken) =
+            (self.graph.type_of(inputs[0]).axes.clone(), self.graph.type_of(inputs[1]).clone());
         let out_axes = self.graph.node(id).outputs[0].axes.clone();
         let from = self.tile_of(inputs[0])?;
         let index = if taken.is_scalar() {
@@ -589,7 +592,14 @@ impl Emit<'_, '_> {
         self.assert_loops(&axes, 0, &tile, start, site)
     }
 
-    fn assert_loops(&mut self, axes: &[Axis], at: usize, tile: &Tile, address: ir::Value, site: i64) -> Result<()> {
+    fn assert_loops(
+        &mut self,
+        axes: &[Axis],
+        at: usize,
+        tile: &Tile,
+        address: ir::Value,
+        site: i64,
+    ) -> Result<()> {
         let Some(&axis) = axes.get(at) else {
             let v = self.load_reg(Class::Bool, address, Lanes::One).low;
             let bad = self.fb.ins().bxor_imm_s(v, 1);

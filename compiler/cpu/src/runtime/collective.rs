@@ -24,13 +24,8 @@ impl<'a> Shape<'a> {
             let rank = *args as usize;
             let mut w = Words::new(args.add(1), 3 * rank + 2);
             let (extents, from, to) = (w.many(rank), w.many(rank), w.many(rank));
-            let shape = Shape {
-                extents,
-                from,
-                to,
-                source: w.next() as *const u8,
-                target: w.next() as *mut u8,
-            };
+            let shape =
+                Shape { extents, from, to, source: w.next() as *const u8, target: w.next() as *mut u8 };
             (shape, args.add(3 + 3 * rank))
         }
     }
@@ -229,7 +224,11 @@ pub unsafe extern "C" fn scan(_: *mut Env, args: *const i64) -> i64 {
     0
 }
 
-unsafe fn running<T: Number>(shape: &Shape, axis: usize, (kind, reverse, exclusive): (ReduceKind, bool, bool)) {
+unsafe fn running<T: Number>(
+    shape: &Shape,
+    axis: usize,
+    (kind, reverse, exclusive): (ReduceKind, bool, bool),
+) {
     let n = shape.extents[axis].max(0) as isize;
     let (from_step, to_step) = (shape.from[axis] as isize, shape.to[axis] as isize);
     let (first, step) = (start::<T>(kind), step::<T>(kind));

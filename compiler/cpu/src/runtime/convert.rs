@@ -159,7 +159,8 @@ unsafe fn read_small(dtype: DType, from: Run, to: TileRun, n: usize) {
         // SAFETY: as the caller promised.
         _ => return (0..n).for_each(|i| unsafe { *to.at::<f32>(i) = decode(dtype, from.bits(i)) as f32 }),
     };
-    let table = TABLES[at].get_or_init(|| (0..1u64 << dtype.bits()).map(|b| decode(dtype, b) as f32).collect());
+    let table =
+        TABLES[at].get_or_init(|| (0..1u64 << dtype.bits()).map(|b| decode(dtype, b) as f32).collect());
     // SAFETY: as the caller promised.
     (0..n).for_each(|i| unsafe { *to.at::<f32>(i) = table[from.bits(i) as usize] });
 }

@@ -38,11 +38,8 @@ unsafe fn dot_of<T>(args: *const i64) -> Dot<T> {
     // SAFETY: thirteen words by the calling convention.
     let mut w = unsafe { Words::new(args, 13) };
     let [m, n, k] = [w.next(), w.next(), w.next()].map(|x| x.max(0) as usize);
-    let mut matrix = || Matrix {
-        ptr: w.next() as *const T,
-        row: w.next() as isize,
-        column: w.next() as isize,
-    };
+    let mut matrix =
+        || Matrix { ptr: w.next() as *const T, row: w.next() as isize, column: w.next() as isize };
     let (a, b, c) = (matrix(), matrix(), matrix());
     let accumulate = w.next() != 0;
     Dot { m, n, k, a, b, c: c.ptr as *mut T, c_row: c.row, c_column: c.column, accumulate }
@@ -103,8 +100,25 @@ unsafe fn through_crate<T: 'static>(d: &Dot<T>, alpha: T, beta: T) {
     // SAFETY: as the caller promised.
     unsafe {
         gemm::gemm(
-            d.m, d.n, d.k, d.c, d.c_column, d.c_row, d.accumulate, d.a.ptr, d.a.column, d.a.row, d.b.ptr,
-            d.b.column, d.b.row, alpha, beta, false, false, false, gemm::Parallelism::None,
+            d.m,
+            d.n,
+            d.k,
+            d.c,
+            d.c_column,
+            d.c_row,
+            d.accumulate,
+            d.a.ptr,
+            d.a.column,
+            d.a.row,
+            d.b.ptr,
+            d.b.column,
+            d.b.row,
+            alpha,
+            beta,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
         );
     }
 }
@@ -329,11 +343,20 @@ mod tests {
         let mut packing = Packing::default();
         for (m, n, k) in [(1, 1, 1), (3, 5, 17), (14, 32, 16), (15, 33, 40), (100, 70, 300), (130, 530, 20)] {
             for layout in 0..4 {
-                let (a, b) = (matrix(&data, m, k, layout & 1 == 1), matrix(&data[9..], k, n, layout & 2 == 2));
+                let (a, b) =
+                    (matrix(&data, m, k, layout & 1 == 1), matrix(&data[9..], k, n, layout & 2 == 2));
                 for accumulate in [false, true] {
                     let (mut got, mut want) = (vec![0.5f32; m * n], vec![0.5f32; m * n]);
                     let dot = |c: &mut Vec<f32>| Dot {
-                        m, n, k, a, b, c: c.as_mut_ptr(), c_row: n as isize, c_column: 1, accumulate,
+                        m,
+                        n,
+                        k,
+                        a,
+                        b,
+                        c: c.as_mut_ptr(),
+                        c_row: n as isize,
+                        c_column: 1,
+                        accumulate,
                     };
                     unsafe { run_f32(&dot(&mut got), &mut packing) };
                     unsafe { plain(&dot(&mut want), |a, b, s| a * b + s) };

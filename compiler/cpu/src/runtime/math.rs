@@ -65,7 +65,13 @@ pub extern "C" fn round_f64(dtype: u32, x: f64) -> f32 {
 pub extern "C" fn pow_i64(a: i64, b: i64) -> i64 {
     match (a, b) {
         (_, 0) | (1, _) => 1,
-        (-1, b) => if b % 2 == 0 { 1 } else { -1 },
+        (-1, b) => {
+            if b % 2 == 0 {
+                1
+            } else {
+                -1
+            }
+        }
         (_, b) if b < 0 => 0,
         (a, b) => (0..b.min(64)).fold(1i64, |p, _| p.wrapping_mul(a)),
     }

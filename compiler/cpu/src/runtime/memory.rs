@@ -94,9 +94,8 @@ pub unsafe extern "C" fn access(env: *mut Env, args: *const i64) -> i64 {
 
 /// How many words a call with this plan takes.
 pub fn word_count(plan: &AccessPlan) -> usize {
-    let coord = |c: &CoordPlan| {
-        c.lo as usize + c.hi as usize + if c.gather.is_some() { 1 + plan.rank } else { 1 }
-    };
+    let coord =
+        |c: &CoordPlan| c.lo as usize + c.hi as usize + if c.gather.is_some() { 1 + plan.rank } else { 1 };
     2 + 2 * plan.rank
         + plan.coords.iter().map(coord).sum::<usize>()
         + plan.otherwise as usize

@@ -62,7 +62,13 @@ unsafe fn lines<T: Number>(
 fn order<T: Number>(a: T, b: T, descending: bool) -> Ordering {
     match (a.is_number(), b.is_number()) {
         (true, true) => {
-            let rising = if a < b { Ordering::Less } else if a > b { Ordering::Greater } else { Ordering::Equal };
+            let rising = if a < b {
+                Ordering::Less
+            } else if a > b {
+                Ordering::Greater
+            } else {
+                Ordering::Equal
+            };
             if descending { rising.reverse() } else { rising }
         }
         (true, false) => Ordering::Less,

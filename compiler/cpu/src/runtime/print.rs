@@ -20,9 +20,15 @@ pub unsafe extern "C" fn print(env: *mut Env, args: *const i64) -> i64 {
                 return;
             }
             let _ = match class {
-                c if c == Class::F32 as i64 => write!(text, " {}", *(shape.source as *const f32).offset(from)),
-                c if c == Class::F64 as i64 => write!(text, " {}", *(shape.source as *const f64).offset(from)),
-                c if c == Class::I64 as i64 => write!(text, " {}", *(shape.source as *const i64).offset(from)),
+                c if c == Class::F32 as i64 => {
+                    write!(text, " {}", *(shape.source as *const f32).offset(from))
+                }
+                c if c == Class::F64 as i64 => {
+                    write!(text, " {}", *(shape.source as *const f64).offset(from))
+                }
+                c if c == Class::I64 as i64 => {
+                    write!(text, " {}", *(shape.source as *const i64).offset(from))
+                }
                 c if c == Class::Bool as i64 => {
                     write!(text, " {}", *(shape.source as *const i32).offset(from) != 0)
                 }
