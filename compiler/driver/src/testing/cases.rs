@@ -123,9 +123,13 @@ pub fn cases(module: &Module, test: &Test) -> Result<Cases, Vec<Diagnostic>> {
     };
     if cases.len() > MAX_CASES {
         return Err(vec![
-            Diagnostic::error("T0494", test.name.span, format!("{} cases are more than {MAX_CASES}", cases.len()))
-                .label("in this test")
-                .help("cover pairs of values instead of all combinations: `pairs;`"),
+            Diagnostic::error(
+                "T0494",
+                test.name.span,
+                format!("{} cases are more than {MAX_CASES}", cases.len()),
+            )
+            .label("in this test")
+            .help("cover pairs of values instead of all combinations: `pairs;`"),
         ]);
     }
     Ok(Cases { cases, left_out })
@@ -139,9 +143,10 @@ fn callable<'a>(module: &'a Module, name: &str) -> Option<(Callable<'a>, &'a [Ex
             Callable { name: &k.name, generics: &k.generics, params: &k.params, is_op: false },
             &k.facts,
         )),
-        ItemKind::Op(o) => {
-            Some((Callable { name: &o.name, generics: &o.generics, params: &o.params, is_op: true }, &o.facts))
-        }
+        ItemKind::Op(o) => Some((
+            Callable { name: &o.name, generics: &o.generics, params: &o.params, is_op: true },
+            &o.facts,
+        )),
         _ => None,
     }
 }
@@ -226,8 +231,12 @@ fn check_names(callable: Callable, test: &Test) -> Vec<Diagnostic> {
             && p.mode.is_some_and(|m| matches!(m.access, Access::Out | Access::Sum))
         {
             found.push(
-                Diagnostic::error("T0491", name.span, format!("`{}` is an output and is given no data", name.name))
-                    .help(format!("a tolerance is written `{}: rel 1e-3`", name.name)),
+                Diagnostic::error(
+                    "T0491",
+                    name.span,
+                    format!("`{}` is an output and is given no data", name.name),
+                )
+                .help(format!("a tolerance is written `{}: rel 1e-3`", name.name)),
             );
         }
     }
@@ -235,7 +244,9 @@ fn check_names(callable: Callable, test: &Test) -> Vec<Diagnostic> {
     for g in callable.generics {
         let missing = match g {
             Generic::Dtype { name, choices, default } if default.is_none() && choices.len() != 1 => name,
-            Generic::Const { name, default: None, .. } | Generic::Function { name, default: None, .. } => name,
+            Generic::Const { name, default: None, .. } | Generic::Function { name, default: None, .. } => {
+                name
+            }
             _ => continue,
         };
         if !given(&missing.name) {
@@ -354,7 +365,9 @@ fn bind(
                 let v = match (ty, v) {
                     ("bool", Scalar::Bool(b)) => ConstValue::Bool(b),
                     ("bool", _) => return Err(vec![not_a(value, "`true` or `false`")]),
-                    (ty, v) if DType::from_name(ty).is_some_and(DType::is_float) => ConstValue::Float(v.to_f64()),
+                    (ty, v) if DType::from_name(ty).is_some_and(DType::is_float) => {
+                        ConstValue::Float(v.to_f64())
+                    }
                     (_, v) => ConstValue::Int(integer(v)?),
                 };
                 case.consts.insert(name.name.clone(), v);

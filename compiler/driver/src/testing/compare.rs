@@ -120,7 +120,9 @@ impl fmt::Display for Comparison {
         if self.ok {
             return write!(f, "max error {:.3e}", self.max_abs);
         }
-        let Some((at, expected, actual)) = &self.worst else { return write!(f, "different numbers of elements") };
+        let Some((at, expected, actual)) = &self.worst else {
+            return write!(f, "different numbers of elements");
+        };
         let (bad, all) = (self.bad, self.elements);
         write!(f, "{bad} of {all} elements differ; the first is {at:?}: {actual:e} instead of {expected:e}")
     }

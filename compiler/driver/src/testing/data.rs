@@ -51,7 +51,9 @@ pub(super) fn arguments(case: &Case, signature: &Signature) -> Result<Arguments,
                 Some(v) => Argument::Scalar(*v),
                 None => {
                     let message = format!("this test does not say what `{}` is", p.name);
-                    found.push(Diagnostic::error("T0490", case.span, message).label("a test binds every name"));
+                    found.push(
+                        Diagnostic::error("T0490", case.span, message).label("a test binds every name"),
+                    );
                     Argument::Absent
                 }
             },
@@ -69,7 +71,11 @@ pub(super) fn arguments(case: &Case, signature: &Signature) -> Result<Arguments,
 }
 
 /// Dimensions that the test does not name are solved from lists; names that are no dimension are refused.
-fn check_dims(case: &Case, signature: &Signature, dims: &mut BTreeMap<String, i64>) -> Result<(), Vec<Diagnostic>> {
+fn check_dims(
+    case: &Case,
+    signature: &Signature,
+    dims: &mut BTreeMap<String, i64>,
+) -> Result<(), Vec<Diagnostic>> {
     let mut found = vec![];
     for name in case.dims.keys() {
         if !signature.dims.contains(name) && !signature.consts.iter().any(|(n, _)| n == name) {
@@ -89,8 +95,12 @@ fn check_dims(case: &Case, signature: &Signature, dims: &mut BTreeMap<String, i6
             Ok(Some((name, v))) => drop(dims.insert(name, v)),
             Ok(None) => {}
             Err(_) => found.push(
-                Diagnostic::error("T0493", *span, format!("`{}` cannot have {} elements", p.name, list.len()))
-                    .label(format!("its shape is [{}]", p.shape[0])),
+                Diagnostic::error(
+                    "T0493",
+                    *span,
+                    format!("`{}` cannot have {} elements", p.name, list.len()),
+                )
+                .label(format!("its shape is [{}]", p.shape[0])),
             ),
         }
     }
@@ -114,10 +124,12 @@ fn tensor(
     let shape = launch::shape_of(signature, p, dims)?;
     let count = element_count(&shape).filter(|&n| n <= MAX_ELEMENTS).ok_or_else(|| {
         let message = format!("`{}` of shape {shape:?} is too large for a test", p.name);
-        vec![Diagnostic::error("T0494", case.span, message).label(format!("more than {MAX_ELEMENTS} elements"))]
+        vec![
+            Diagnostic::error("T0494", case.span, message)
+                .label(format!("more than {MAX_ELEMENTS} elements")),
+        ]
     })?;
-    let memory =
-        |e: TensorError| vec![Diagnostic::error("T0494", case.span, format!("`{}`: {e}", p.name))];
+    let memory = |e: TensorError| vec![Diagnostic::error("T0494", case.span, format!("`{}`: {e}", p.name))];
     match p.mode {
         Mode::Sum => return Tensor::try_zeros(p.dtype, &shape).map_err(memory),
         Mode::Out => {
@@ -136,7 +148,8 @@ fn tensor(
         };
         return made.map_err(memory);
     };
-    let mut source = Source { case, name: &p.name, names, count, row: shape.last().copied().unwrap_or(1), drawn: 0 };
+    let mut source =
+        Source { case, name: &p.name, names, count, row: shape.last().copied().unwrap_or(1), drawn: 0 };
     let values = source.values(e).map_err(|f| vec![f.diagnostic()])?;
     check_values(p, e.span, &values)?;
     Tensor::try_from_f64(p.dtype, &shape, &values).map_err(memory)
@@ -156,9 +169,13 @@ fn check_values(p: &TensorParam, span: Span, values: &[f64]) -> Result<(), Vec<D
     match values.iter().find(|v| !fits(v)) {
         None => Ok(()),
         Some(v) => Err(vec![
-            Diagnostic::error("T0493", span, format!("{v} is not a value of `{}`, which is {}", p.name, p.dtype))
-                .label("gives such elements")
-                .help("use `randint(a, b)`, or round: `floor(randn * 8)`"),
+            Diagnostic::error(
+                "T0493",
+                span,
+                format!("{v} is not a value of `{}`, which is {}", p.name, p.dtype),
+            )
+            .label("gives such elements")
+            .help("use `randint(a, b)`, or round: `floor(randn * 8)`"),
         ]),
     }
 }
@@ -288,10 +305,11 @@ impl Source<'_> {
             }
             (f, 1) => match values::unary_function(f) {
                 Some(f) => Ok(self.values(&args[0].value)?.into_iter().map(f).collect()),
-                None => Err(wrong(e.span, format!("`{name}` is neither a distribution nor a function of tests"))),
+                None => {
+                    Err(wrong(e.span, format!("`{name}` is neither a distribution nor a function of tests")))
+                }
             },
             _ => Err(wrong(e.span, format!("`{name}` is no distribution with {} arguments", args.len()))),
         }
     }
 }
-

@@ -381,7 +381,15 @@ impl Run<'_> {
             let (Some(e), Some(t)) = (rounded.get(p.name()), argument.tensor()) else { continue };
             let tolerance = self.case.tolerance(p.name(), t.dtype);
             let c = compare(&e.values, t, tolerance);
-            self.note(&mut check, "T0495", "the CPU and the oracle disagree on", p.name(), &c, tolerance, None);
+            self.note(
+                &mut check,
+                "T0495",
+                "the CPU and the oracle disagree on",
+                p.name(),
+                &c,
+                tolerance,
+                None,
+            );
         }
         self.report.checks.push(check);
     }

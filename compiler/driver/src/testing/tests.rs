@@ -32,10 +32,12 @@ fn found(test: &str) -> Result<Cases, Vec<tile_base::Diagnostic>> {
 
 #[test]
 fn all_combinations_that_where_allows_the_last_list_fastest() {
-    let c = found("test f { T in [f16, f32]; D in [2, 8], M in [4, D * 2]; NS = 1, R = 1; s = rsqrt(D); }").unwrap();
+    let c = found("test f { T in [f16, f32]; D in [2, 8], M in [4, D * 2]; NS = 1, R = 1; s = rsqrt(D); }")
+        .unwrap();
     // D = 8 with M = 4 breaks `M >= D`, for both dtypes.
     assert_eq!((c.cases.len(), c.left_out), (6, 2));
-    let shown: Vec<String> = c.cases.iter().map(|c| format!("{} {} {}", c.dtypes["T"], c.label, c.dims["M"])).collect();
+    let shown: Vec<String> =
+        c.cases.iter().map(|c| format!("{} {} {}", c.dtypes["T"], c.label, c.dims["M"])).collect();
     assert_eq!(shown[0], "f16 T = f16, D = 2, M = 4 4");
     assert_eq!(shown[2], "f16 T = f16, D = 8, M = … 16");
     assert_eq!(c.cases[2].scalars["s"].to_f64(), 8f64.sqrt().recip());
@@ -134,7 +136,10 @@ fn a_list_binds_its_dimension_and_must_fit() {
     assert!(matches!(arguments.get(&signature, "z"), Some(Argument::Absent)));
     let nan = arguments.get(&signature, "y").and_then(Argument::tensor).unwrap().to_f64_vec();
     assert!(nan.iter().all(|v| v.is_nan()), "an output that is not written is found");
-    let case = found("test f { T = f32, D = 2, M = 20, R = 1, NS = 1; off = [0, 20, 20]; s = 1; }").unwrap().cases.remove(0);
+    let case = found("test f { T = f32, D = 2, M = 20, R = 1, NS = 1; off = [0, 20, 20]; s = 1; }")
+        .unwrap()
+        .cases
+        .remove(0);
     let typed = tile_sema::instantiate(&module("test f { }"), "f", &case.instance()).unwrap();
     let d = case.arguments(&typed.signature).unwrap_err().remove(0);
     assert_eq!((d.code, d.message.as_str()), ("T0493", "`off` has 2 elements, and 3 are given"));
@@ -155,7 +160,10 @@ fn infinities_and_nans_agree_only_with_themselves() {
 
 #[test]
 fn a_tolerance_belongs_to_its_output() {
-    let case = found("test f { T = f16, D = 2, M = 4, NS = 1, R = 1; s = 1; y: rel 1e-2; }").unwrap().cases.remove(0);
+    let case = found("test f { T = f16, D = 2, M = 4, NS = 1, R = 1; s = 1; y: rel 1e-2; }")
+        .unwrap()
+        .cases
+        .remove(0);
     assert_eq!(case.tolerance("y", DType::F16), Tolerance { relative: 1e-2, absolute: 0.0 });
     assert_eq!(case.tolerance("z", DType::F32), Tolerance::of(DType::F32));
 }
@@ -180,7 +188,10 @@ fn a_right_kernel_passes_at_any_tile_size() {
     assert!(report.passed(), "{report:?}");
     assert_eq!(report.cases.len(), 2);
     let names: Vec<&str> = report.cases[1].checks.iter().map(|c| c.name).collect();
-    assert_eq!((names, &report.cases[1].shape[..]), (vec!["spec", "variants"], &[("M".to_string(), 100)][..]));
+    assert_eq!(
+        (names, &report.cases[1].shape[..]),
+        (vec!["spec", "variants"], &[("M".to_string(), 100)][..])
+    );
 }
 
 #[test]
@@ -189,7 +200,9 @@ fn a_wrong_kernel_is_told_with_case_and_element() {
     assert!(report.cases[0].passed() && !report.cases[1].passed());
     let d = &report.cases[1].failures[0];
     assert_eq!(d.code, "T0495");
-    assert!(d.message.starts_with("the spec and the oracle disagree on `y`: 30 of 100 elements differ; the first is [70]"));
+    assert!(d.message.starts_with(
+        "the spec and the oracle disagree on `y`: 30 of 100 elements differ; the first is [70]"
+    ));
     assert!(d.notes.iter().any(|n| n == "in the case M = 100 (M = 100)"), "{:?}", d.notes);
 }
 

@@ -26,7 +26,8 @@ impl Fault {
     pub fn diagnostic(self) -> Diagnostic {
         match self {
             Fault::Unbound(name, span) => {
-                Diagnostic::error("T0490", span, format!("`{name}` has no value in this test")).label("not bound")
+                Diagnostic::error("T0490", span, format!("`{name}` has no value in this test"))
+                    .label("not bound")
             }
             Fault::Wrong(d) => *d,
         }
@@ -161,7 +162,9 @@ pub fn unary_function(name: &str) -> Option<fn(f64) -> f64> {
 }
 
 fn call(function: &Expr, args: &[Arg], span: Span, names: &Names) -> Result<Scalar, Fault> {
-    let ExprKind::Name(name) = &function.kind else { return Err(wrong(function.span, "only a name can be called")) };
+    let ExprKind::Name(name) = &function.kind else {
+        return Err(wrong(function.span, "only a name can be called"));
+    };
     let values = args.iter().map(|a| evaluate(&a.value, names)).collect::<Result<Vec<_>, _>>()?;
     match (name.as_str(), &values[..]) {
         ("cdiv", [Scalar::Int(a), Scalar::Int(b)]) => {
