@@ -116,10 +116,13 @@ impl<'m> Elab<'m> {
 
     /// A fault inside the function says which call it is of.
     fn called_from(&mut self, def: &ast::Fn, span: Span, before: usize) {
-        let inside = |s: Span| s.file == def.body.span.file && s.start >= def.body.span.start && s.end <= def.body.span.end;
+        let inside = |s: Span| {
+            s.file == def.body.span.file && s.start >= def.body.span.start && s.end <= def.body.span.end
+        };
         for d in self.diags.iter_mut().skip(before) {
             if d.primary.is_some_and(inside) && d.labels.len() < 6 && span != def.name.span {
-                d.labels.push(tile_base::Label { span, text: format!("in this call of `{}`", def.name.name) });
+                d.labels
+                    .push(tile_base::Label { span, text: format!("in this call of `{}`", def.name.name) });
             }
         }
     }

@@ -11,27 +11,42 @@
 //! | file | idea |
 //! | --- | --- |
 //! | `module` | what a name means in a file |
-//! | `kernel` | signature, facts, `par`, body of one instance |
-//! | `stmt` | statements, loops, claims |
-//! | `expr`, `ops`, `builtins`, `call` | expressions |
-//! | `access` | subscripts, views, what a load reaches |
-//! | `host` | `op`s |
+//! | `kernel`, `params` | one instance: parameters, facts, `par`, body |
+//! | `stmt`, `assign`, `loops`, `claims` | statements |
+//! | `expr`, `convert`, `ops`, `dot` | expressions, dtype and axis rules |
+//! | `builtins`, `along`, `methods`, `call` | functions |
+//! | `access`, `compose`, `views`, `tiles`, `coords` | subscripts: what a load reaches |
+//! | `host`, `launch` | `op`s |
 //! | `check` | every instance of every item of a file, specs, tests, schedules |
 
 mod access;
+mod along;
+mod assign;
 mod builtins;
 mod call;
 mod check;
+mod claims;
+mod compose;
+mod convert;
+mod coords;
+mod dot;
 mod elab;
 mod expr;
 mod host;
 mod kernel;
+mod launch;
+mod loops;
+mod methods;
 mod module;
 mod ops;
+mod params;
 pub mod print;
+mod print_op;
 mod stmt;
+mod tiles;
 pub mod typed;
 mod value;
+mod views;
 pub mod walk;
 
 pub use check::{check, claims, instances_of};

@@ -1,7 +1,12 @@
 //! Operators and conversions: dtype rules (literals adapt, nothing else does), equal-rank stretching, `@`.
 
-use crate::{elab::*, typed::*, value::*, walk};
-use tile_base::{DType, Diagnostic, Size, Span, op::*};
+use crate::{
+    elab::{Elab, MAX_INT},
+    typed::*,
+    value::{Const, Val},
+    walk,
+};
+use tile_base::{DType, Diagnostic, Size, Span, op::ElemOp};
 use tile_syntax::ast::{BinaryOp, UnaryOp};
 
 pub(crate) fn axis_of(value: i64, size: Size) -> Axis {
@@ -11,7 +16,7 @@ pub(crate) fn axis_of(value: i64, size: Size) -> Axis {
     }
 }
 
-fn elem_op_of(op: BinaryOp) -> Option<ElemOp> {
+pub(crate) fn elem_op_of(op: BinaryOp) -> Option<ElemOp> {
     Some(match op {
         BinaryOp::Eq => ElemOp::Eq,
         BinaryOp::Ne => ElemOp::Ne,
@@ -34,7 +39,7 @@ fn elem_op_of(op: BinaryOp) -> Option<ElemOp> {
 }
 
 /// Sums of scalar indices with what is known folded: `(a + 2) - 2` is `a`.
-fn index_sum(op: ElemOp, args: &[TExpr], span: Span) -> Option<TExpr> {
+pub(crate) fn index_sum(op: ElemOp, args: &[TExpr], span: Span) -> Option<TExpr> {
     let [a, b] = args else { return None };
     let scalar = |e: &TExpr| e.ty == Type::scalar(Elem::Index);
     if !scalar(a) || !scalar(b) || !matches!(op, ElemOp::Add | ElemOp::Sub) {
@@ -73,202 +78,12 @@ fn index_sum(op: ElemOp, args: &[TExpr], span: Span) -> Option<TExpr> {
 }
 
 /// Types that are only stored: converted before anything is computed with them.
-fn storage_only(elem: Elem) -> bool {
+pub(crate) fn storage_only(elem: Elem) -> bool {
     use DType::*;
     matches!(elem, Elem::Of(Tf32 | F8e4m3 | F8e5m2 | F4e2m1 | I4 | U4 | I2))
 }
 
 impl<'m> Elab<'m> {
-    // ------------------------------------------------------------ conversions
-
-    /// A literal of a type.
-    pub fn literal(&mut self, c: &Const, elem: Elem, span: Span) -> Option<TExpr> {
-        let misfit = |this: &mut Self, why: String, help: &str| {
-            let d = Diagnostic::error("T0207", span, why);
-            this.report(if help.is_empty() { d } else { d.help(help) });
-            None
-        };
-        let lit = match (c, elem) {
-            (Const::Bool(b), Elem::Of(DType::Bool)) => Literal::Bool(*b),
-            (Const::Bool(_), _) | (_, Elem::Of(DType::Bool)) => {
-                return misfit(
-                    self,
-                    format!("`{}` is not of type {}", c.show(), elem.name()),
-                    "compare to get a bool (`x != 0`), or use `select(c, 1, 0)` to get a number",
-                );
-            }
-            (Const::Index(..), e) if e != Elem::Index => {
-                let help = format!("convert it: `.to({})`", e.name());
-                let d = Diagnostic::error("T0205", span, format!("an index where {} is needed", e.name()));
-                self.report(d.label(format!("this is the index {}", c.show())).help(help));
-                return None;
-            }
-            (Const::Float(v), e) if !e.is_float() => {
-                return misfit(
-                    self,
-                    format!("the float `{v}` where {} is needed", e.name()),
-                    "convert the other operand: `.to(f32)`",
-                );
-            }
-            (Const::Float(v), _) => Literal::Float(*v),
-            (Const::Int(v) | Const::Index(v, _), e) if e.is_float() => Literal::Float(*v as f64),
-            (Const::Int(v) | Const::Index(v, _), e) => {
-                if let Elem::Of(d) = e
-                    && let Some((lo, hi)) = d.int_range()
-                    && !(lo..=hi).contains(v)
-                {
-                    return misfit(self, format!("`{v}` does not fit {} ({lo} to {hi})", e.name()), "");
-                }
-                Literal::Int(*v)
-            }
-        };
-        Some(TExpr::new(TExprKind::Literal(lit), Type::scalar(elem), span))
-    }
-
-    /// A value that is a scalar or a tile. `None`: not one, and reported.
-    pub fn operand(&mut self, v: Val<'m>, span: Span) -> Option<Val<'m>> {
-        match v {
-            Val::Const(_) => Some(v),
-            Val::Expr(e) => self.not_a_view(e, span).map(Val::Expr),
-            Val::Error => None,
-            Val::Tensor(o) => {
-                let whole = self.whole(o, span);
-                self.operand(whole, span)
-            }
-            Val::ViewDef(_) => {
-                let whole = self.resolve_view(v, span);
-                self.operand(whole, span)
-            }
-            Val::Span { span: s, offset } => Some(Val::Expr(self.positions(s, offset.as_deref(), span))),
-            Val::Along { axis, offset } => Some(Val::Expr(self.iota_from(axis, offset.as_deref(), span))),
-            Val::Absent(name) => {
-                self.absent_used(&name, span);
-                None
-            }
-            other => {
-                let d = Diagnostic::error("T0206", span, format!("{} where a value is needed", other.kind()));
-                self.report(match other {
-                    Val::Range(..) | Val::Tiles { .. } | Val::Rev(_) => d.help("loop over it with `for`"),
-                    Val::TileSize(_) => d.help(
-                        "a tile size is used only in `tiles(..)`, `span(..)` and shapes of `temp` (rule 4)",
-                    ),
-                    Val::Fn(_) => d.help("call it: `f(x)`"),
-                    Val::Tuple(_) => d.help("take it apart: `let (a, b) = ...;`"),
-                    _ => d,
-                });
-                None
-            }
-        }
-    }
-
-    pub fn absent_used(&mut self, name: &str, span: Span) {
-        let message = format!("`{name}` is optional and may be absent here");
-        self.report(
-            Diagnostic::error("T0250", span, message)
-                .help(format!("put this inside `if {name} {{ ... }}`, which is resolved at compile time")),
-        );
-    }
-
-    /// Refuses a run-time axis.
-    pub fn not_a_view(&mut self, e: TExpr, span: Span) -> Option<TExpr> {
-        let Some(hidden) = self.hidden_axis(&e.ty) else { return Some(e) };
-        if self.in_view && e.ty.elem == Elem::Index {
-            return Some(e);
-        }
-        let range = self.show_range(hidden);
-        self.report(
-            Diagnostic::error("T0226", span, format!("this has the run-time axis `{range}`"))
-                .label(format!("a view of {}", self.show(&e.ty)))
-                .note("a run-time axis can be subscripted, iterated, rearranged, or contracted with `@`")
-                .help(format!("loop over it: `for j in tiles({range}, B) {{ ... }}`")),
-        );
-        None
-    }
-
-    /// An expression; a literal takes `want`, else its default type.
-    pub fn value(&mut self, v: Val<'m>, want: Option<Elem>, span: Span) -> Option<TExpr> {
-        match self.operand(v, span)? {
-            Val::Const(c) => {
-                let elem = match (&c, want) {
-                    (_, Some(w)) => w,
-                    (c, None) => c.default_elem(),
-                };
-                self.literal(&c, elem, span)
-            }
-            Val::Expr(e) => match want {
-                Some(w) if w != e.ty.elem => {
-                    self.elem_mismatch(e.ty.elem, w, span);
-                    None
-                }
-                _ => Some(e),
-            },
-            _ => None,
-        }
-    }
-
-    pub fn elem_mismatch(&mut self, got: Elem, want: Elem, span: Span) {
-        self.report(
-            Diagnostic::error("T0205", span, format!("{} where {} is needed", got.name(), want.name()))
-                .label(format!("this is {}", got.name()))
-                .help(format!("convert it: `.to({})`", want.name())),
-        );
-    }
-
-    /// A scalar index.
-    pub fn index_scalar(&mut self, v: Val<'m>, span: Span) -> Option<TExpr> {
-        let e = self.value(v, None, span)?;
-        if e.ty.elem != Elem::Index {
-            self.elem_mismatch(e.ty.elem, Elem::Index, span);
-            return None;
-        }
-        if !e.ty.is_scalar() {
-            let d = Diagnostic::error("T0225", span, "a tile where a scalar index is needed");
-            self.report(d.label(format!("this is {}", self.show(&e.ty))));
-            return None;
-        }
-        Some(e)
-    }
-
-    pub fn broadcast(&mut self, e: TExpr, axes: &[Axis]) -> TExpr {
-        if e.ty.axes.len() == axes.len() && e.ty.axes.iter().zip(axes).all(|(a, b)| a == b) {
-            return e;
-        }
-        let (ty, span) = (Type::tile(e.ty.elem, axes.to_vec()), e.span);
-        TExpr::new(TExprKind::Broadcast(Box::new(e)), ty, span)
-    }
-
-    /// A value for a place of a fixed type: exact dtype, scalars and axes of extent 1 stretch.
-    pub fn fit(&mut self, v: Val<'m>, ty: &Type, span: Span, place: &str) -> Option<TExpr> {
-        let e = self.value(v, Some(ty.elem), span)?;
-        let fits = e.ty.is_scalar()
-            || (e.ty.axes.len() == ty.axes.len()
-                && e.ty.axes.iter().zip(&ty.axes).all(|(a, b)| *a == Axis::One || self.agree(a, b)));
-        if !fits {
-            let (got, want) = (self.show(&e.ty), self.show(ty));
-            let d = Diagnostic::error("T0208", span, format!("{got} does not fit {place}, which is {want}"))
-                .label(format!("this is {got}"));
-            self.report(match self.escapes(&e.ty, ty) {
-                Some(name) => d.note(format!("a value over `{name}` cannot leave its loop")),
-                None if e.ty.axes.len() != ty.axes.len() => {
-                    d.help("insert an axis of extent 1 with `x[:, _]`, drop one with `x[:, 0]`")
-                }
-                None => d,
-            });
-            return None;
-        }
-        Some(self.broadcast(e, &ty.axes))
-    }
-
-    /// The name of a span of `got` that the place does not have.
-    fn escapes(&self, got: &Type, want: &Type) -> Option<String> {
-        got.axes.iter().find_map(|a| match a {
-            Axis::Span { span, .. } if !want.axes.iter().any(|w| w.agrees(a)) => {
-                Some(self.spans[span.index()].name.clone())
-            }
-            _ => None,
-        })
-    }
-
     // ------------------------------------------------------------ elementwise
 
     /// The axes of an elementwise result. `None`: they do not go together, and that is reported.
@@ -449,7 +264,7 @@ impl<'m> Elab<'m> {
     }
 
     /// `i + n`, `i - n` on a span or a whole axis.
-    fn moved(&mut self, op: BinaryOp, a: Val<'m>, by: Val<'m>, at: Span, span: Span) -> Val<'m> {
+    pub(crate) fn moved(&mut self, op: BinaryOp, a: Val<'m>, by: Val<'m>, at: Span, span: Span) -> Val<'m> {
         let Some(by) = self.index_scalar(by, at) else { return Val::Error };
         let old = match &a {
             Val::Span { offset, .. } | Val::Along { offset, .. } => offset.clone(),
@@ -479,7 +294,7 @@ impl<'m> Elab<'m> {
     }
 
     /// Arithmetic of constants.
-    fn fold(&mut self, op: BinaryOp, a: &Const, b: &Const, span: Span) -> Val<'m> {
+    pub(crate) fn fold(&mut self, op: BinaryOp, a: &Const, b: &Const, span: Span) -> Val<'m> {
         use BinaryOp::*;
         if let (Const::Bool(x), Const::Bool(y)) = (a, b) {
             return match op {
@@ -523,7 +338,7 @@ impl<'m> Elab<'m> {
         })
     }
 
-    fn fold_int(
+    pub(crate) fn fold_int(
         &mut self,
         op: BinaryOp,
         (a, x): (&Const, i64),
@@ -606,147 +421,5 @@ impl<'m> Elab<'m> {
                 None
             }
         }
-    }
-
-    // ------------------------------------------------------------ dot
-
-    pub fn dot(
-        &mut self,
-        a: Val<'m>,
-        b: Val<'m>,
-        acc: Option<DType>,
-        sa: Span,
-        sb: Span,
-        span: Span,
-    ) -> Val<'m> {
-        let (Some(mut a), Some(mut b)) = (self.dot_operand(a, sa), self.dot_operand(b, sb)) else {
-            return Val::Error;
-        };
-        (a.span, b.span) = (sa, sb);
-        let (ta, tb) = (self.show(&a.ty), self.show(&b.ty));
-        let both = |d: Diagnostic| d.also(sa, format!("this is {ta}")).also(sb, format!("this is {tb}"));
-        let rank = a.ty.axes.len();
-        if rank < 2 || b.ty.axes.len() != rank {
-            let d = Diagnostic::error(
-                "T0230",
-                span,
-                format!("`@` of {ta} and {tb}: the ranks must be equal, and 2 or more"),
-            );
-            return self.fail(both(d).help("insert an axis of extent 1: `x[_, :] @ w`, `w @ x[:, _]`"));
-        }
-        let batch = rank - 2;
-        for n in 0..batch {
-            if !self.agree(&a.ty.axes[n], &b.ty.axes[n]) {
-                let (x, y) = (self.show_axis(&a.ty.axes[n]), self.show_axis(&b.ty.axes[n]));
-                let d = Diagnostic::error(
-                    "T0203",
-                    span,
-                    format!("batch axes `{x}` and `{y}` of `@` do not agree"),
-                );
-                return self.fail(both(d));
-            }
-        }
-        let (ka, kb) = (a.ty.axes[rank - 1].clone(), b.ty.axes[rank - 2].clone());
-        if !self.agree(&ka, &kb) {
-            let (x, y) = (self.show_axis(&ka), self.show_axis(&kb));
-            let message = format!("`@` contracts `{x}` with `{y}`, which do not agree");
-            let d = both(Diagnostic::error("T0231", span, message));
-            let flipped = self.agree(&ka, &b.ty.axes[rank - 1]);
-            return self.fail(if flipped {
-                d.help("transpose the second: `b.t`")
-            } else {
-                d.note("the last axis of the first is contracted with the last but one of the second")
-            });
-        }
-        let Some(elem) = self.dot_elem(&a, &b, acc, span) else { return Val::Error };
-        let mut axes = a.ty.axes[..rank - 1].to_vec();
-        axes.push(b.ty.axes[rank - 1].clone());
-        let ty = Type::tile(elem, axes);
-        let lead: Vec<u32> = (0..batch as u32).collect();
-        let dot = DotAxes {
-            lhs_batch: lead.clone(),
-            rhs_batch: lead,
-            lhs_k: rank as u32 - 1,
-            rhs_k: rank as u32 - 2,
-        };
-        let kind = match ka {
-            Axis::Span { span: s, .. } if self.span_data[s.index()].hidden => {
-                // A view may be contracted more than once: each stream has a span of its own.
-                let (lo, hi) = (self.span_data[s.index()].lo.clone(), self.span_data[s.index()].hi.clone());
-                let stream = self.new_span("", Step::Hidden, lo, hi, true, span);
-                walk::replace_span(&mut a, s, stream);
-                if let Axis::Span { span: other, .. } = kb {
-                    walk::replace_span(&mut b, other, stream);
-                }
-                let s = stream;
-                self.name_stream(s, span);
-                let (lo, hi) = (self.span_data[s.index()].lo.clone(), self.span_data[s.index()].hi.clone());
-                let (lo, hi) = (Box::new(lo), Box::new(hi));
-                TExprKind::StreamDot { span: s, lo, hi, lhs: Box::new(a), rhs: Box::new(b), axes: dot }
-            }
-            _ => TExprKind::Dot { lhs: Box::new(a), rhs: Box::new(b), axes: dot },
-        };
-        let e = TExpr::new(kind, ty, span);
-        match self.not_a_view(e, span) {
-            Some(e) => Val::Expr(e),
-            None => Val::Error,
-        }
-    }
-
-    fn dot_operand(&mut self, v: Val<'m>, span: Span) -> Option<TExpr> {
-        match v {
-            Val::Expr(e) => Some(e),
-            Val::Tensor(_) | Val::ViewDef(_) => match self.resolve_view(v, span) {
-                Val::Expr(e) => Some(e),
-                _ => None,
-            },
-            other => self.value(other, None, span),
-        }
-    }
-
-    fn dot_elem(&mut self, a: &TExpr, b: &TExpr, acc: Option<DType>, span: Span) -> Option<Elem> {
-        let (Elem::Of(x), Elem::Of(y)) = (a.ty.elem, b.ty.elem) else {
-            self.report(
-                Diagnostic::error("T0232", span, "`@` does not take indices").help("convert: `.to(f32)`"),
-            );
-            return None;
-        };
-        if x != y {
-            let d = Diagnostic::error("T0232", span, format!("`@` of {x} and {y}"))
-                .also(a.span, format!("this is {}", self.show(&a.ty)))
-                .also(b.span, format!("this is {}", self.show(&b.ty)));
-            self.report(d.help("convert one operand, so that both are of one dtype"));
-            return None;
-        }
-        let Some(own) = x.accumulator() else {
-            let d = Diagnostic::error("T0232", span, format!("`@` does not take {x}"));
-            self.report(d.help("convert to a float type or to i8"));
-            return None;
-        };
-        match acc {
-            Some(d) if d.is_float() != own.is_float() || d.bits() < 16 => {
-                let d = Diagnostic::error("T0232", span, format!("`@` of {x} cannot accumulate in {d}"));
-                self.report(d);
-                None
-            }
-            Some(d) => Some(Elem::Of(d)),
-            None => Some(Elem::Of(own)),
-        }
-    }
-
-    /// Gives a stream the path of the `let` that holds it.
-    fn name_stream(&mut self, s: SpanId, span: Span) {
-        let base = self.hint.clone().unwrap_or_else(|| "dot".into());
-        let full = self.path(&base);
-        let mut path = full.clone();
-        let mut n = 2;
-        while self.spans.iter().any(|i| i.step == Step::Hidden && i.path == path && i.span != span) {
-            path = format!("{full}_{n}");
-            n += 1;
-        }
-        let info = &mut self.spans[s.index()];
-        info.path = path;
-        info.name = base;
-        info.span = span;
     }
 }

@@ -83,7 +83,8 @@ fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, 
         }
         found
     };
-    let called: HashSet<&str> = made.values().flatten().flat_map(|k| &k.inlined).map(String::as_str).collect();
+    let called: HashSet<&str> =
+        made.values().flatten().flat_map(|k| &k.inlined).map(String::as_str).collect();
     let mut all_schedules = vec![];
     for item in &file.items {
         match &item.kind {
