@@ -111,9 +111,7 @@ pub fn report(diagnostics: &[Diagnostic], sources: &Sources) {
     let count = |s: Severity| diagnostics.iter().filter(|d| d.severity == s).count();
     let errors = count(Severity::Error);
     if errors > 0 {
-        let codes: std::collections::BTreeSet<&str> =
-            diagnostics.iter().filter(|d| d.is_error()).map(|d| d.code).collect();
-        let first = codes.iter().next().copied().unwrap_or_default();
+        let first = diagnostics.iter().find(|d| d.is_error()).map_or("", |d| d.code);
         let s = if errors == 1 { "" } else { "s" };
         text += &format!("{errors} error{s}; `tilec explain {first}` tells more\n");
     }

@@ -187,7 +187,11 @@ fn check_kinds(signature: &Signature, arguments: &Arguments, may_miss: Missing, 
             (ParamKind::Tensor(p), Argument::Absent) => {
                 let made = may_miss == Missing::Outputs && is_made_here(p);
                 if p.present && !made && may_miss != Missing::Anything {
-                    found.push(missing(&p.name, &format!("a tensor {}", describe(p))));
+                    found.push(missing(
+                        &format!("--in {}=FILE", p.name),
+                        &p.name,
+                        &format!("a tensor {}", describe(p)),
+                    ));
                 }
             }
             (ParamKind::Scalar(p), Argument::Scalar(s)) => {
@@ -197,7 +201,11 @@ fn check_kinds(signature: &Signature, arguments: &Arguments, may_miss: Missing, 
                 }
             }
             (ParamKind::Scalar(p), Argument::Absent) if may_miss != Missing::Anything => {
-                found.push(missing(&p.name, &format!("a scalar of {}", p.dtype)));
+                found.push(missing(
+                    &format!("--arg {}=VALUE", p.name),
+                    &p.name,
+                    &format!("a scalar of {}", p.dtype),
+                ));
             }
             (ParamKind::Scalar(_), Argument::Absent) => {}
             (ParamKind::Tensor(p), Argument::Scalar(_)) => {
@@ -212,9 +220,9 @@ fn check_kinds(signature: &Signature, arguments: &Arguments, may_miss: Missing, 
     }
 }
 
-fn missing(name: &str, what: &str) -> Diagnostic {
+fn missing(flag: &str, name: &str, what: &str) -> Diagnostic {
     Diagnostic::global("T0810", format!("the argument `{name}` is missing: {what}"))
-        .help(format!("give it, on the command line with `--in {name}=FILE` or `--arg {name}=VALUE`"))
+        .help(format!("give it, on the command line with `{flag}`"))
 }
 
 fn describe(p: &TensorParam) -> String {

@@ -1,6 +1,10 @@
 //! `tilec bench`: how quick kernels are on this CPU, and how quickly they are compiled.
 
-use super::{given, show};
+use super::{
+    given,
+    process::{self, Whole},
+    show,
+};
 use crate::{cli::Bench, json, output, table};
 use serde_json::{Map, json};
 use std::io::IsTerminal;
@@ -11,6 +15,9 @@ pub fn run(args: Bench) -> bool {
     let mut session = Session::new();
     let mut found = vec![];
     let results = measure(&mut session, &args, &mut found);
+    let mut files: Vec<&String> = results.iter().map(|(file, _)| file).collect();
+    files.dedup();
+    let processes: Vec<Whole> = files.into_iter().flat_map(|f| process::measure(f)).collect();
     if args.json {
         let list: Vec<_> = results
             .iter()
@@ -24,6 +31,11 @@ pub fn run(args: Bench) -> bool {
             .collect();
         let mut more = Map::new();
         more.insert("results".into(), json!(list));
+        let list: Vec<_> = processes
+            .iter()
+            .map(|w| json!({"what": w.what, "file": w.file, "ms": w.ms, "peak_mib": w.peak_mib}))
+            .collect();
+        more.insert("processes".into(), json!(list));
         json::print(&found, &session.sources, more);
         return !any_error(&found);
     }
@@ -44,6 +56,16 @@ pub fn run(args: Bench) -> bool {
     if !rows.is_empty() {
         let heads = ["kernel", "dtype", "case", "ms", "GFLOP/s", "GB/s", "compile ms"];
         output::print(&table::table(&heads, &rows));
+    }
+    let rows: Vec<Vec<String>> = processes
+        .iter()
+        .map(|w| {
+            let peak = w.peak_mib.map_or("-".into(), |m| format!("{m:.0}"));
+            vec![w.file.clone(), w.what.to_string(), format!("{:.1}", w.ms), peak]
+        })
+        .collect();
+    if !rows.is_empty() {
+        output::print(&format!("\n{}", table::table(&["file", "whole process", "ms", "peak MiB"], &rows)));
     }
     show(&session, &found)
 }

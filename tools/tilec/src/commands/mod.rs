@@ -8,6 +8,7 @@ mod doctor;
 mod explain;
 mod fmt;
 mod graph;
+mod process;
 mod run;
 mod test;
 
@@ -102,6 +103,9 @@ fn taken(taken: &[(String, String)], kernel: &str) -> Option<String> {
 fn show_times(session: &Session) {
     for (stage, ms) in session.timer.milliseconds() {
         crate::output::tell(&format!("time: {stage:<10} {ms:>9.3} ms"));
+    }
+    if let Some(line) = process::peak_line() {
+        crate::output::tell(&line);
     }
 }
 
