@@ -10,7 +10,7 @@
 //!
 //! A store that does not depend on some `par` axis at all is refuted: two instances write one element.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tile_base::{Diagnostic, IndexKind, Mode, Size, Span};
 use tile_graph::{
     Access, Axis, Check, Claim, CoordIndex, Graph, Iter, LoopCombine, LoopOrigin, NodeId, ObjectId,
@@ -495,14 +495,10 @@ fn span_start(graph: &Graph, axis: Axis) -> Option<Value> {
 
 // ---------------------------------------------------------------- affine
 
-/// `affine S`: the new value is linear in the old one (casts looked through), and nothing that `S` reaches decides
-/// where memory is touched.
+/// `affine S`: the new value is linear in the old one, casts looked through.
 fn affine(graph: &mut Graph, node: NodeId, body: RegionId, iter: Iter, var: u32) -> Option<Diagnostic> {
-    let args = graph.region_args(body);
-    let state = args[iter.variables() + var as usize];
-    let next = graph.yields(body)[var as usize];
-    let mut memo = std::collections::HashMap::new();
-    match degree(graph, next, state, &mut memo) {
+    let carried = &graph.region_args(body)[iter.variables()..];
+    match degree(graph, body, carried, var as usize) {
         Degree::Constant | Degree::Linear => {
             let why = "the new value is linear in the old one, casts looked through".to_string();
             oblige(graph, Claim::Affine { carried: var }, node, Status::Proven, why);
@@ -528,35 +524,68 @@ enum Degree {
     Other(NodeId),
 }
 
-fn degree(
-    graph: &Graph,
-    v: Value,
-    state: Value,
-    memo: &mut std::collections::HashMap<Value, Degree>,
-) -> Degree {
-    if v == state {
-        return Degree::Linear;
+/// The degree of the new value of carried value `var` in its old one.
+///
+/// Walks the body in program order; what comes from outside is constant. Another carried value is constant too,
+/// unless its own new value depends on `var`: then it remembers earlier states and nothing is known of it.
+fn degree(graph: &Graph, body: RegionId, carried: &[Value], var: usize) -> Degree {
+    let yields = graph.yields(body);
+    let mut unknown: HashSet<Value> = HashSet::new();
+    loop {
+        let known = degrees(graph, body, carried[var], &unknown);
+        let of = |v: Value| value_degree(&known, carried[var], &unknown, v);
+        let more: Vec<Value> = (0..carried.len())
+            .filter(|&c| c != var && !unknown.contains(&carried[c]) && of(yields[c]) != Degree::Constant)
+            .map(|c| carried[c])
+            .collect();
+        if more.is_empty() {
+            return of(yields[var]);
+        }
+        unknown.extend(more);
     }
-    if let Some(&d) = memo.get(&v) {
-        return d;
-    }
-    let parts: Vec<Degree> =
-        graph.inputs(v.node).into_iter().map(|i| degree(graph, i, state, memo)).collect();
-    let found = combine(graph, v, state, &parts);
-    memo.insert(v, found);
-    found
 }
 
-fn combine(graph: &Graph, v: Value, state: Value, parts: &[Degree]) -> Degree {
+fn value_degree(
+    known: &HashMap<NodeId, Degree>,
+    state: Value,
+    unknown: &HashSet<Value>,
+    v: Value,
+) -> Degree {
+    match known.get(&v.node) {
+        _ if v == state => Degree::Linear,
+        _ if unknown.contains(&v) => Degree::Other(v.node),
+        Some(&d) => d,
+        None => Degree::Constant,
+    }
+}
+
+fn degrees(
+    graph: &Graph,
+    body: RegionId,
+    state: Value,
+    unknown: &HashSet<Value>,
+) -> HashMap<NodeId, Degree> {
+    let mut known = HashMap::new();
+    for &node in &graph.region(body).nodes {
+        if matches!(graph.node(node).op, Op::RegionArgs) {
+            continue;
+        }
+        let of = |v: Value| value_degree(&known, state, unknown, v);
+        let parts: Vec<Degree> = graph.inputs(node).into_iter().map(of).collect();
+        let inner = graph.node(node).op.regions();
+        let captured = inner.iter().any(|&r| graph.captures(r).into_iter().any(|v| of(v) != Degree::Constant));
+        let found = if captured { Degree::Other(node) } else { combine(graph, node, &parts) };
+        known.insert(node, found);
+    }
+    known
+}
+
+fn combine(graph: &Graph, at: NodeId, parts: &[Degree]) -> Degree {
     use tile_graph::{ElemOp, ReduceKind};
     if let Some(&bad) = parts.iter().find(|d| matches!(d, Degree::Other(_))) {
         return bad;
     }
-    let node = graph.node(v.node);
-    let inner = node.op.regions();
-    if !inner.is_empty() && inner.iter().any(|&r| graph.captures(r).contains(&state)) {
-        return Degree::Other(v.node);
-    }
+    let node = graph.node(at);
     let linear = |d: &Degree| *d == Degree::Linear;
     if !parts.iter().any(linear) {
         return Degree::Constant;
@@ -578,5 +607,5 @@ fn combine(graph: &Graph, v: Value, state: Value, parts: &[Degree]) -> Degree {
         // A streamed dot adds products of its operands; a loop that carries the state is more than this looks into.
         _ => false,
     };
-    if allowed { Degree::Linear } else { Degree::Other(v.node) }
+    if allowed { Degree::Linear } else { Degree::Other(at) }
 }

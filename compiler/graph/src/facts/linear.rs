@@ -9,7 +9,7 @@
 //! does not cancel.
 
 use crate::{ir::*, op::*};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tile_base::Size;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -132,6 +132,15 @@ impl Linear {
         Some((slope, rest))
     }
 
+    /// Atoms in it, those inside divisions counted.
+    pub fn weight(&self) -> usize {
+        let inside = |a: &Atom| match a {
+            Atom::Div(x, y) | Atom::Mod(x, y) | Atom::Min(x, y) | Atom::Max(x, y) => x.weight() + y.weight(),
+            Atom::Dim(_) | Atom::Value(_) | Atom::Position(_) => 0,
+        };
+        self.terms.keys().map(|m| 1 + m.iter().map(|a| 1 + inside(a)).sum::<usize>()).sum()
+    }
+
     /// Atoms that are not dims, each once.
     pub fn inner_atoms(&self) -> Vec<Atom> {
         let mut out: Vec<Atom> = vec![];
@@ -191,47 +200,117 @@ pub fn of_size(size: &Size) -> Option<Linear> {
 }
 
 /// An index value (of a tile: any one element).
+///
+/// Shared operands are read once, and what grows too large or too deep is an atom: the time is bounded whatever the
+/// kernel says.
 pub fn of_value(graph: &Graph, value: Value) -> Option<Linear> {
-    let node = graph.node(value.node);
-    let inputs = graph.inputs(value.node);
-    let of = |at: usize| of_value(graph, inputs[at]);
-    let opaque = || Some(Linear::atom(Atom::Value(value)));
-    match &node.op {
-        Op::Const(Literal::Int(v)) => Some(Linear::constant(*v as i128)),
-        Op::Dim(d) => Some(Linear::atom(Atom::Dim(graph.signature.dims.get(*d as usize)?.clone()))),
-        // A stretched scalar is that scalar.
-        Op::Broadcast if graph.type_of(inputs[0]).is_scalar() => of(0),
-        Op::MakeSpan { .. } if value.port == 0 => of(0),
-        Op::RegionArgs => Some(loop_start(graph, value)?.unwrap_or(Linear::atom(Atom::Value(value)))),
-        Op::Elem(op) if node.outputs[0].dtype == tile_base::DType::I64 => match op {
-            ElemOp::Neg => Linear::default().sub(&of(0)?),
-            ElemOp::Add => of(0)?.add(&of(1)?),
-            ElemOp::Sub => of(0)?.sub(&of(1)?),
-            ElemOp::Mul => of(0)?.mul(&of(1)?),
-            ElemOp::Div => Some(Linear::div(of(0)?, of(1)?)),
-            ElemOp::Rem => Some(Linear::rem(of(0)?, of(1)?)),
-            ElemOp::Min => Some(Linear::atom(Atom::Min(of(0)?.into(), of(1)?.into()))),
-            ElemOp::Max => Some(Linear::atom(Atom::Max(of(0)?.into(), of(1)?.into()))),
+    Reader { graph, known: HashMap::new() }.value(value, 0)
+}
+
+/// Operations that one polynomial looks through, one inside the other.
+const DEEPEST: u32 = 100;
+/// Atoms in one polynomial, those inside divisions counted.
+const HEAVIEST: usize = 64;
+
+struct Reader<'a> {
+    graph: &'a Graph,
+    known: HashMap<Value, Option<Linear>>,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, value: Value, depth: u32) -> Option<Linear> {
+        let opaque = Linear::atom(Atom::Value(value));
+        if depth > DEEPEST {
+            return Some(opaque);
+        }
+        if let Some(known) = self.known.get(&value) {
+            return known.clone();
+        }
+        let found = match self.expand(value, depth) {
+            Some(p) if p.weight() > HEAVIEST => Some(opaque),
+            other => other,
+        };
+        self.known.insert(value, found.clone());
+        found
+    }
+
+    fn expand(&mut self, value: Value, depth: u32) -> Option<Linear> {
+        let graph = self.graph;
+        let node = graph.node(value.node);
+        let inputs = graph.inputs(value.node);
+        let mut of = |at: usize| self.value(inputs[at], depth + 1);
+        let opaque = || Some(Linear::atom(Atom::Value(value)));
+        match &node.op {
+            Op::Const(Literal::Int(v)) => Some(Linear::constant(*v as i128)),
+            Op::Dim(d) => Some(Linear::atom(Atom::Dim(graph.signature.dims.get(*d as usize)?.clone()))),
+            // A stretched scalar is that scalar.
+            Op::Broadcast if graph.type_of(inputs[0]).is_scalar() => of(0),
+            Op::MakeSpan { .. } if value.port == 0 => of(0),
+            Op::RegionArgs => match start_of_step(graph, value) {
+                Some((lo, number, step)) => self.value(lo, depth + 1)?.plus(&number, step as i128),
+                None => opaque(),
+            },
+            Op::Elem(op) if node.outputs[0].dtype == tile_base::DType::I64 => match op {
+                ElemOp::Neg => Linear::default().sub(&of(0)?),
+                ElemOp::Add => of(0)?.add(&of(1)?),
+                ElemOp::Sub => of(0)?.sub(&of(1)?),
+                ElemOp::Mul => of(0)?.mul(&of(1)?).or_else(opaque),
+                ElemOp::Div => Some(Linear::div(of(0)?, of(1)?)),
+                ElemOp::Rem => Some(Linear::rem(of(0)?, of(1)?)),
+                ElemOp::Min => Some(Linear::atom(Atom::Min(of(0)?.into(), of(1)?.into()))),
+                ElemOp::Max => Some(Linear::atom(Atom::Max(of(0)?.into(), of(1)?.into()))),
+                _ => opaque(),
+            },
             _ => opaque(),
-        },
-        _ => opaque(),
+        }
     }
 }
 
-/// In a loop of fixed steps the start of a step is `lo + step × number`. (`Some(None)`: not such a value.)
-fn loop_start(graph: &Graph, value: Value) -> Option<Option<Linear>> {
+/// In a loop of fixed steps the start of a step is `lo + step × number`.
+fn start_of_step(graph: &Graph, value: Value) -> Option<(Value, Linear, u64)> {
     let region = graph.node(value.node).region;
-    let Some(owner) = graph.region(region).owner else { return Some(None) };
+    let owner = graph.region(region).owner?;
     let iter = match &graph.node(owner).op {
         Op::Par(p) if p.body == region => p.iter,
         Op::For(f) if f.body == region || f.skip == Some(region) => f.iter,
-        _ => return Some(None),
+        _ => return None,
     };
-    let Iter::Tiles { step: StepSize::Fixed(step), reverse: false, .. } = iter else { return Some(None) };
+    let Iter::Tiles { step: StepSize::Fixed(step), reverse: false, .. } = iter else { return None };
     if value.port != 0 {
-        return Some(None);
+        return None;
     }
-    let lo = of_value(graph, graph.inputs(owner)[0])?;
     let number = Linear::atom(Atom::Value(Value { node: value.node, port: 2 }));
-    Some(Some(lo.plus(&number, step as i128)?))
+    Some((*graph.inputs(owner).first()?, number, step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Sketch;
+
+    #[test]
+    fn sharing_and_depth_do_not_blow_up() {
+        let mut s = Sketch::new("deep", vec![], &["N"]);
+        let n = s.dim("N");
+        let three = s.b.index(3);
+        let mut x = n;
+        for _ in 0..2000 {
+            let third = s.elem(ElemOp::Div, &[x, three]);
+            let product = s.elem(ElemOp::Mul, &[x, third]);
+            x = s.elem(ElemOp::Add, &[product, third]);
+        }
+        let p = of_value(s.b.graph(), x).expect("an atom at least");
+        assert!(p.weight() <= HEAVIEST);
+    }
+
+    #[test]
+    fn doubling_is_a_coefficient() {
+        let mut s = Sketch::new("double", vec![], &["N"]);
+        let mut x = s.dim("N");
+        for _ in 0..60 {
+            x = s.elem(ElemOp::Add, &[x, x]);
+        }
+        let n = Linear::atom(Atom::Dim("N".into()));
+        assert_eq!(of_value(s.b.graph(), x), Linear::default().plus(&n, 1 << 60));
+    }
 }

@@ -42,7 +42,7 @@ pub struct Prover<'a> {
     budget: u32,
 }
 
-const BUDGET: u32 = 3000;
+const BUDGET: u32 = 500;
 const DEPTH: u32 = 12;
 
 impl<'a> Prover<'a> {
