@@ -94,10 +94,13 @@ fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
     })
 }
 
-/// Functions that LLVM has no instruction for in f64, and that are not written here yet.
+/// Functions that have no instruction for a dtype, and that are not written here yet.
 fn unsupported_elem(graph: &Graph, node: NodeId, op: tile_graph::ElemOp) -> Option<String> {
     use tile_graph::ElemOp::*;
     let dtype = graph.type_of(*graph.inputs(node).last()?).dtype;
+    if op == Pow && !dtype.is_float() {
+        return Some(format!("`pow` of {dtype}"));
+    }
     let transcendental = matches!(op, Exp | Exp2 | Log | Log2 | Sin | Cos | Tanh | Erf | Pow);
     (transcendental && dtype == DType::F64).then(|| format!("`{}` of f64", op.name()))
 }

@@ -179,11 +179,23 @@ pub fn check(graph: &Graph, request: &Request, dims: &[(&str, i64)], arguments: 
                 true => 0.0,
                 false => (x - y).abs() / (1.0 + y.abs()),
             };
+            if error.is_nan() || error > worst.max(1e-2) {
+                // What a person needs to look further, should the test fail.
+                let inputs: Vec<String> = inputs(arguments, n);
+                println!("{}: argument {at}, element {n}: {x} for {y}; inputs there {inputs:?}", graph.name);
+                let path = std::env::temp_dir().join(format!("tilec-{}.ptx", graph.name));
+                let _ = std::fs::write(path, &module.ptx);
+            }
             assert!(!error.is_nan(), "{}: argument {at}, element {n}: {x} for {y}", graph.name);
             worst = worst.max(error);
         }
     }
     worst
+}
+
+fn inputs(arguments: &Arguments, n: usize) -> Vec<String> {
+    let at = |a: &Argument| a.tensor().filter(|t| n < t.len()).map(|t| t.get_f64_linear(n).to_string());
+    arguments.iter().filter_map(at).take(2).collect()
 }
 
 /// A deep copy: tensors share their buffers otherwise.

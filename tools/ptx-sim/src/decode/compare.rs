@@ -70,8 +70,13 @@ impl Decoder<'_> {
             w.take_one(&COMPARE).ok_or_else(|| self.error(format!("`{}` without a comparison", w.text())))?;
         let bool_op = w.take_one(&[("and", Bool::And), ("or", Bool::Or), ("xor", Bool::Xor)]);
         let ftz = w.take("ftz");
+        let packed = match () {
+            () if w.left.contains(&"f16x2") => Some(Scalar::F16x2),
+            () if w.left.contains(&"bf16x2") => Some(Scalar::Bf16x2),
+            () => None,
+        };
         let ty = self.ty(w)?;
-        let scalar = scalar_of(ty);
+        let scalar = packed.unwrap_or_else(|| scalar_of(ty));
         let (p, q) = match &i.operands[0] {
             Operand::Pair(p, q) => (self.optional_pred(p)?, self.optional_pred(q)?),
             one => (self.optional_pred(one)?, None),

@@ -199,7 +199,18 @@ pub fn fp8_from(v: f64, e4m3: bool) -> u8 {
 
 pub fn setp(r: &mut Rows, mask: u32, op: &Op) {
     let Op::Setp { cmp, ty, combine, p, q, a, b, ftz } = op else { return };
+    // Packed halves: the second predicate is the upper half's, not the complement of the first.
+    let mut upper = None;
     let hits = match ty {
+        Scalar::F16x2 | Scalar::Bf16x2 => {
+            let half = if *ty == Scalar::F16x2 { Scalar::F16 } else { Scalar::Bf16 };
+            let number = |word: u32| as_f64(read(half, word & 0xffff, || 0));
+            let at = |r: &Rows, shift: u32| {
+                bits2(r, *a, *b, |x, y| float_holds(*cmp, number(x >> shift), number(y >> shift)))
+            };
+            upper = Some(at(r, 16));
+            at(r, 0)
+        }
         Scalar::Int { signed: true, bits: 32 } => {
             bits2(r, *a, *b, |x, y| holds(*cmp, (x as i32).cmp(&(y as i32))))
         }
@@ -232,7 +243,7 @@ pub fn setp(r: &mut Rows, mask: u32, op: &Op) {
             }
         }
     };
-    let (yes, no) = (join(hits), join(!hits));
+    let (yes, no) = (join(hits), join(upper.unwrap_or(!hits)));
     if let Some(p) = p {
         r.set_pred(*p, yes, mask);
     }
