@@ -101,7 +101,7 @@ impl Emit<'_> {
             Erf => math::erf(t, x[0]),
             Pow => math::pow(t, x[0], x[1]),
             // The graph's type rule gives these no float operands.
-            Not | Popcount | And | Or | Xor | Shl | Shr | Select => x[0],
+            Not | Popcount | And | Or | Xor | Shl | Shr | Select => not_lowered(t, op, x),
         }
     }
 
@@ -153,7 +153,7 @@ impl Emit<'_> {
             }
             Rem => t.pure(format!("llvm.urem {}, {} : {ty}", x[0], x[1]), x, ty),
             // The graph's type rule gives these no integer operands.
-            _ => x[0],
+            _ => not_lowered(t, op, x),
         }
     }
 
@@ -355,4 +355,10 @@ impl Emit<'_> {
         }
         if ty == Ty::I64 { wide } else { self.t.convert("trunc", wide, ty) }
     }
+}
+
+/// What the graph's type rule and the plan's legality check keep from here. Should one let something through, MLIR
+/// refuses this operation by name, which becomes a diagnostic.
+fn not_lowered(t: &mut crate::text::Text, op: ElemOp, x: &[V]) -> V {
+    t.pure(format!("tilec.not_lowered {} {{op = \"{}\"}}", x[0], op.name()), x, x[0].ty)
 }
