@@ -66,15 +66,19 @@ const DEMO_D: &str = "128";
 
 /// Compiles for one target; what the PTX and, when it is there, NVIDIA's assembler say.
 fn gpu(session: &mut Session, file: &str, target: &str) -> Result<Vec<String>, Vec<Diagnostic>> {
-    let start = Instant::now();
-    let loaded = session.load(file)?;
     let mut given = Given::default();
     for (name, value) in [("T", "f16"), ("D", DEMO_D), ("CAUSAL", "true")] {
         given.consts.insert(name.into(), value.into());
     }
-    let stages = [emit::Stage::Ptx];
-    let built = emit::build(session, &loaded, None, &given, target, &stages)?;
-    let spent = start.elapsed().as_secs_f64() * 1e3;
+    // The first run reads the command itself from the disk; the best of three is what a second call would see.
+    let mut spent = f64::INFINITY;
+    let built = last_of_three(|| {
+        let start = Instant::now();
+        let loaded = session.load(file)?;
+        let built = emit::build(session, &loaded, None, &given, target, &[emit::Stage::Ptx])?;
+        spent = spent.min(start.elapsed().as_secs_f64() * 1e3);
+        Ok(built)
+    })?;
     let ptx: String = built.texts.into_iter().map(|(_, t)| t).collect();
     let shown = resources::shown(&ptx);
     let counts: Vec<String> = shown.counts.iter().map(|(name, n)| format!("{n} {name}")).collect();
@@ -92,6 +96,13 @@ fn gpu(session: &mut Session, file: &str, target: &str) -> Result<Vec<String>, V
         shown.threads.map_or("-".into(), |t| t.to_string()),
         counts.join(", "),
     ])
+}
+
+/// The last of three results.
+fn last_of_three<T>(mut work: impl FnMut() -> Result<T, Vec<Diagnostic>>) -> Result<T, Vec<Diagnostic>> {
+    work()?;
+    work()?;
+    work()
 }
 
 struct Case {
