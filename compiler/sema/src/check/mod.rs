@@ -65,7 +65,9 @@ fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, 
     let names = |name: &ast::Ident, code, what: &str, out: &mut Vec<Diagnostic>| {
         let kernels = made.get(name.name.as_str()).map_or(&[][..], |k| &k[..]);
         let found = Names::of(m, &name.name, kernels);
-        if found.is_none() {
+        // An item that could not be read may be the one that is meant.
+        let unread = file.items.iter().any(|i| matches!(i.kind, ItemKind::Broken));
+        if found.is_none() && !unread {
             let all = file.items.iter().filter_map(|i| match &i.kind {
                 ItemKind::Kernel(k) => Some(k.name.name.as_str()),
                 ItemKind::Op(o) => Some(o.name.name.as_str()),
