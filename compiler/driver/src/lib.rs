@@ -12,6 +12,7 @@
 
 pub mod bench;
 pub mod choose;
+pub mod claims;
 pub mod compile;
 pub mod emit;
 pub mod facts;

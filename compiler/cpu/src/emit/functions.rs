@@ -258,15 +258,20 @@ impl Emit<'_, '_> {
         self.pick(is_large, large, small, lanes).into()
     }
 
-    pub fn erf_f32(&mut self, x: Reg, lanes: Lanes) -> Reg {
-        let x = self.clamp(x.low, -4.0, 4.0, lanes);
+    pub fn erf_f32(&mut self, given: Reg, lanes: Lanes) -> Reg {
+        let x = self.clamp(given.low, -4.0, 4.0, lanes);
         let xx = self.fb.ins().fmul(x, x);
         let p = self.horner(xx, &ERF_P, lanes);
         let q = self.horner(xx, &ERF_Q, lanes);
         // The quotient first: x · P would lose its last bits among the subnormal numbers.
         let v = self.fb.ins().fdiv(p, q);
         let v = self.fb.ins().fmul(x, v);
-        self.clamp(v, -1.0, 1.0, lanes).into()
+        // From here on erf is 1 to the last bit of an f32.
+        let (limit, one) = (self.f32s(3.92, lanes), self.f32s(1.0, lanes));
+        let size = self.fb.ins().fabs(given.low);
+        let is_one = self.fb.ins().fcmp(FloatCC::GreaterThanOrEqual, size, limit);
+        let unit = self.with_sign_of(one, given.low, lanes);
+        self.pick(is_one, unit, v, lanes).into()
     }
 
     /// f32 to the nearest value of a narrower float that is held as f32. `None`: not written out here.

@@ -12,7 +12,8 @@ const KERNEL: &str = "kernel f<T: f32 | f16, const D, const C: bool = false, g: 
         x: in T[M, D], off: in offsets<M>[NS + 1], id: in id?<M>[R], y: out T[M, D], z: out? f32[M], s: f32)
     where M >= D {
         par i in M { y[i, :] = x[i, :]; }
-    }\n";
+    }
+    fn same(x: f32) -> f32 { x }\n";
 
 fn module(test: &str) -> Module {
     let parsed = parse(FileId(0), &format!("{KERNEL}{test}"));
