@@ -26,7 +26,7 @@ pub use runner::{CaseReport, Check, FileReport, Rung, Stopped, TestOptions, run_
 
 use crate::choose;
 use tile_sema::Module;
-use tile_syntax::ast::{ItemKind, Test};
+use tile_syntax::ast::{ItemKind, Test, TestItem};
 
 /// The test blocks of a kernel or op, in order.
 pub fn tests_of<'a>(module: &'a Module, kernel: &str) -> Vec<&'a Test> {
@@ -42,6 +42,19 @@ pub fn tests_of<'a>(module: &'a Module, kernel: &str) -> Vec<&'a Test> {
 /// no test, or its first block has a fault (which running the tests reports).
 pub fn first_case(module: &Module, kernel: &str) -> Option<choose::Case> {
     let test = tests_of(module, kernel).into_iter().next()?;
-    let case = cases(module, test).ok()?.cases.into_iter().next()?;
+    // The first value of every list is the first case, unless a `where` fact forbids it; then all have to be looked at.
+    let first = |test: &Test| cases(module, test).ok()?.cases.into_iter().next();
+    let case = first(&first_values(test)).or_else(|| first(test))?;
     Some(case.choice())
+}
+
+/// The test with every list cut to its first value.
+fn first_values(test: &Test) -> Test {
+    let mut test = test.clone();
+    for item in &mut test.items {
+        if let TestItem::Each { values, .. } = item {
+            values.truncate(1);
+        }
+    }
+    test
 }
