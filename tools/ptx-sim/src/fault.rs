@@ -17,6 +17,8 @@ pub enum FaultKind {
     /// An undefined value reaches a branch, an address, or a store that leaves the CTA.
     Undefined,
     Launch,
+    /// The instruction is read, and not run yet.
+    NotSupported,
 }
 
 /// A refutation: what happened, where in the PTX, by whom.

@@ -23,7 +23,7 @@
 //! let kernel = ptx_sim::decode::kernel(&module, "twice").unwrap();
 //! let mut memory = ptx_sim::memory::Memory::new();
 //! let at = memory.allocate("p", &[1, 0, 0, 0, 5, 0, 0, 0]);
-//! let geometry = ptx_sim::Geometry { grid: [1; 3], block: [2, 1, 1], dynamic_shared: 0, step_limit: 1000, check: true };
+//! let geometry = ptx_sim::Geometry { block: [2, 1, 1], check: true, ..Default::default() };
 //! ptx_sim::run(&kernel, &mut memory, &geometry, &at.to_le_bytes()).unwrap();
 //! assert_eq!(memory.contents(at).unwrap(), [2, 0, 0, 0, 10, 0, 0, 0]);
 //! ```

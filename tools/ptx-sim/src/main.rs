@@ -83,6 +83,7 @@ fn run(run: &Run) -> Result<ptx_sim::Summary, Stop> {
         dynamic_shared: run.shared,
         step_limit: run.steps,
         check: run.check,
+        ..Geometry::default()
     };
     let summary =
         ptx_sim::run(&kernel, &mut memory, &geometry, &params).map_err(|fault| match fault.kind {

@@ -142,8 +142,8 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
         grid: [blocks as u32, 1, 1],
         block: [plan.threads(), 1, 1],
         dynamic_shared: plan.shared_bytes() as usize,
-        step_limit: 1 << 32,
         check: true,
+        ..Geometry::default()
     };
     ptx_sim::run(&kernel, &mut memory, &geometry, &block).unwrap_or_else(|f| panic!("{}: {f}", graph.name));
     for (argument, base) in arguments.iter_mut().zip(bases) {

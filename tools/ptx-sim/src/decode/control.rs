@@ -25,17 +25,25 @@ impl Decoder<'_> {
             "trap" => Op::Trap,
             "bar" | "barrier" => return self.barrier(i, w),
             "membar" => {
-                w.take_one(&[("cta", ()), ("gl", ()), ("sys", ())]);
-                Op::Fence
+                let scope = w
+                    .take_one(&[("cta", Scope::Cta), ("gl", Scope::Gpu), ("sys", Scope::Sys)])
+                    .unwrap_or_default();
+                Op::Fence(Fence::Thread(Order { semantics: Semantics::SeqCst, scope }))
             }
             "fence" => {
-                w.take_one(&[("sc", ()), ("acq_rel", ()), ("acquire", ()), ("release", ())]);
-                w.take_one(&[("cta", ()), ("gpu", ()), ("sys", ()), ("cluster", ())]);
-                Op::Fence
+                let semantics = w.take_one(&[
+                    ("sc", Semantics::SeqCst),
+                    ("acq_rel", Semantics::AcqRel),
+                    ("acquire", Semantics::Acquire),
+                    ("release", Semantics::Release),
+                ]);
+                let Some(semantics) = semantics else { return Ok(None) };
+                let scope = w.take_one(&super::memory::SCOPES).unwrap_or_default();
+                Op::Fence(Fence::Thread(Order { semantics, scope }))
             }
             "nanosleep" => {
                 w.take("u32");
-                Op::Nop
+                Op::NanoSleep { time: self.source(self.operand(i, 0)?, 32, false)? }
             }
             "pragma" => Op::Nop,
             _ => return Ok(None),

@@ -6,16 +6,20 @@ use crate::{
     read::{Instruction, Operand, Type, TypeKind},
 };
 
-const SPACES: [(&str, MemSpace); 8] = [
+const SPACES: [(&str, MemSpace); 9] = [
     ("global", MemSpace::Global),
     ("shared", MemSpace::Shared),
     ("shared::cta", MemSpace::Shared),
+    ("shared::cluster", MemSpace::SharedCluster),
     ("local", MemSpace::Local),
     ("param", MemSpace::Param),
     ("const", MemSpace::Global),
     ("param::entry", MemSpace::Param),
     ("param::func", MemSpace::Param),
 ];
+
+pub(super) const SCOPES: [(&str, Scope); 4] =
+    [("cta", Scope::Cta), ("cluster", Scope::Cluster), ("gpu", Scope::Gpu), ("sys", Scope::Sys)];
 
 const ATOMS: [(&str, AtomOp); 10] = [
     ("add", AtomOp::Add),
@@ -82,19 +86,23 @@ impl Decoder<'_> {
         }
     }
 
-    /// Ordering words change no value in one-agent-at-a-time execution; they are taken here.
-    fn take_order(&mut self, w: &mut Words) {
-        w.take_one(&[
-            ("weak", ()),
-            ("relaxed", ()),
-            ("acquire", ()),
-            ("release", ()),
-            ("acq_rel", ()),
-            ("volatile", ()),
-            ("mmio", ()),
+    /// The ordering words of an access. `volatile` and `mmio` are relaxed at system scope.
+    fn take_order(&mut self, w: &mut Words) -> Order {
+        let semantics = w.take_one(&[
+            ("weak", Semantics::Weak),
+            ("relaxed", Semantics::Relaxed),
+            ("acquire", Semantics::Acquire),
+            ("release", Semantics::Release),
+            ("acq_rel", Semantics::AcqRel),
         ]);
-        w.take_one(&[("cta", ()), ("cluster", ()), ("gpu", ()), ("sys", ())]);
+        let strong = w.take("volatile") | w.take("mmio");
+        let scope = w.take_one(&SCOPES);
         w.take_hints();
+        match semantics {
+            _ if strong => Order { semantics: Semantics::Relaxed, scope: Scope::Sys },
+            Some(semantics) => Order { semantics, scope: scope.unwrap_or_default() },
+            None => Order { scope: scope.unwrap_or_default(), ..Order::WEAK },
+        }
     }
 
     fn vector_length(&mut self, w: &mut Words) -> usize {
@@ -104,7 +112,7 @@ impl Decoder<'_> {
     fn load(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
         self.operand_count(i, &[2])?;
         let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
-        self.take_order(w);
+        let order = self.take_order(w);
         let count = self.vector_length(w);
         let ty = self.memory_type(w)?;
         let parts = self.vector(&i.operands[0]);
@@ -132,7 +140,7 @@ impl Decoder<'_> {
             return Ok(Op::LoadParam { bytes, signed, d, wide, offset });
         }
         let addr = self.address(&i.operands[1])?;
-        Ok(Op::Load { space, bytes, signed, d, wide, addr })
+        Ok(Op::Load { space, bytes, signed, d, wide, addr, order })
     }
 
     /// Whether registers of two rows receive the value (the high row has to be set too).
@@ -155,7 +163,7 @@ impl Decoder<'_> {
     fn store(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
         self.operand_count(i, &[2])?;
         let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
-        self.take_order(w);
+        let order = self.take_order(w);
         let count = self.vector_length(w);
         let ty = self.memory_type(w)?;
         let parts = self.vector(&i.operands[1]);
@@ -172,12 +180,16 @@ impl Decoder<'_> {
             a.push(self.source(part, ty.bits.max(16), float)?);
         }
         let addr = self.address(&i.operands[0])?;
-        Ok(Op::Store { space, bytes: ty.bytes() as u8, a, wide: ty.bits == 64, addr })
+        Ok(Op::Store { space, bytes: ty.bytes() as u8, a, wide: ty.bits == 64, addr, order })
     }
 
     fn atomic(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
         let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
-        self.take_order(w);
+        let mut order = self.take_order(w);
+        // An atomic without words is relaxed, at the scope of the device.
+        if order == Order::WEAK {
+            order = Order { semantics: Semantics::Relaxed, scope: Scope::Gpu };
+        }
         let op =
             w.take_one(&ATOMS).ok_or_else(|| self.error(format!("`{}` without an operation", w.text())))?;
         w.take("noftz");
@@ -200,7 +212,7 @@ impl Decoder<'_> {
         let addr = self.address(self.operand(i, first)?)?;
         let a = self.source(self.operand(i, first + 1)?, bits, true)?;
         let b = i.operands.get(first + 2).map(|o| self.source(o, bits, true)).transpose()?.unwrap_or(a);
-        Ok(Op::Atomic { space, op, ty, d, addr, a, b })
+        Ok(Op::Atomic { space, op, ty, d, addr, a, b, order })
     }
 
     /// `ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {…}, [a];`

@@ -380,6 +380,12 @@ fn special(name: &str) -> Option<Special> {
         "%gridid" => Special::GridId,
         "%smid" => Special::SmId,
         "%nsmid" => Special::NSmId,
+        "%cluster_ctaid" => Special::ClusterCtaId(axis(tail)?),
+        "%cluster_nctaid" => Special::ClusterNCtaId(axis(tail)?),
+        "%clusterid" => Special::ClusterId(axis(tail)?),
+        "%nclusterid" => Special::NClusterId(axis(tail)?),
+        "%cluster_ctarank" => Special::ClusterCtaRank,
+        "%cluster_nctarank" => Special::ClusterNCtaRank,
         _ => return None,
     })
 }

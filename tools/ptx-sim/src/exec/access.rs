@@ -61,6 +61,8 @@ impl Spaces<'_> {
             }
             MemSpace::Generic if (GENERIC_LOCAL..GENERIC_LOCAL + WINDOW).contains(&addr) => MemSpace::Local,
             MemSpace::Generic => MemSpace::Global,
+            // Until clusters run together, a CTA's window holds its own shared memory only.
+            MemSpace::SharedCluster => MemSpace::Shared,
             other => other,
         };
         let out = |what: &str, size: usize| {
@@ -171,7 +173,7 @@ fn extend(value: u64, bytes: u8, signed: bool) -> u64 {
 pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces, sources: u32) -> Result<u32, Refused> {
     let mut loaded = sources;
     match op {
-        Op::Load { space, bytes, signed, d, wide, addr } => {
+        Op::Load { space, bytes, signed, d, wide, addr, .. } => {
             // All addresses first: a destination may be the address register.
             let addresses: [u64; 32] = std::array::from_fn(|l| address(r, *addr, l));
             let total = *bytes as u64 * d.len() as u64;
@@ -201,7 +203,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces, sources: u32) -> Re
                 }
             }
         }
-        Op::Store { space, bytes, a, wide, addr } => {
+        Op::Store { space, bytes, a, wide, addr, .. } => {
             let total = *bytes as u64 * a.len() as u64;
             for lane in lanes(mask) {
                 let at = address(r, *addr, lane);
@@ -214,7 +216,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op, m: &mut Spaces, sources: u32) -> Re
                 }
             }
         }
-        Op::Atomic { space, op, ty, d, addr, a, b } => {
+        Op::Atomic { space, op, ty, d, addr, a, b, .. } => {
             let bytes = scalar_bytes(*ty);
             for lane in lanes(mask) {
                 let read = |slot| if bytes == 8 { r.wide(slot, lane) } else { r.row(slot)[lane] as u64 };

@@ -230,6 +230,11 @@ pub fn fill_rows(launch: &Launch, ctaid: [u32; 3], warp: u32) -> Rows {
                 Special::DynamicSmemSize => launch.dynamic_shared as u32,
                 Special::TotalSmemSize => launch.shared_bytes() as u32,
                 Special::NSmId => 132,
+                // A cluster of one CTA, until clusters run.
+                Special::ClusterNCtaId(_) | Special::ClusterNCtaRank => 1,
+                Special::ClusterId(n) => ctaid[*n as usize],
+                Special::NClusterId(n) => launch.grid[*n as usize],
+                Special::ClusterCtaId(_) | Special::ClusterCtaRank => 0,
                 Special::GridId | Special::SmId | Special::Zero => 0,
             };
             rows.row_mut(*slot)[lane as usize] = value;

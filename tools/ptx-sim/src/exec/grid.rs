@@ -16,11 +16,30 @@ use std::collections::HashMap;
 pub struct Geometry {
     pub grid: [u32; 3],
     pub block: [u32; 3],
+    /// CTAs of a cluster; the grid is a multiple of it.
+    pub cluster: [u32; 3],
     pub dynamic_shared: usize,
     /// Instructions one warp may execute before the run is given up.
     pub step_limit: u64,
     /// Look for races and undefined values too.
     pub check: bool,
+    /// Decides when asynchronous effects land, between their issue and the wait for them.
+    pub seed: u64,
+}
+
+impl Default for Geometry {
+    /// One thread.
+    fn default() -> Self {
+        Geometry {
+            grid: [1; 3],
+            block: [1; 3],
+            cluster: [1; 3],
+            dynamic_shared: 0,
+            step_limit: 1 << 32,
+            check: false,
+            seed: 0,
+        }
+    }
 }
 
 pub struct Launch<'a> {
@@ -149,6 +168,9 @@ fn check(kernel: &Kernel, geometry: &Geometry, params: &[u8]) -> Result<(), Faul
     }
     if ctas == 0 || ctas > 1 << 32 {
         return refuse(format!("a grid of {ctas} CTAs"));
+    }
+    if geometry.cluster != [1; 3] {
+        return refuse(format!("clusters of {:?} CTAs are not run yet", geometry.cluster));
     }
     let required = kernel.limits.required_threads;
     if required != [0; 3] && required != geometry.block {

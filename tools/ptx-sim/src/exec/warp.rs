@@ -274,7 +274,8 @@ impl Warp {
         let r = &mut self.rows;
         match op {
             Op::Nop
-            | Op::Fence
+            | Op::Fence(_)
+            | Op::NanoSleep { .. }
             | Op::WarpSync { .. }
             | Op::Trap
             | Op::Exit
@@ -368,6 +369,10 @@ impl Warp {
                     return Err((FaultKind::SyncMask, message, None));
                 }
                 matrix::mma(r, op);
+            }
+            Op::Hopper(op) => {
+                let message = format!("the simulator does not run {op:?} yet");
+                return Err((FaultKind::NotSupported, message, None));
             }
             Op::Clock { d, wide } => {
                 let steps = self.steps;

@@ -10,6 +10,12 @@
 //! add.s64 %rd3, %rd1, 16;     rd1 = rows 4,5   16 = rows 40,41 (constant)   rd3 = rows 8,9
 //! ```
 
+mod hopper;
+mod order;
+
+pub use hopper::*;
+pub use order::{Fence, Order, Scope, Semantics};
+
 use crate::read::{Limits, Variable};
 
 /// First row of a register.
@@ -83,6 +89,14 @@ pub enum Special {
     GridId,
     SmId,
     NSmId,
+    /// Position of the CTA in its cluster, and the cluster's extent.
+    ClusterCtaId(u8),
+    ClusterNCtaId(u8),
+    /// Position of the cluster in the grid, and how many there are.
+    ClusterId(u8),
+    NClusterId(u8),
+    ClusterCtaRank,
+    ClusterNCtaRank,
     Zero,
 }
 
@@ -245,6 +259,8 @@ pub enum Bool {
 pub enum MemSpace {
     Global,
     Shared,
+    /// `shared::cluster`: the shared memories of all CTAs of the cluster.
+    SharedCluster,
     Local,
     Param,
     Generic,
@@ -372,6 +388,7 @@ pub enum Op {
         d: Vec<Option<Slot>>,
         wide: bool,
         addr: Addr,
+        order: Order,
     },
     Store {
         space: MemSpace,
@@ -379,6 +396,7 @@ pub enum Op {
         a: Vec<Slot>,
         wide: bool,
         addr: Addr,
+        order: Order,
     },
     LoadParam {
         bytes: u8,
@@ -395,6 +413,7 @@ pub enum Op {
         addr: Addr,
         a: Slot,
         b: Slot,
+        order: Order,
     },
     /// Generic to a space or back.
     Cvta {
@@ -497,11 +516,15 @@ pub enum Op {
     WarpSync {
         members: Slot,
     },
-    Fence,
+    Fence(Fence),
+    NanoSleep {
+        time: Slot,
+    },
     Clock {
         d: Slot,
         wide: bool,
     },
+    Hopper(Box<HopperOp>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -724,8 +747,11 @@ impl Op {
             | Op::CopyAsyncWait { .. }
             | Op::Branch { .. }
             | Op::Exit
-            | Op::Trap
-            | Op::Fence => {}
+            | Op::Trap => {}
+            Op::NanoSleep { time } => rows(f, *time, 1, false),
+            Op::Fence(Fence::TensorMapAcquire { at, .. }) => address(f, at),
+            Op::Fence(_) => {}
+            Op::Hopper(op) => op.visit(f),
         }
     }
 
