@@ -9,5 +9,6 @@ pub mod grid;
 pub mod int;
 pub mod matrix;
 pub mod rows;
+pub mod units;
 pub mod warp;
 pub mod warp_ops;
