@@ -21,7 +21,7 @@ const SPACES: [(&str, MemSpace); 9] = [
 pub(super) const SCOPES: [(&str, Scope); 4] =
     [("cta", Scope::Cta), ("cluster", Scope::Cluster), ("gpu", Scope::Gpu), ("sys", Scope::Sys)];
 
-const ATOMS: [(&str, AtomOp); 10] = [
+pub(super) const ATOMS: [(&str, AtomOp); 10] = [
     ("add", AtomOp::Add),
     ("min", AtomOp::Min),
     ("max", AtomOp::Max),
@@ -60,7 +60,7 @@ impl Decoder<'_> {
         }))
     }
 
-    fn address(&mut self, operand: &Operand) -> Decode<Addr> {
+    pub(super) fn address(&mut self, operand: &Operand) -> Decode<Addr> {
         let Operand::Address { base, offset, coordinates } = operand else {
             return Err(self.error(format!("`{operand:?}` is not an address")));
         };

@@ -7,6 +7,7 @@
 mod arith;
 mod compare;
 mod control;
+mod hopper;
 mod memory;
 mod names;
 mod warp;
@@ -109,8 +110,14 @@ impl<'a> Decoder<'a> {
     }
 
     fn operation(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
-        let families =
-            [Self::arithmetic, Self::comparison, Self::memory_access, Self::warp_wide, Self::control_flow];
+        let families = [
+            Self::hopper,
+            Self::arithmetic,
+            Self::comparison,
+            Self::memory_access,
+            Self::warp_wide,
+            Self::control_flow,
+        ];
         for family in families {
             if let Some(op) = family(self, i, w)? {
                 return Ok(op);
