@@ -41,8 +41,9 @@ impl Clock {
         }
     }
 
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Whether everything that `other` says is known here.
+    pub fn covers(&self, other: &Clock) -> bool {
+        other.0.iter().enumerate().all(|(n, interval)| self.get(n as Agent) >= *interval)
     }
 }
 
@@ -59,8 +60,7 @@ impl Knowledge {
         self.fenced.join(&other.fenced);
     }
 
-    pub fn clear(&mut self) {
-        self.seen.clear();
-        self.fenced.clear();
+    pub fn covers(&self, other: &Knowledge) -> bool {
+        self.seen.covers(&other.seen) && self.fenced.covers(&other.fenced)
     }
 }
