@@ -16,6 +16,7 @@ pub mod memory;
 pub mod ordering;
 pub mod pack;
 pub mod print;
+pub mod rows;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
