@@ -118,6 +118,7 @@ pub struct Env {
     /// Labels of `print`, by site.
     pub labels: *const Vec<String>,
     pub packing: pack::Packing,
+    pub rows: Box<rows::Scratch>,
 }
 
 impl Env {
