@@ -86,7 +86,7 @@ impl Decoder<'_> {
             _ => {
                 let mut so_far = self.names.constant(0, 32);
                 for (n, &part) in parts.iter().enumerate() {
-                    let place = self.names.constant(n as u64 * bits as u64 | (bits as u64) << 8, 32);
+                    let place = self.names.constant((n as u64 * bits as u64) | ((bits as u64) << 8), 32);
                     self.push(word_op(IntOp::Bfi, d, part, so_far, place));
                     so_far = d;
                 }

@@ -3,25 +3,12 @@
 use super::{
     Decode, Decoder, Words,
     compare::scalar_of,
-    memory::{SCOPES, SPACES},
+    memory::{ATOMS, SCOPES, SPACES},
 };
 use crate::{
     ir::*,
     read::{Instruction, Operand, Type, TypeKind},
 };
-
-const OPERATIONS: [(&str, AtomOp); 10] = [
-    ("add", AtomOp::Add),
-    ("min", AtomOp::Min),
-    ("max", AtomOp::Max),
-    ("and", AtomOp::And),
-    ("or", AtomOp::Or),
-    ("xor", AtomOp::Xor),
-    ("exch", AtomOp::Exch),
-    ("cas", AtomOp::Cas),
-    ("inc", AtomOp::Inc),
-    ("dec", AtomOp::Dec),
-];
 
 impl Decoder<'_> {
     pub(super) fn atomic_access(&mut self, i: &Instruction, w: &mut Words) -> Decode<Option<Op>> {
@@ -31,7 +18,7 @@ impl Decoder<'_> {
         let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
         let hinted = w.has("L2::cache_hint");
         let order = self.atomic_order(w);
-        let op = w.take_one(&OPERATIONS);
+        let op = w.take_one(&ATOMS);
         let op = op.ok_or_else(|| self.error(format!("`{}` without an operation", w.text())))?;
         w.take("noftz");
         let count = self.vector_length(w);

@@ -112,7 +112,7 @@ impl Decoder<'_> {
         if !shapes(a_type, sparse).contains(&(m, n, k)) {
             return Err(self.error(format!("`{}`: this shape is not supported", w.text())));
         }
-        let pattern = if sparse { Some(self.sparsity(i, a_type, k)?) } else { None };
+        let pattern = if sparse { Some(self.sparse_operand(i, a_type, k)?) } else { None };
         let bits = if a_type == MatrixType::F64 { 64 } else { 32 };
         let mut slots = |at: usize, dest: bool| -> Decode<Vec<Slot>> {
             let operands = self.vector(&i.operands[at]);
@@ -147,7 +147,7 @@ impl Decoder<'_> {
         Ok(d == MmaType::Both(F16))
     }
 
-    fn sparsity(&mut self, i: &Instruction, ty: MatrixType, k: u16) -> Decode<Sparsity> {
+    fn sparse_operand(&mut self, i: &Instruction, ty: MatrixType, k: u16) -> Decode<Sparsity> {
         let metadata = self.source(&i.operands[4], 32, false)?;
         match i.operands[5] {
             Operand::Int(n) if (0..sparse::selectors(ty, k as usize) as i64).contains(&n) => {

@@ -21,6 +21,19 @@ pub(super) const SPACES: [(&str, MemSpace); 9] = [
 pub(super) const SCOPES: [(&str, Scope); 4] =
     [("cta", Scope::Cta), ("cluster", Scope::Cluster), ("gpu", Scope::Gpu), ("sys", Scope::Sys)];
 
+pub(super) const ATOMS: [(&str, AtomOp); 10] = [
+    ("add", AtomOp::Add),
+    ("min", AtomOp::Min),
+    ("max", AtomOp::Max),
+    ("and", AtomOp::And),
+    ("or", AtomOp::Or),
+    ("xor", AtomOp::Xor),
+    ("exch", AtomOp::Exch),
+    ("cas", AtomOp::Cas),
+    ("inc", AtomOp::Inc),
+    ("dec", AtomOp::Dec),
+];
+
 impl Decoder<'_> {
     pub(super) fn memory_access(&mut self, i: &Instruction, w: &mut Words) -> Decode<Option<Op>> {
         Ok(Some(match w.name() {
@@ -36,22 +49,12 @@ impl Decoder<'_> {
             }
             "ldmatrix" | "stmatrix" => self.matrix_access(i, w)?,
             "cp" => return self.copy_async(i, w),
-            "prefetch" | "prefetchu" | "discard" | "applypriority" if !w.has("tensormap") => {
+            "prefetch" | "prefetchu" if !w.has("tensormap") => {
                 w.take_one(&SPACES);
                 w.take_one(&[("L1", ()), ("L2", ())]);
                 w.take_hints();
                 self.address(self.operand(i, 0)?)?;
                 Op::Nop
-            }
-            "createpolicy" => {
-                // A policy steers caches only: any value will do.
-                w.take_one(&[("range", ()), ("fractional", ()), ("cvt", ())]);
-                w.take_one(&SPACES);
-                w.take_one(&[("L2", ())]);
-                w.take_hints();
-                w.take("b64");
-                let d = self.dest(self.operand(i, 0)?, 64)?;
-                super::arith::copy_rows(d, self.names.constant(0, 64), 2)
             }
             "isspacep" => {
                 let space = w.take_one(&SPACES).ok_or_else(|| self.error("`isspacep` without a space"))?;

@@ -3,7 +3,6 @@
 //! One file per family of instructions; each takes an [`Instruction`] whose first word it knows and returns an
 //! operation or says what it does not understand. No qualifier is skipped: [`Words`] keeps count of those that were
 //! looked at, and what is left over is an error that names the instruction.
-
 //!
 //! Most instructions become one operation. Some become several (*lowering*): `set` is a comparison and a selection,
 //! a vector atomic one atomic an element, a call the callee's body. [`Decoder::push`] emits the earlier ones, under
@@ -17,6 +16,7 @@ mod compare;
 mod control;
 mod convert;
 mod float;
+mod hopper;
 mod matrix;
 mod memory;
 mod names;
@@ -177,6 +177,7 @@ impl<'a> Decoder<'a> {
 
     fn operation(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
         let families = [
+            Self::hopper,
             Self::arithmetic,
             Self::float_arithmetic,
             Self::bit_arithmetic,

@@ -271,7 +271,7 @@ impl Decoder<'_> {
             self.push(Op::Load { space, bytes, signed: false, d: d_list, wide, addr, order });
             if count > 1 {
                 let bits = 8 * bytes as u64;
-                let field = self.names.constant(x as u64 * bits | bits << 8, 32);
+                let field = self.names.constant((x as u64 * bits) | (bits << 8), 32);
                 let into = if x == 0 { self.names.constant(0, 32) } else { out };
                 self.push(super::arith::word_op(IntOp::Bfi, out, d, into, field));
             }

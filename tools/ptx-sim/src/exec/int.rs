@@ -178,21 +178,11 @@ fn scalar(op: IntOp, signed: bool, bits: u32, p: i64, q: i64, s: i64) -> i64 {
         Xor => p ^ q,
         Not => !p,
         Cnot => (p == 0) as i64,
-        Shl => {
-            if (q as u32) < bits {
-                p << (q as u32)
-            } else {
-                0
-            }
-        }
+        Shl if (q as u32) < bits => p << (q as u32),
+        Shl => 0,
         Shr if signed => p >> (q as u32).min(bits - 1),
-        Shr => {
-            if (q as u32) < bits {
-                (raw >> (q as u32)) as i64
-            } else {
-                0
-            }
-        }
+        Shr if (q as u32) < bits => (raw >> (q as u32)) as i64,
+        Shr => 0,
         Popc => raw.count_ones() as i64,
         Clz => raw.leading_zeros() as i64 - (64 - bits as i64),
         Brev => (raw.reverse_bits() >> (64 - bits)) as i64,

@@ -14,5 +14,6 @@ pub mod matrix;
 pub mod round;
 pub mod rows;
 pub mod sparse;
+pub mod units;
 pub mod warp;
 pub mod warp_ops;

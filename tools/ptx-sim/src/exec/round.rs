@@ -290,9 +290,9 @@ impl Exact {
     pub fn over(self, other: Exact) -> Exact {
         let room = self.m.leading_zeros() as i32 - 1;
         let m = self.m << room.max(0);
-        let odd = (m % other.m != 0) as u128;
+        let odd = !m.is_multiple_of(other.m) as u128;
         let negative = self.negative != other.negative;
-        Exact { negative, m: m / other.m | odd, e: self.e - room.max(0) - other.e }
+        Exact { negative, m: (m / other.m) | odd, e: self.e - room.max(0) - other.e }
     }
 
     /// The square root of a number that is not negative.
