@@ -23,7 +23,7 @@ def clang():
 def compiled(arch, flags):
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/kernels.ptx"
-        line = [clang(), "--target=nvptx64-nvidia-cuda", f"-march={arch}", "-nogpulib", *flags, "-S", HERE / "clang_kernels.c", "-o", out]
+        line = [clang(), "--target=nvptx64-nvidia-cuda", f"-march={arch}", "-Xclang", "-target-feature", "-Xclang", "+ptx80", "-nogpulib", *flags, "-S", HERE / "clang_kernels.c", "-o", out]
         subprocess.run(line, check=True)
         return pathlib.Path(out).read_text()
 
