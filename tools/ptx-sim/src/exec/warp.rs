@@ -272,6 +272,7 @@ impl Warp {
 
     fn execute(&mut self, op: &Op, mask: u32, m: &mut Spaces) -> Result<(), Refused> {
         let sources = if m.check.is_some() { self.sources_defined(op) } else { u32::MAX };
+        let live = self.live();
         let r = &mut self.rows;
         match op {
             Op::Nop
@@ -374,7 +375,7 @@ impl Warp {
             | Op::Redux { .. }
             | Op::Elect { .. }
             | Op::ActiveMask { .. } => {
-                warp_ops::run(r, mask, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
+                warp_ops::run(r, mask, live, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
             }
             Op::Mma { .. } => {
                 if mask != u32::MAX {
