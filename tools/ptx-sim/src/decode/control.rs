@@ -57,7 +57,8 @@ impl Decoder<'_> {
             return Ok(Some(Op::WarpSync { members }));
         }
         w.take("cta");
-        w.take("aligned");
+        // `bar` is short for `barrier.cta….aligned`.
+        let aligned = w.take("aligned") || w.name() == "bar";
         let wait = if w.take("sync") {
             true
         } else if w.take("arrive") {
@@ -68,6 +69,6 @@ impl Decoder<'_> {
         self.operand_count(i, &[1, 2])?;
         let id = self.source(&i.operands[0], 32, false)?;
         let count = i.operands.get(1).map(|o| self.source(o, 32, false)).transpose()?;
-        Ok(Some(Op::Barrier { id, count, wait }))
+        Ok(Some(Op::Barrier { id, count, wait, aligned }))
     }
 }

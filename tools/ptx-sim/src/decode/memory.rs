@@ -261,13 +261,13 @@ impl Decoder<'_> {
             return Ok(Some(Op::CopyAsyncCommit));
         }
         if w.take("wait_all") {
-            return Ok(Some(Op::CopyAsyncWait { pending: 0 }));
+            return Ok(Some(Op::CopyAsyncWait { pending: 0, all: true }));
         }
         if w.take("wait_group") {
             let Operand::Int(pending) = self.operand(i, 0)? else {
                 return Err(self.error("`cp.async.wait_group` needs a literal"));
             };
-            return Ok(Some(Op::CopyAsyncWait { pending: *pending as u32 }));
+            return Ok(Some(Op::CopyAsyncWait { pending: *pending as u32, all: false }));
         }
         w.take_hints();
         w.take_one(&[("shared", ()), ("shared::cta", ())]);

@@ -443,8 +443,10 @@ pub enum Op {
         from: Addr,
     },
     CopyAsyncCommit,
+    /// `all`: the copies that are not committed yet, too (`wait_all`).
     CopyAsyncWait {
         pending: u32,
+        all: bool,
     },
 
     Shuffle {
@@ -508,10 +510,21 @@ pub enum Op {
     },
     Exit,
     Trap,
+    /// `bar.sync`, `bar.arrive` (`wait` false). `count`: threads that take part; all of the CTA without.
     Barrier {
         id: Slot,
         count: Option<Slot>,
         wait: bool,
+        aligned: bool,
+    },
+    /// `barrier.red`: a barrier that also counts or joins a predicate of all threads.
+    BarrierReduce {
+        id: Slot,
+        count: Option<Slot>,
+        a: Pred,
+        negate: bool,
+        aligned: bool,
+        result: BarrierResult,
     },
     WarpSync {
         members: Slot,
@@ -525,6 +538,15 @@ pub enum Op {
         wide: bool,
     },
     Hopper(Box<HopperOp>),
+}
+
+/// What `barrier.red` gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BarrierResult {
+    /// Threads whose predicate holds.
+    Count(Slot),
+    All(Pred),
+    Any(Pred),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -739,6 +761,15 @@ impl Op {
             Op::Barrier { id, count, .. } => {
                 f(Role::Address(*id));
                 count.iter().for_each(|&s| f(Role::Address(s)));
+            }
+            Op::BarrierReduce { id, count, a, result, .. } => {
+                f(Role::Address(*id));
+                count.iter().for_each(|&s| f(Role::Address(s)));
+                f(Role::UsePred(*a));
+                f(match *result {
+                    BarrierResult::Count(d) => Role::Def(d),
+                    BarrierResult::All(p) | BarrierResult::Any(p) => Role::DefPred(p),
+                });
             }
             Op::WarpSync { members } => f(Role::Address(*members)),
             Op::Clock { d, wide } => rows(f, *d, two(*wide), true),
