@@ -8,7 +8,7 @@ use super::{
     rows::{Rows, lanes},
     warp::Refused,
     warp_ops::combine,
-    world::{GENERIC_LOCAL, GENERIC_SHARED, Place, World},
+    world::{GENERIC_LOCAL, GENERIC_PARAM, GENERIC_SHARED, Place, World},
 };
 use crate::{fault::FaultKind, ir::*};
 use half::{bf16, f16};
@@ -118,6 +118,7 @@ pub fn run(
             let window = match space {
                 MemSpace::Shared | MemSpace::SharedCluster => GENERIC_SHARED,
                 MemSpace::Local => GENERIC_LOCAL,
+                MemSpace::Param => GENERIC_PARAM,
                 _ => 0,
             };
             for lane in lanes(mask) {
@@ -319,6 +320,7 @@ fn store_matrix(
             for column in 0..8 {
                 let (g, x) = if transpose { (column, row) } else { (row, column) };
                 let half = words[4 * g + x / 2] >> (16 * (x % 2));
+                m.ctas[cta].version += 1;
                 m.ctas[cta].shared[at + 2 * column..at + 2 * column + 2]
                     .copy_from_slice(&(half as u16).to_le_bytes());
             }
@@ -368,6 +370,14 @@ pub fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
         (AtomOp::Add, Scalar::F64) => (f64::from_bits(old) + f64::from_bits(x)).to_bits(),
         (AtomOp::Add, Scalar::F16) => half_add(old, x),
         (AtomOp::Add, Scalar::Bf16) => brain_add(old, x),
+        (AtomOp::Min | AtomOp::Max, Scalar::F16 | Scalar::Bf16) => {
+            let read = |v: u64| match ty {
+                Scalar::F16 => f16::from_bits(v as u16).to_f32(),
+                _ => bf16::from_bits(v as u16).to_f32(),
+            };
+            let first = read(old) < read(x) || read(x).is_nan();
+            if first == (op == AtomOp::Min) { old } else { x }
+        }
         (AtomOp::Add, Scalar::F16x2) => half_add(old, x) | half_add(old >> 16, x >> 16) << 16,
         (AtomOp::Add, Scalar::Bf16x2) => brain_add(old, x) | brain_add(old >> 16, x >> 16) << 16,
         (_, Scalar::Int { signed, bits: 64 }) => match op {

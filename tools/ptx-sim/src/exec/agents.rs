@@ -18,6 +18,7 @@ use super::{
         clock::{Agent, Knowledge},
         shadow::flag,
     },
+    units::tma,
     warp::Refused,
     world::{Me, World},
 };
@@ -26,6 +27,7 @@ use crate::{
     ir::{AtomOp, Scalar},
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use tile_machine::tensor_map::ElementType;
 
 /// One stretch of bytes that a copy moves.
 #[derive(Clone, Debug)]
@@ -84,6 +86,8 @@ pub struct Bulk {
     pub done: Done,
     /// Check mode: its slot, and what its issuer knew.
     pub slot: Option<((Agent, u32), Knowledge)>,
+    /// Denormals of f32 arrive as zero (a property of the tensor map).
+    pub flush: bool,
     due: u64,
     /// The source, once it has been read.
     data: Option<Vec<Vec<u8>>>,
@@ -91,7 +95,18 @@ pub struct Bulk {
 
 impl Bulk {
     pub fn new(issuer: Me, lane: usize, pieces: Vec<Piece>, receivers: Vec<usize>, done: Done) -> Bulk {
-        Bulk { issuer, lane, pieces, receivers, reduce: None, done, slot: None, due: 0, data: None }
+        Bulk {
+            issuer,
+            lane,
+            pieces,
+            receivers,
+            reduce: None,
+            done,
+            slot: None,
+            flush: false,
+            due: 0,
+            data: None,
+        }
     }
 
     fn bytes(&self) -> i64 {
@@ -347,6 +362,12 @@ impl World<'_> {
                 }
                 From::Held(held) => bytes.copy_from_slice(held),
             }
+            if bulk.flush {
+                for word in bytes.chunks_exact_mut(4) {
+                    let value = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                    word.copy_from_slice(&tma::arrive(ElementType::F32Ftz, value).to_le_bytes());
+                }
+            }
             data.push(bytes);
         }
         bulk.data = Some(data);
@@ -361,6 +382,7 @@ impl World<'_> {
                 To::Global(at) => self.put_global(at, bytes, bulk.reduce),
                 To::Shared(at) => {
                     for &cta in &bulk.receivers {
+                        self.ctas[cta].version += 1;
                         let to = &mut self.ctas[cta].shared[at..at + bytes.len()];
                         combine(to, bytes, bulk.reduce);
                     }
@@ -471,6 +493,7 @@ impl World<'_> {
         {
             a.read_bytes(c.from, &mut bytes[..c.wanted as usize]);
         }
+        self.ctas[c.cta].version += 1;
         self.ctas[c.cta].shared[c.to..c.to + c.size as usize].copy_from_slice(&bytes[..c.size as usize]);
         self.changes += 1;
     }

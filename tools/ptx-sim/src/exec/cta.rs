@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Cta {
     pub seat: Seat,
     pub shared: Vec<u8>,
+    /// Goes up with every write to shared memory.
+    pub version: u64,
     pub barriers: [Barrier; BARRIERS],
     /// Living mbarriers by their offset in shared memory.
     pub mbarriers: BTreeMap<usize, Mbarrier>,
@@ -39,6 +41,7 @@ impl Cta {
         Cta {
             seat,
             shared: vec![0; launch.shared_bytes()],
+            version: 0,
             barriers: Default::default(),
             mbarriers: BTreeMap::new(),
             pool: Pool::new(registers::at_entry(launch.kernel, threads), warps),

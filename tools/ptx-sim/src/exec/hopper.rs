@@ -6,20 +6,14 @@ use super::{
     mbarrier_ops,
     registers::{self, Outcome},
     rows::{Rows, lanes},
+    tensor,
     warp::{Next, Refused},
     world::{GENERIC_SHARED, RANK, WINDOW, World},
 };
 use crate::{fault::FaultKind, ir::*};
 
-/// Runs an operation for the lanes of `mask`; `live`: those of the warp that live.
-pub fn run(
-    r: &mut Rows,
-    mask: u32,
-    live: u32,
-    op: &HopperOp,
-    give_up: bool,
-    m: &mut World,
-) -> Result<Next, Refused> {
+/// Runs an operation for the lanes of `mask`.
+pub fn run(r: &mut Rows, mask: u32, op: &HopperOp, give_up: bool, m: &mut World) -> Result<Next, Refused> {
     match op {
         HopperOp::Mbarrier(op) => return mbarrier_ops::run(r, mask, op, give_up, m),
         HopperOp::Bulk(op) => bulk::issue(r, mask, op, m)?,
@@ -54,17 +48,11 @@ pub fn run(
         HopperOp::SetMaxRegisters { increase, count } => return set_registers(*increase, *count, m),
         // Grids run one after another here: those before this one are over.
         HopperOp::GridDependency { .. } | HopperOp::PrefetchTensorMap { .. } => {}
-        HopperOp::TensorMapReplace { .. }
-        | HopperOp::TensorMapCopyFence { .. }
-        | HopperOp::Wgmma(_)
-        | HopperOp::WgmmaFence
-        | HopperOp::WgmmaCommit
-        | HopperOp::WgmmaWait { .. } => {
-            let message = format!("the simulator does not run {op:?} yet");
-            return Err((FaultKind::NotSupported, message, None));
-        }
+        HopperOp::TensorMapReplace { .. } => tensor::replace_field(r, mask, op, m)?,
+        HopperOp::TensorMapCopyFence { .. } => tensor::copy_map(r, mask, op, m)?,
+        // See `super::tensor_core`, which needs more of the warp.
+        HopperOp::Wgmma(_) | HopperOp::WgmmaFence | HopperOp::WgmmaCommit | HopperOp::WgmmaWait { .. } => {}
     }
-    let _ = live;
     Ok(Next::Go)
 }
 

@@ -9,6 +9,7 @@
 //! | [`warp`], [`divergence`], [`rows`] | a warp, where its lanes stand, its registers |
 //! | [`access`], [`mbarrier_ops`], [`hopper`] | instructions that touch more than registers |
 //! | [`int`], [`float`], [`convert`], [`warp_ops`], [`matrix`] | arithmetic |
+//! | [`units`] | tensor copies and warpgroup products as pure functions |
 //! | [`check`] | what check mode keeps |
 
 pub mod access;

@@ -12,6 +12,7 @@ use super::{
     divergence::{Group, Groups, Wait},
     float, hopper, int, matrix,
     rows::{Rows, lanes},
+    tensor_core::Queue,
     warp_ops,
     world::{Me, World},
 };
@@ -60,6 +61,7 @@ pub struct Warp {
     pub steps: u64,
     /// Thread-instructions executed.
     pub work: u64,
+    tensor: Queue,
     turn: u32,
     /// A state seen before, the number of changes made till then, and when to take the next.
     mark: Option<(u64, u64)>,
@@ -81,6 +83,7 @@ impl Warp {
             defined: None,
             steps: 0,
             work: 0,
+            tensor: Queue::default(),
             turn: 0,
             mark: None,
             marks: 0,
@@ -417,10 +420,13 @@ impl Warp {
             }
         });
         refute(active & !operands, "an address, a barrier or a lane operand");
-        match inst.op {
+        if m.launch.uses.wgmma && active != 0 && !matches!(inst.op, Op::Hopper(_)) {
+            self.tensor.plain(&inst.op, check, me.warp, me.at);
+        }
+        match &inst.op {
             // Memory decides what a load gives; see `execute`.
             Op::Load { .. } | Op::LoadMatrix { .. } => {}
-            Op::Select { rows, d, a, b, p } => {
+            &Op::Select { rows, d, a, b, p } => {
                 let pick = self.rows.pred(p);
                 for n in 0..rows as u32 {
                     let chosen = (defined.of_rows([a + n]) & pick) | (defined.of_rows([b + n]) & !pick);
@@ -428,7 +434,7 @@ impl Warp {
                 }
             }
             // A lane receives what its source lane has: reductions of a few lanes leave the others undefined.
-            Op::Shuffle { kind, d, p, a, lane, clamp, .. } => {
+            &Op::Shuffle { kind, d, p, a, lane, clamp, .. } => {
                 let (have, by, limit) = (defined.of_rows([a]), self.rows.row(lane), self.rows.row(clamp));
                 let received = lanes(active).fold(0, |m, l| {
                     let (source, inside) = warp_ops::source_lane(kind, l as u32, by[l] & 31, limit[l]);
@@ -439,6 +445,8 @@ impl Warp {
                     defined.define_pred(p);
                 }
             }
+            // Looked at when it is issued.
+            Op::Hopper(op) if matches!(**op, HopperOp::Wgmma(_)) => {}
             _ => defined.propagate(&inst.op, active),
         }
     }
@@ -545,7 +553,13 @@ impl Warp {
             Op::Mma { .. } => {
                 matrix::mma(r, op);
             }
-            Op::Hopper(op) => return hopper::run(r, mask, self.lanes & !self.exited, op, give_up, m),
+            Op::Hopper(op) => match &**op {
+                HopperOp::Wgmma(w) => self.tensor.issue(r, &mut self.defined, w, m)?,
+                HopperOp::WgmmaFence => self.tensor.fence(),
+                HopperOp::WgmmaCommit => self.tensor.commit(),
+                HopperOp::WgmmaWait { pending } => self.tensor.wait(r, *pending as usize, m)?,
+                op => return hopper::run(r, mask, op, give_up, m),
+            },
             Op::Clock { d, wide } => {
                 let steps = self.steps;
                 r.put(*d, mask, &[steps as u32; 32]);

@@ -9,6 +9,7 @@ use super::{
     check::{Access, Check, Region, intervals::GlobalLog, shadow::flag},
     cta::Cta,
     launch::Launch,
+    tensor_core::Tiles,
     warp::Refused,
 };
 use crate::{
@@ -26,6 +27,8 @@ pub const GENERIC_LOCAL: u64 = 2 << 32;
 pub const WINDOW: u64 = 1 << 32;
 /// In the window of a cluster, a CTA's own memory is at 0 and that of rank r at (r + 1) times this.
 pub const RANK: u64 = 1 << 24;
+/// Where parameters begin in the generic address space (`cvta.param`).
+pub const GENERIC_PARAM: u64 = 3 << 32;
 
 /// Who runs, and what.
 #[derive(Clone, Copy, Default, Debug)]
@@ -53,6 +56,7 @@ pub struct World<'a> {
     /// Instructions executed by all warps.
     pub now: u64,
     pub me: Me,
+    pub tiles: Tiles,
     /// The allocation used last.
     recent: Option<&'a Allocation>,
 }
@@ -89,6 +93,7 @@ impl<'a> World<'a> {
             changes: 0,
             now: 0,
             me: Me::default(),
+            tiles: Tiles::default(),
             recent: None,
         }
     }
@@ -149,6 +154,9 @@ impl<'a> World<'a> {
             MemSpace::Generic if in_window(GENERIC_LOCAL) => self
                 .place_local(low, bytes, lane)
                 .ok_or_else(|| out("local address", self.launch.kernel.local_bytes)),
+            MemSpace::Generic if in_window(GENERIC_PARAM) => {
+                self.place_bytes(MemSpace::Param, low, bytes, lane)
+            }
             MemSpace::Param if low + bytes <= self.launch.params.len() as u64 => {
                 Ok(Place::Param(low as usize))
             }
@@ -217,7 +225,10 @@ impl<'a> World<'a> {
     pub fn store(&mut self, local: &mut [u8], place: Place, offset: usize, bytes: u8, value: u64) {
         let to = match place {
             Place::Global(a, addr) => return a.store(addr + offset as u64, bytes, value),
-            Place::Shared { cta, at } => &mut self.ctas[cta].shared[at + offset..],
+            Place::Shared { cta, at } => {
+                self.ctas[cta].version += 1;
+                &mut self.ctas[cta].shared[at + offset..]
+            }
             Place::Local(at) => &mut local[at + offset..],
             // `place` refuses stores to parameters before they come here.
             Place::Param(_) => return,

@@ -417,6 +417,28 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// A finding about two instructions of one warp.
+    pub fn report_with(
+        &mut self,
+        kind: FaultKind,
+        warp: usize,
+        at: u32,
+        message: String,
+        other: u32,
+        missing: &'static str,
+    ) {
+        self.findings.report(Finding {
+            kind,
+            severity: Severity::Refuted,
+            at,
+            warp,
+            lane: None,
+            message,
+            other: Some((other, warp as Agent)),
+            missing: Some(missing),
+        });
+    }
+
     pub fn note(&mut self, kind: FaultKind, warp: usize, at: u32, lane: Option<u32>, message: String) {
         if !self.findings.seen(kind, at, None) {
             let severity = Severity::Note;
