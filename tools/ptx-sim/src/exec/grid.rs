@@ -86,8 +86,24 @@ pub fn run(
     params: &[u8],
 ) -> Result<Summary, Fault> {
     check(kernel, geometry, params)?;
-    let globals =
-        kernel.globals.iter().map(|v| (v.name.clone(), memory.allocate(&v.name, &initial(v)))).collect();
+    let globals = place_variables(&kernel.globals, memory);
+    run_in_module(kernel, memory, globals, geometry, params)
+}
+
+/// Gives module variables their memory and initial contents; addresses by name.
+pub fn place_variables(variables: &[Variable], memory: &mut Memory) -> HashMap<String, u64> {
+    variables.iter().map(|v| (v.name.clone(), memory.allocate(&v.name, &initial(v)))).collect()
+}
+
+/// As [`run`], with module variables that have their memory already and keep it from launch to launch.
+pub fn run_in_module(
+    kernel: &Kernel,
+    memory: &Memory,
+    globals: HashMap<String, u64>,
+    geometry: &Geometry,
+    params: &[u8],
+) -> Result<Summary, Fault> {
+    check(kernel, geometry, params)?;
     let meets = flow::reconvergence(&kernel.code);
     let launch = Launch {
         kernel,
@@ -100,7 +116,6 @@ pub fn run(
         step_limit: geometry.step_limit,
         check: geometry.check,
     };
-    let memory = &*memory;
     let [gx, gy, gz] = geometry.grid.map(u64::from);
     let count = gx * gy * gz;
     let place = |n: u64| [(n % gx) as u32, (n / gx % gy) as u32, (n / gx / gy) as u32];
