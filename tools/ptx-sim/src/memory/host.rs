@@ -13,18 +13,24 @@
 //! ```
 
 use super::{Allocation, GAP, Memory};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    alloc::{Layout, alloc_zeroed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 impl Memory {
     /// A new allocation of zeros, of which the system gives no more than is touched. `None` when it gives none.
     pub fn reserve(&mut self, name: &str, len: usize) -> Option<u64> {
-        let words = len.div_ceil(8);
-        let mut zeros: Vec<u64> = Vec::new();
-        zeros.try_reserve_exact(words).ok()?;
-        drop(zeros);
-        // Zeroed by the system; atomics have the representation of their integers.
-        let zeros: Box<[u64]> = vec![0; words].into_boxed_slice();
-        let words: Box<[AtomicU64]> = zeros.into_iter().map(AtomicU64::new).collect();
+        let words = len.div_ceil(8).max(1);
+        let layout = Layout::array::<AtomicU64>(words).ok()?;
+        // SAFETY: the layout is not empty; zeros are atomics; the box owns the memory with the layout it was made by.
+        let words: Box<[AtomicU64]> = unsafe {
+            let first = alloc_zeroed(layout).cast::<AtomicU64>();
+            if first.is_null() {
+                return None;
+            }
+            Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, words))
+        };
         let base = self.next;
         self.by_base.insert(base, Allocation { name: name.into(), base, len, words });
         self.next = (base + len as u64).next_multiple_of(GAP) + GAP;
