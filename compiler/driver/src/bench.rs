@@ -1,7 +1,7 @@
 //! What is measured: kernels of the library at the shapes that the literature uses, others at their first test case.
 //!
-//! Work is counted by the formula of the kernel's maths, not by what a backend executes: a causal attention counts
-//! half of the full one, as FlashAttention's own benchmarks do.
+//! Work is what the graph multiplies and adds in its dots with every `skip` taken element by element, not what a
+//! backend executes: a causal attention counts half of the full one, as FlashAttention's own benchmarks do.
 
 use crate::{
     Loaded, Session,
@@ -9,11 +9,9 @@ use crate::{
     compile::{self, Compiled},
     gpu, run,
 };
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tile_base::{DType, Diagnostic};
+use tile_graph::{Program, TileBinding};
 use tile_tensor::{Argument, Scalar};
 
 /// One shape of one kernel.
@@ -21,39 +19,25 @@ struct Shape {
     kernel: &'static str,
     consts: &'static [(&'static str, &'static str)],
     dims: &'static [(&'static str, i64)],
-    /// Floating-point operations; not for elementwise and row-wise kernels, whose time is the memory's.
-    work: Option<fn(&dyn Fn(&str) -> f64) -> f64>,
 }
 
 const ATTENTION: &[(&str, i64)] = &[("B", 1), ("M", 1024), ("N", 1024), ("HQ", 8), ("HK", 8), ("D", 64)];
 const SQUARE: &[(&str, i64)] = &[("M", 1024), ("N", 1024), ("K", 1024)];
 const ROWS: &[(&str, i64)] = &[("M", 4096), ("N", 1024)];
 
-fn attention(n: &dyn Fn(&str) -> f64) -> f64 {
-    4.0 * n("B") * n("HQ") * n("M") * n("N") * n("D")
-}
-
-fn causal(n: &dyn Fn(&str) -> f64) -> f64 {
-    attention(n) / 2.0
-}
-
-fn product(n: &dyn Fn(&str) -> f64) -> f64 {
-    2.0 * n("M") * n("N") * n("K")
-}
-
 const SHAPES: &[Shape] = &[
-    Shape { kernel: "matmul", consts: &[], dims: SQUARE, work: Some(product) },
-    Shape { kernel: "flash_fwd", consts: &[("CAUSAL", "false")], dims: ATTENTION, work: Some(attention) },
-    Shape { kernel: "flash_fwd", consts: &[("CAUSAL", "true")], dims: ATTENTION, work: Some(causal) },
-    Shape { kernel: "softmax_fwd", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "rmsnorm", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "layernorm", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "add", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "silu_mul", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "gelu_fwd", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "row_sum", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "row_argmax", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "row_logsumexp", consts: &[], dims: ROWS, work: None },
+    Shape { kernel: "matmul", consts: &[], dims: SQUARE },
+    Shape { kernel: "flash_fwd", consts: &[("CAUSAL", "false")], dims: ATTENTION },
+    Shape { kernel: "flash_fwd", consts: &[("CAUSAL", "true")], dims: ATTENTION },
+    Shape { kernel: "softmax_fwd", consts: &[], dims: ROWS },
+    Shape { kernel: "rmsnorm", consts: &[], dims: ROWS },
+    Shape { kernel: "layernorm", consts: &[], dims: ROWS },
+    Shape { kernel: "add", consts: &[], dims: ROWS },
+    Shape { kernel: "silu_mul", consts: &[], dims: ROWS },
+    Shape { kernel: "gelu_fwd", consts: &[], dims: ROWS },
+    Shape { kernel: "row_sum", consts: &[], dims: ROWS },
+    Shape { kernel: "row_argmax", consts: &[], dims: ROWS },
+    Shape { kernel: "row_logsumexp", consts: &[], dims: ROWS },
 ];
 
 /// What kernels are measured on.
@@ -126,7 +110,7 @@ pub struct Measured {
     /// Median of the repetitions.
     pub ms: f64,
     pub repetitions: usize,
-    /// `None` where the work is not known.
+    /// `None` for kernels without dots, whose time is the memory's, and for several launches.
     pub gflops: Option<f64>,
     /// Of all tensors, each once.
     pub gbytes_per_s: f64,
@@ -224,14 +208,6 @@ fn measure(
     compile_ms += compiling * 1e3;
     samples.sort_by(f64::total_cmp);
     let seconds = samples[samples.len() / 2];
-    let mut values: BTreeMap<String, f64> =
-        signature.dims.iter().cloned().zip(launch.dims.iter().map(|&v| v as f64)).collect();
-    for (name, text) in &signature.consts {
-        if let Ok(v) = text.parse() {
-            values.insert(name.clone(), v);
-        }
-    }
-    let work = shape.and_then(|s| s.work).map(|f| f(&|n| values.get(n).copied().unwrap_or(f64::NAN)));
     let bytes: usize = launch
         .arguments
         .iter()
@@ -255,7 +231,14 @@ fn measure(
         compile_ms,
         ms: seconds * 1e3,
         repetitions: samples.len(),
-        gflops: work.map(|w| w / seconds / 1e9),
+        gflops: work(&compiled.program, &launch.dims).map(|w| w / seconds / 1e9),
         gbytes_per_s: bytes as f64 / seconds / 1e9,
     })
+}
+
+/// Multiplications and additions of the dots, two for each product.
+fn work(program: &Program, dims: &[i64]) -> Option<f64> {
+    let [graph] = &program.graphs[..] else { return None };
+    let flops = tile_graph::count(graph, dims, &TileBinding::uniform(graph, 1)).dot_flops;
+    (flops > 0.0).then_some(flops)
 }

@@ -126,6 +126,7 @@ impl Filler<'_> {
             self.taken.push((name.clone(), v.to_string()));
             dims.insert(name.clone(), v);
         }
+        self.check_memory(arguments, &dims)?;
         let mut found = vec![];
         for (at, param) in self.signature.params.iter().enumerate() {
             if !matches!(arguments[at], Argument::Absent) {
@@ -146,6 +147,27 @@ impl Filler<'_> {
         if any_error(&found) { Err(found) } else { Ok(()) }
     }
 
+    /// Room for everything that is still to be made, outputs included, before the first element is drawn.
+    fn check_memory(
+        &self,
+        arguments: &Arguments,
+        dims: &BTreeMap<String, i64>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let mut bytes = 0u64;
+        for (at, param) in self.signature.params.iter().enumerate() {
+            let ParamKind::Tensor(p) = param else { continue };
+            if p.present && matches!(arguments[at], Argument::Absent) {
+                let shape = launch::shape_of(self.signature, p, dims)?;
+                let count = tile_tensor::element_count(&shape);
+                let more = count.and_then(|n| tile_tensor::bytes_of(p.dtype, n)).unwrap_or(usize::MAX);
+                bytes = bytes.saturating_add(more as u64);
+            }
+        }
+        let mut found = vec![];
+        launch::check_memory(bytes, &mut found);
+        if any_error(&found) { Err(found) } else { Ok(()) }
+    }
+
     fn tensor(
         &self,
         p: &TensorParam,
@@ -153,12 +175,6 @@ impl Filler<'_> {
         seed: u64,
     ) -> Result<Tensor, Vec<Diagnostic>> {
         let shape = launch::shape_of(self.signature, p, dims)?;
-        let mut found = vec![];
-        let bytes = tile_tensor::element_count(&shape).and_then(|n| tile_tensor::bytes_of(p.dtype, n));
-        launch::check_memory(bytes.unwrap_or(usize::MAX) as u64, &mut found);
-        if any_error(&found) {
-            return Err(found);
-        }
         let mut random = Random::stream(seed, &p.name);
         let made = match &p.index {
             None => tile_tensor::random::fill(p.dtype, &shape, &mut random),

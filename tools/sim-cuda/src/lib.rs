@@ -46,6 +46,7 @@ mod ptx;
 mod state;
 mod stream;
 mod stubs;
+mod tensor_map;
 mod work;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 
 pub mod buffers;
 mod control;
-mod functions;
+pub mod functions;
 mod fused;
 mod lanes;
 mod memory;
@@ -24,7 +24,7 @@ mod tiles;
 use crate::{
     fuse::{self, Schedule, Step},
     liveness::Liveness,
-    runtime::{self, Class, Entry, Env, memory::AccessPlan},
+    runtime::{self, Class, Entry, Env, memory::AccessPlan, rows::RowProgram},
 };
 use buffers::{Buffers, Tile};
 use cranelift_codegen::ir::{
@@ -67,6 +67,7 @@ pub enum SiteKind {
 #[derive(Default)]
 pub struct Support {
     pub plans: Vec<Box<AccessPlan>>,
+    pub rows: Vec<Box<RowProgram>>,
     pub sites: Vec<Site>,
     pub arena_bytes: u64,
 }

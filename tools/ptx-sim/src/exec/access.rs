@@ -3,11 +3,11 @@
 use super::{
     check::{CtaCheck, Finding, GlobalLog},
     cta::Shared,
+    round::{BF16, Exact, F16, Format},
     rows::{Rows, lanes},
     warp_ops::combine,
 };
 use crate::{fault::FaultKind, ir::*, memory::Memory};
-use half::{bf16, f16};
 
 /// Where shared memory begins in the generic address space; the low 32 bits of a generic shared address are the
 /// shared address itself, so code that truncates one (LLVM does) still works.
@@ -121,6 +121,11 @@ impl Spaces<'_> {
 }
 
 impl Spaces<'_> {
+    /// One byte at a generic address, for messages: no fault, no trace.
+    pub fn read_byte(&self, addr: u64, lane: usize) -> Option<u8> {
+        self.place(MemSpace::Generic, addr, 1, lane).ok().map(|at| self.load(at, 1) as u8)
+    }
+
     /// A read in check mode; whether what is read is defined.
     fn note_read(&mut self, place: Place, bytes: u64, lane: usize) -> bool {
         let Some(w) = &mut self.check else { return true };
@@ -430,6 +435,9 @@ fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
         (AtomOp::Add, Scalar::Bf16) => brain_add(old, x),
         (AtomOp::Add, Scalar::F16x2) => half_add(old, x) | half_add(old >> 16, x >> 16) << 16,
         (AtomOp::Add, Scalar::Bf16x2) => brain_add(old, x) | brain_add(old >> 16, x >> 16) << 16,
+        (AtomOp::Min | AtomOp::Max, Scalar::F16 | Scalar::F16x2 | Scalar::Bf16 | Scalar::Bf16x2) => {
+            super::float::packed_extremum(op, ty, old, x)
+        }
         (_, Scalar::Int { signed, bits: 64 }) => match op {
             AtomOp::Add => old.wrapping_add(x),
             AtomOp::Min if signed => (old as i64).min(x as i64) as u64,
@@ -446,9 +454,18 @@ fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
 }
 
 fn half_add(x: u64, y: u64) -> u64 {
-    f16::from_f64(f16::from_bits(x as u16).to_f64() + f16::from_bits(y as u16).to_f64()).to_bits() as u64
+    float_add(F16, x, y)
 }
 
 fn brain_add(x: u64, y: u64) -> u64 {
-    bf16::from_f64(bf16::from_bits(x as u16).to_f64() + bf16::from_bits(y as u16).to_f64()).to_bits() as u64
+    float_add(BF16, x, y)
+}
+
+fn float_add(format: Format, x: u64, y: u64) -> u64 {
+    let (x, y) = (format.decode(x & 0xffff), format.decode(y & 0xffff));
+    if !(x.is_finite() && y.is_finite()) {
+        return format.encode_f64(x + y, Rounding::Nearest, false);
+    }
+    let sum = Exact::from(x).plus(Exact::from(y), Rounding::Nearest);
+    format.encode(sum, Rounding::Nearest, false)
 }

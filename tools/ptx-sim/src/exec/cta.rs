@@ -13,8 +13,11 @@ use crate::{
     memory::Memory,
 };
 
+#[derive(Default)]
 pub struct Shared {
     pub bytes: Vec<u8>,
+    /// What `vprintf` wrote.
+    pub printed: Vec<u8>,
 }
 
 #[derive(Clone, Default)]
@@ -31,6 +34,7 @@ struct Barrier {
 #[derive(Default)]
 pub struct Outcome {
     pub thread_instructions: u64,
+    pub printed: Vec<u8>,
     pub findings: Vec<Fault>,
     pub log: GlobalLog,
 }
@@ -45,7 +49,7 @@ pub fn run(launch: &Launch, memory: &Memory, ctaid: [u32; 3]) -> Result<Outcome,
     let kernel = launch.kernel;
     let threads = launch.block.iter().product::<u32>();
     let warps = threads.div_ceil(32);
-    let mut shared = Shared { bytes: vec![0; launch.shared_bytes()] };
+    let mut shared = Shared { bytes: vec![0; launch.shared_bytes()], ..Shared::default() };
     let mut all: Vec<Warp> = (0..warps)
         .map(|number| {
             let lanes = if (number + 1) * 32 <= threads { u32::MAX } else { (1 << (threads % 32)) - 1 };
@@ -97,6 +101,7 @@ pub fn run(launch: &Launch, memory: &Memory, ctaid: [u32; 3]) -> Result<Outcome,
         }
         if state.iter().all(|s| *s == Pause::Done) {
             outcome.thread_instructions = all.iter().map(|w| w.work).sum();
+            outcome.printed = shared.printed;
             let findings = check.map(|c| c.findings).unwrap_or_default();
             outcome.findings = findings.iter().map(|f| finding(kernel, f, ctaid)).collect();
             return Ok(outcome);

@@ -2,11 +2,12 @@
 
 use super::{check, cta, rows::Rows};
 use crate::{
+    decode::masked,
     fault::{Fault, FaultKind},
     flow,
     ir::Kernel,
     memory::Memory,
-    read::{Init, Space, Variable},
+    read::{Init, Variable},
 };
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -68,6 +69,8 @@ impl Launch<'_> {
 pub struct Summary {
     pub ctas: u64,
     pub thread_instructions: u64,
+    /// What `vprintf` wrote, CTA after CTA.
+    pub printed: String,
     /// What check mode found, in the order of CTA, then of first occurrence; empty means clean.
     pub findings: Vec<Fault>,
 }
@@ -88,11 +91,6 @@ pub fn run(
     check(kernel, geometry, params)?;
     let globals = place_variables(&kernel.globals, memory);
     run_in_module(kernel, memory, globals, geometry, params)
-}
-
-/// Gives module variables their memory and initial contents; addresses by name.
-pub fn place_variables(variables: &[Variable], memory: &mut Memory) -> HashMap<String, u64> {
-    variables.iter().map(|v| (v.name.clone(), memory.allocate(&v.name, &initial(v)))).collect()
 }
 
 /// As [`run`], with module variables that have their memory already and keep it from launch to launch.
@@ -126,6 +124,7 @@ pub fn run_in_module(
     for result in results {
         let outcome = result?;
         summary.thread_instructions += outcome.thread_instructions;
+        summary.printed.push_str(&String::from_utf8_lossy(&outcome.printed));
         summary.findings.extend(outcome.findings);
         logs.push(outcome.log);
     }
@@ -211,22 +210,33 @@ fn check(kernel: &Kernel, geometry: &Geometry, params: &[u8]) -> Result<(), Faul
     Ok(())
 }
 
-/// The initial bytes of a module variable.
-fn initial(v: &Variable) -> Vec<u8> {
-    let size = v.ty.bytes();
-    let mut out = vec![];
-    for init in &v.init {
-        let bits = match init {
-            Init::Int(x) => *x as u64,
-            Init::F32(b) if size == 8 => (f32::from_bits(*b) as f64).to_bits(),
-            Init::F32(b) => *b as u64,
-            Init::F64(b) if size == 4 => (f64::from_bits(*b) as f32).to_bits() as u64,
-            Init::F64(b) => *b,
-            Init::Symbol { .. } => 0,
-        };
-        out.extend_from_slice(&bits.to_le_bytes()[..size.min(8)]);
+/// Allocates module variables and fills them: an initialiser may hold the address of a later one. Addresses by name.
+pub fn place_variables(variables: &[Variable], memory: &mut Memory) -> HashMap<String, u64> {
+    let allocate = |memory: &mut Memory, v: &Variable| memory.allocate(&v.name, &vec![0; v.bytes().max(1)]);
+    let globals: HashMap<String, u64> =
+        variables.iter().map(|v| (v.name.clone(), allocate(memory, v))).collect();
+    for v in variables {
+        let (base, size) = (globals[&v.name], v.ty.bytes().min(8));
+        let Some(allocation) = memory.find(base, 1) else { continue };
+        for (n, init) in v.init.iter().enumerate().take(v.count.unwrap_or(0)) {
+            let at = base + (n * v.ty.bytes()) as u64;
+            allocation.store(at, size as u8, initial(init, size, &globals));
+        }
     }
-    out.resize(v.bytes().max(1), 0);
-    debug_assert!(v.space != Space::Reg);
-    out
+    globals
+}
+
+/// The bits of one initial value.
+fn initial(init: &Init, size: usize, globals: &HashMap<String, u64>) -> u64 {
+    match init {
+        Init::Int(x) => *x as u64,
+        Init::F32(b) if size == 8 => (f32::from_bits(*b) as f64).to_bits(),
+        Init::F32(b) => *b as u64,
+        Init::F64(b) if size == 4 => (f64::from_bits(*b) as f32).to_bits() as u64,
+        Init::F64(b) => *b,
+        Init::Symbol { name, offset, mask, .. } => {
+            let address = globals.get(name).copied().unwrap_or(0).wrapping_add_signed(*offset);
+            masked(address, *mask)
+        }
+    }
 }

@@ -5,8 +5,9 @@
 
 use super::{
     access::{self, PendingCopy, Refused, Spaces},
+    bits,
     check::{Defined, Finding},
-    convert, float, int, matrix,
+    compare, convert, float, generic, int, matrix,
     rows::{Rows, lanes},
     warp_ops,
 };
@@ -308,9 +309,20 @@ impl Warp {
             &Op::Float { op, ty, mods, d, a, b, c } => {
                 float::run(r, mask, float::FloatArgs { op, ty, mods, d, a, b, c });
             }
+            Op::Carry { .. } => bits::carry(r, mask, op),
+            Op::IsSpace { p, space, a } => generic::is_space(r, mask, *p, *space, *a),
+            Op::Print { d, format, arguments } => {
+                let text = generic::print(r, mask, *d, *format, *arguments, m);
+                m.shared.printed.extend_from_slice(&text);
+            }
+            Op::AssertFail { .. } => return Err(generic::assertion(r, mask, op, m)),
+            Op::Refuse(why) => return Err((FaultKind::NotSupported, why.to_string(), None)),
+            Op::BarrierReduce { .. } => {
+                return Err((FaultKind::NotSupported, "`barrier.red` is not run yet".into(), None));
+            }
             Op::Convert { .. } => convert::convert(r, mask, op),
-            Op::Setp { .. } => convert::setp(r, mask, op),
-            Op::TestClass { p, a, wide, class } => convert::test_class(r, mask, *p, *a, *wide, *class),
+            Op::Setp { .. } => compare::setp(r, mask, op),
+            Op::TestClass { p, a, wide, class } => compare::test_class(r, mask, *p, *a, *wide, *class),
             Op::Select { rows, d, a, b, p } => {
                 let pick = r.pred(*p);
                 for n in 0..*rows as u32 {
@@ -357,6 +369,8 @@ impl Warp {
             | Op::VotePred { .. }
             | Op::VoteBallot { .. }
             | Op::MatchAny { .. }
+            | Op::MatchAll { .. }
+            | Op::TransposeMatrix { .. }
             | Op::Redux { .. }
             | Op::Elect { .. }
             | Op::ActiveMask { .. } => {

@@ -1,7 +1,7 @@
-//! Shuffles, votes, `match`, `redux`, `elect`.
+//! Shuffles, votes, `match`, `redux`, `elect`, `movmatrix`.
 
 use super::rows::{LANES, Rows, lanes};
-use crate::ir::{AtomOp, Op, Shuffle, Vote};
+use crate::ir::{AtomOp, FloatMods, Op, Shuffle, Vote};
 
 /// Executes a warp-wide operation for the lanes of `mask`; an error names what is wrong.
 pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
@@ -46,11 +46,47 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
             }
             r.put(*d, mask, &out);
         }
-        Op::Redux { op, signed, d, a, members } => {
+        Op::MatchAll { wide, d, p, a, members } => {
+            check_members(r, mask, *members)?;
+            let value = |l| if *wide { r.wide(*a, l) } else { r.row(*a)[l] as u64 };
+            let first = value(mask.trailing_zeros() as usize & 31);
+            let all = lanes(mask).all(|l| value(l) == first);
+            if let Some(d) = d {
+                r.put(*d, mask, &[if all { mask } else { 0 }; LANES]);
+            }
+            if let Some(p) = p {
+                r.set_pred(*p, if all { u32::MAX } else { 0 }, mask);
+            }
+        }
+        Op::TransposeMatrix { d, a } => {
+            if mask != u32::MAX {
+                return Err(format!(
+                    "`movmatrix` by lanes {mask:#010x} only; the whole warp has to take part"
+                ));
+            }
+            let from = *r.row(*a);
+            // Element (row, column) of the source lies in lane 4 row + column / 2, half column % 2.
+            let element =
+                |row: usize, column: usize| from[4 * row + column / 2] >> (16 * (column % 2)) & 0xffff;
+            let out = std::array::from_fn(|lane| {
+                let (row, column) = (lane / 4, 2 * (lane % 4));
+                element(column, row) | element(column + 1, row) << 16
+            });
+            r.put(*d, mask, &out);
+        }
+        Op::Redux { op, float, magnitude, signed, d, a, members } => {
             check_members(r, mask, *members)?;
             let values = *r.row(*a);
-            let result =
-                lanes(mask).map(|l| values[l]).reduce(|x, y| combine(*op, *signed, x, y)).unwrap_or(0);
+            let join = |x: u32, y: u32| match float {
+                Some(mods) => float_extremum(*op, *mods, x, y),
+                None => combine(*op, *signed, x, y),
+            };
+            // A lone value goes through the same rule: NaN becomes the one NaN.
+            let own = |l: usize| {
+                let value = if *magnitude { values[l] & !(1 << 31) } else { values[l] };
+                if float.is_some() { join(value, value) } else { value }
+            };
+            let result = lanes(mask).map(own).reduce(join).unwrap_or(0);
             r.put(*d, mask, &[result; LANES]);
         }
         Op::Elect { d, p, members } => {
@@ -92,6 +128,19 @@ pub fn source_lane(kind: Shuffle, lane: u32, by: u32, c: u32) -> (u32, bool) {
         Shuffle::Idx => (min | (by & !segment), (min | (by & !segment)) <= max),
     };
     (source & 31, ok)
+}
+
+fn float_extremum(op: AtomOp, mods: FloatMods, x: u32, y: u32) -> u32 {
+    let (p, q) = (f32::from_bits(x), f32::from_bits(y));
+    match (p.is_nan(), q.is_nan()) {
+        (true, true) => 0x7fff_ffff,
+        (true, false) | (false, true) if mods.nan => 0x7fff_ffff,
+        (true, false) => y,
+        (false, true) => x,
+        // -0 lies below +0, as `total_cmp` has it.
+        _ if p.total_cmp(&q).is_lt() == (op == AtomOp::Min) => x,
+        _ => y,
+    }
 }
 
 pub fn combine(op: AtomOp, signed: bool, x: u32, y: u32) -> u32 {

@@ -11,6 +11,8 @@
 //!     Wgmma(Wgmma { n: 128, k: 16, a: Descriptor(a), b, .. })
 //! ```
 
+pub use tile_machine::tensor_map::Field as TensorMapField;
+
 use super::{Addr, AtomOp, Order, Pred, Role, Scalar, Slot};
 
 #[derive(Clone, Debug)]
@@ -89,20 +91,6 @@ pub enum HopperOp {
     PrefetchTensorMap {
         map: Addr,
     },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TensorMapField {
-    GlobalAddress,
-    Rank,
-    BoxDim,
-    GlobalDim,
-    GlobalStride,
-    ElementStride,
-    ElementType,
-    InterleaveLayout,
-    SwizzleMode,
-    FillMode,
 }
 
 #[derive(Clone, Debug)]

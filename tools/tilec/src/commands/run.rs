@@ -221,7 +221,11 @@ fn inputs(session: &mut Session, args: &Run) -> Result<Given, Vec<Diagnostic>> {
     let mut places = BTreeMap::new();
     for (name, file) in &args.outputs {
         twice(!given.outputs.insert(name.clone()), "--out", name, &mut found);
-        if let Some(other) = places.insert(files::split_place(file), name) {
+        let place = match files::split_place(file) {
+            (path, tensor) if path.ends_with(".safetensors") => (path, Some(tensor.unwrap_or(name))),
+            place => place,
+        };
+        if let Some(other) = places.insert(place, name) {
             let message = format!("`--out {name}` and `--out {other}` write to the same place `{file}`");
             found.push(Diagnostic::global("T0809", message).help("name different files or tensors"));
         }
