@@ -9,7 +9,10 @@ use crate::{
 use std::ffi::c_void;
 use tile_machine::{
     Swizzle,
-    tensor_map::{ElementType, Fill, Interleave, L2Promotion, MAX_RANK, Spec, TensorMap, bytes::BYTES},
+    tensor_map::{
+        ElementType, Field, Fill, Interleave, L2Promotion, MAX_RANK, Spec, TensorMap, bytes::BYTES,
+        replace::replace,
+    },
 };
 
 /// A list of the client's with so many entries.
@@ -22,8 +25,8 @@ unsafe fn entries_of<'a, T>(list: *const T, count: usize) -> Option<&'a [T]> {
     }
 }
 
+/// The driver checks the map alone: no context is needed, and the address need not be of an allocation yet.
 fn encode(spec: Option<Spec>, place: *mut [u8; BYTES]) -> Answer {
-    // The driver checks the map alone: a context is not needed, and an address need not be of an allocation yet.
     ready(|_| {
         let map = TensorMap::new(spec.ok_or(INVALID_VALUE)?).map_err(|e| {
             log::line(&format!("sim-cuda: a tensor map is refused: {e}"));
@@ -83,19 +86,9 @@ entries! {
             return Err(INVALID_VALUE);
         }
         // SAFETY: not null, and the client's promise.
-        let old = TensorMap::decode(unsafe { &*map }).map_err(|_| INVALID_VALUE)?;
-        let spec = Spec {
-            element: old.element(),
-            address: address.addr() as u64,
-            dims: old.dims(),
-            strides: old.strides(),
-            box_dims: old.box_dims(),
-            element_strides: &[0, 1, 2, 3, 4].map(|d| old.element_stride(d))[..old.rank()],
-            interleave: old.interleave(),
-            swizzle: old.swizzle(),
-            l2_promotion: L2Promotion::None,
-            fill: old.fill(),
-        };
-        encode(Some(spec), map)
+        let mut bytes = unsafe { map.read() };
+        replace(&mut bytes, Field::GlobalAddress, 0, address.addr() as u64).map_err(|_| INVALID_VALUE)?;
+        TensorMap::decode(&bytes).map_err(|_| INVALID_VALUE)?;
+        unsafe { give(map, bytes) }
     }
 }

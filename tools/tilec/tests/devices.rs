@@ -1,8 +1,10 @@
-//! Kernels on the simulator, from the command line: what `--device sim` and `--rung sim` do and say.
+//! Kernels on the simulator and through a CUDA driver, from the command line: `--device` and `--rung`.
 
 #![cfg(feature = "ptx")]
 
 mod common;
+#[path = "../../sim-cuda/tests/common/mod.rs"]
+mod shim;
 
 use common::{Folder, root, tilec};
 use tile_base::DType;
@@ -18,19 +20,51 @@ op both(x: in f32[M], y: out f32[M]) {
 }
 ";
 
-/// The issue's own demand: all shapes, both targets, check mode, nothing found and nothing left out.
+/// All shapes of the library: for both targets in check mode, with nothing found and nothing left out; and through
+/// the CUDA driver's API, for which the driver over the simulator stands.
 #[test]
-fn the_library_runs_on_the_simulator() {
-    let text = tilec(&["test", "kernels-lib", "--rung", "sim", "--json"]).good();
+fn the_library_runs_on_the_simulator_and_through_a_driver() {
+    let driver = shim::Driver::build();
+    let place = [("LD_LIBRARY_PATH", driver.path().to_str().unwrap())];
+    let text =
+        common::tilec_with(&root(), &["test", "kernels-lib", "--rung", "cuda", "--json"], &place).good();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     let cases = json["cases"].as_array().unwrap();
     assert!(cases.len() > 100);
     for case in cases {
         let checks = case["checks"].as_array().unwrap();
-        assert!(checks.iter().any(|c| c["name"] == "sim" && c["ok"] == true), "{case:#}");
+        for rung in ["sim", "cuda"] {
+            assert!(checks.iter().any(|c| c["name"] == rung && c["ok"] == true), "{rung}: {case:#}");
+        }
         assert!(case["stopped"].is_null(), "{case:#}");
     }
     assert_eq!(json["counts"]["simulated"], cases.len());
+    assert_eq!(json["counts"]["on_gpu"], cases.len());
+}
+
+#[test]
+fn kernels_run_and_are_measured_through_a_driver() {
+    let driver = shim::Driver::build();
+    let place = [("LD_LIBRARY_PATH", driver.path().to_str().unwrap())];
+    let folder = Folder::new();
+    let (here, there) = (folder.path("cpu.npy"), folder.path("cuda.npy"));
+    for (device, file) in [("cpu", &here), ("cuda:0", &there)] {
+        let out = format!("c={file}");
+        let dims = ["--dim", "M=40", "--dim", "N=24", "--dim", "K=33", "--const", "T=f16"];
+        let args = [&["run", MATMUL, "--device", device, "--random", "7", "--out", &out][..], &dims].concat();
+        common::tilec_with(&root(), &args, &place).good();
+    }
+    let (a, b) = (read_npy(&here).unwrap().to_f64_vec(), read_npy(&there).unwrap().to_f64_vec());
+    let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 4e-2, "{worst}");
+    common::tilec_with(&root(), &["run", MATMUL, "--device", "cuda:1", "--random", "7"], &place)
+        .refused("T0871");
+    let args =
+        ["bench", MATMUL, "--device", "cuda", "--json", "--dim", "M=32", "--dim", "N=32", "--dim", "K=32"];
+    let json: serde_json::Value =
+        serde_json::from_str(&common::tilec_with(&root(), &args, &place).good()).unwrap();
+    let results = json["results"].as_array().unwrap();
+    assert!(!results.is_empty() && results.iter().all(|r| r["ms"].as_f64().unwrap() > 0.0), "{json:#}");
 }
 
 #[test]
