@@ -6,8 +6,8 @@
 use crate::{
     Loaded, Session,
     choose::{self, Case, Given},
-    compile,
-    run::{self, Device},
+    compile::{self, Compiled},
+    gpu, run,
 };
 use std::time::{Duration, Instant};
 use tile_base::{DType, Diagnostic};
@@ -40,6 +40,62 @@ const SHAPES: &[Shape] = &[
     Shape { kernel: "row_logsumexp", consts: &[], dims: ROWS },
 ];
 
+/// What kernels are measured on.
+pub enum On {
+    /// With so many threads; 0 means all.
+    Cpu(usize),
+    /// By the device's own clock.
+    Cuda(gpu::Cuda),
+}
+
+/// Seconds of a compilation to machine code, and of each repetition.
+type Samples = (f64, Vec<f64>);
+
+impl On {
+    fn threads(&self) -> usize {
+        match self {
+            On::Cpu(0) => std::thread::available_parallelism().map_or(1, usize::from),
+            On::Cpu(n) => *n,
+            On::Cuda(_) => 0,
+        }
+    }
+
+    fn samples(
+        &self,
+        session: &mut Session,
+        loaded: &Loaded,
+        compiled: &mut Compiled,
+        launch: &mut run::Launch,
+    ) -> Result<Samples, Vec<Diagnostic>> {
+        let start = Instant::now();
+        match self {
+            On::Cpu(threads) => {
+                compiled.cpu_for(&launch.dims)?;
+                let compiling = start.elapsed().as_secs_f64();
+                run::execute_cpu(compiled, launch, *threads)?;
+                let start = Instant::now();
+                let mut samples = vec![];
+                while samples.len() < 5 || start.elapsed() < Duration::from_millis(600) && samples.len() < 200
+                {
+                    samples.push(run::execute_cpu(compiled, launch, *threads)?);
+                    if start.elapsed() > Duration::from_secs(20) {
+                        break;
+                    }
+                }
+                Ok((compiling, samples))
+            }
+            On::Cuda(cuda) => {
+                const REPETITIONS: usize = 30;
+                let mut seconds = run::execute_cuda(session, loaded, compiled, cuda, launch, REPETITIONS)?;
+                // The first one warms up. All that is not a launch is compiling, copying included.
+                let launches: f64 = seconds.iter().sum();
+                seconds.remove(0);
+                Ok(((start.elapsed().as_secs_f64() - launches).max(0.0), seconds))
+            }
+        }
+    }
+}
+
 /// A measured case.
 #[derive(Clone, Debug)]
 pub struct Measured {
@@ -47,6 +103,7 @@ pub struct Measured {
     /// Consts and dimensions as `N = V`.
     pub case: String,
     pub dtype: String,
+    /// 0 on a GPU.
     pub threads: usize,
     /// Source in memory to machine code.
     pub compile_ms: f64,
@@ -59,14 +116,14 @@ pub struct Measured {
     pub gbytes_per_s: f64,
 }
 
-/// Measures the kernels of a file on the CPU. `only` and `given` come from the command line; with a dimension given,
+/// Measures the kernels of a file. `only` and `given` come from the command line; with a dimension given,
 /// the table of shapes is not used.
 pub fn file(
     session: &mut Session,
     loaded: &Loaded,
     only: Option<&str>,
     given: &Given,
-    threads: usize,
+    on: &On,
 ) -> Result<Vec<Measured>, Vec<Diagnostic>> {
     let names: Vec<String> = match only {
         Some(name) => vec![name.to_string()],
@@ -82,10 +139,10 @@ pub fn file(
         let dtypes = dtypes(picked.callable(loaded), given);
         for &dtype in &dtypes {
             match own.is_empty() {
-                true => out.push(measure(session, loaded, &picked, given, None, dtype, threads)?),
+                true => out.push(measure(session, loaded, &picked, given, None, dtype, on)?),
                 false => {
                     for shape in &own {
-                        out.push(measure(session, loaded, &picked, given, Some(shape), dtype, threads)?);
+                        out.push(measure(session, loaded, &picked, given, Some(shape), dtype, on)?);
                     }
                 }
             }
@@ -122,7 +179,7 @@ fn measure(
     given: &Given,
     shape: Option<&Shape>,
     dtype: Option<(&str, DType)>,
-    threads: usize,
+    on: &On,
 ) -> Result<Measured, Vec<Diagnostic>> {
     let mut mine = Given { consts: given.consts.clone(), dims: given.dims.clone(), ..Given::default() };
     mine.optionals_as_given = true;
@@ -147,18 +204,8 @@ fn measure(
         mine.arguments.insert(s.name.clone(), Argument::Scalar(value));
     }
     let mut launch = run::prepare(&signature, &mut mine, case.as_ref(), Some(1))?;
-    let start = Instant::now();
-    compiled.cpu_for(&launch.dims)?;
-    compile_ms += start.elapsed().as_secs_f64() * 1e3;
-    let mut samples = vec![];
-    run::execute(&mut compiled, Device::Cpu, &mut launch.arguments, threads)?;
-    let start = Instant::now();
-    while samples.len() < 5 || start.elapsed() < Duration::from_millis(600) && samples.len() < 200 {
-        samples.push(run::execute(&mut compiled, Device::Cpu, &mut launch.arguments, threads)?);
-        if start.elapsed() > Duration::from_secs(20) {
-            break;
-        }
-    }
+    let (compiling, mut samples) = on.samples(session, loaded, &mut compiled, &mut launch)?;
+    compile_ms += compiling * 1e3;
     samples.sort_by(f64::total_cmp);
     let seconds = samples[samples.len() / 2];
     let bytes: usize = launch
@@ -180,10 +227,7 @@ fn measure(
             || signature.tensors().next().map_or("-", |p| p.dtype.name()).to_string(),
             |(_, d)| d.name().to_string(),
         ),
-        threads: match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
-        },
+        threads: on.threads(),
         compile_ms,
         ms: seconds * 1e3,
         repetitions: samples.len(),

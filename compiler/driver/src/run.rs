@@ -1,22 +1,29 @@
 //! A run on this machine: arguments in order, dimensions bound, outputs made, the device called.
 
 use crate::{
+    Loaded, Session,
     choose::{Case, Given},
     compile::{self, Compiled},
+    gpu,
 };
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tile_base::{
     DType, Diagnostic, Mode, Signature,
     diagnostic::any_error,
     signature::{ParamKind, ScalarParam, TensorParam},
 };
+use tile_target::Target;
 use tile_tensor::{Argument, Arguments, Scalar, Tensor, launch, random::Random};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Device {
     Cpu,
     /// The f64 evaluator, rounding as the kernel says.
     Oracle,
+    /// The PTX for a target, on the simulator, in check mode.
+    Sim(&'static Target),
+    /// NVIDIA's driver; devices count from 0.
+    Cuda(u32),
 }
 
 impl Device {
@@ -24,6 +31,8 @@ impl Device {
         match self {
             Device::Cpu => "cpu",
             Device::Oracle => "oracle",
+            Device::Sim(_) => "sim",
+            Device::Cuda(_) => "cuda",
         }
     }
 }
@@ -206,26 +215,80 @@ fn index_bound(kind: &tile_base::IndexKind) -> &tile_base::Size {
     }
 }
 
-/// Seconds that the device took, apart from compiling.
+/// Runs on a device; seconds that it took, apart from compiling. What a device has to say that is no error goes into
+/// the notes of `compiled`.
 pub fn execute(
+    session: &mut Session,
+    loaded: &Loaded,
     compiled: &mut Compiled,
     device: Device,
-    arguments: &mut Arguments,
+    launch: &mut Launch,
     threads: usize,
 ) -> Result<f64, Vec<Diagnostic>> {
     match device {
         Device::Oracle => {
             let start = Instant::now();
-            compile::run_oracle(&compiled.program, arguments)?;
+            compile::run_oracle(&compiled.program, &mut launch.arguments)?;
             Ok(start.elapsed().as_secs_f64())
         }
         Device::Cpu => {
-            let kernel = compiled.cpu()?;
+            session.timer.time("jit", || compiled.cpu_for(&launch.dims).map(drop))?;
+            execute_cpu(compiled, launch, threads)
+        }
+        Device::Sim(target) => {
+            let code = device_code(session, loaded, compiled, target, launch)?;
+            let image = code.image(&compiled.program, &launch.arguments, &launch.dims)?;
             let start = Instant::now();
-            kernel.run(arguments, threads)?;
+            gpu::simulate(&code.ptx, &image, &mut launch.arguments, &session.sources)?;
             Ok(start.elapsed().as_secs_f64())
         }
+        Device::Cuda(ordinal) => {
+            let cuda = gpu::Cuda::open(ordinal)?;
+            let seconds = execute_cuda(session, loaded, compiled, &cuda, launch, 0)?;
+            Ok(seconds.iter().sum())
+        }
     }
+}
+
+/// Runs on a CUDA device, and `repetitions` times more; seconds of each launch.
+pub fn execute_cuda(
+    session: &mut Session,
+    loaded: &Loaded,
+    compiled: &mut Compiled,
+    cuda: &gpu::Cuda,
+    launch: &mut Launch,
+    repetitions: usize,
+) -> Result<Vec<f64>, Vec<Diagnostic>> {
+    let code = device_code(session, loaded, compiled, cuda.target, launch)?;
+    let image = code.image(&compiled.program, &launch.arguments, &launch.dims)?;
+    cuda.run(&code, &image, &mut launch.arguments, repetitions)
+}
+
+/// Runs on the CPU, which compiles what is not compiled yet; seconds.
+pub fn execute_cpu(
+    compiled: &mut Compiled,
+    launch: &mut Launch,
+    threads: usize,
+) -> Result<f64, Vec<Diagnostic>> {
+    let kernel = compiled.cpu_for(&launch.dims)?;
+    let start = Instant::now();
+    kernel.run(&mut launch.arguments, threads)?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// PTX that suits the arguments.
+fn device_code(
+    session: &mut Session,
+    loaded: &Loaded,
+    compiled: &mut Compiled,
+    target: &'static Target,
+    launch: &Launch,
+) -> Result<Arc<gpu::Code>, Vec<Diagnostic>> {
+    let (sources, program) = (&session.sources, (&compiled.program, ""));
+    let make = || gpu::Codes::default().of(loaded, sources, program, target, &launch.arguments);
+    let code = session.timer.time("ptx", make)?;
+    compiled.notes.extend(code.notes.iter().cloned());
+    Ok(code)
 }
 
 /// Names of the tensors that a kernel writes, in order.

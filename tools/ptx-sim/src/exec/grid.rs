@@ -92,9 +92,20 @@ pub fn run(
     geometry: &Geometry,
     params: &[u8],
 ) -> Result<Summary, Fault> {
+    let globals = place_variables(&kernel.globals, memory);
+    run_in_module(kernel, memory, globals, geometry, params)
+}
+
+/// As [`run`], with module variables that have their memory already and keep it from launch to launch.
+pub fn run_in_module(
+    kernel: &Kernel,
+    memory: &Memory,
+    globals: HashMap<String, u64>,
+    geometry: &Geometry,
+    params: &[u8],
+) -> Result<Summary, Fault> {
     let cluster = cluster_of(kernel, geometry);
     check(kernel, geometry, cluster, params)?;
-    let globals = place_globals(kernel, memory);
     let meets = flow::reconvergence(&kernel.code);
     let launch = Launch {
         kernel,
@@ -110,7 +121,6 @@ pub fn run(
         seed: geometry.seed,
         uses: uses(kernel),
     };
-    let memory = &*memory;
     let clusters = launch.clusters();
     let results: Vec<Result<machine::Outcome, Fault>> = if launch.uses.communicates && clusters > 1 {
         vec![machine::run(&launch, memory, 0, clusters, resident(&launch), true)]
@@ -260,12 +270,12 @@ fn check(kernel: &Kernel, geometry: &Geometry, cluster: [u32; 3], params: &[u8])
     Ok(())
 }
 
-/// Allocates the module's variables and fills them: an initialiser may hold the address of a later one.
-fn place_globals(kernel: &Kernel, memory: &mut Memory) -> HashMap<String, u64> {
+/// Allocates module variables and fills them: an initialiser may hold the address of a later one. Addresses by name.
+pub fn place_variables(variables: &[Variable], memory: &mut Memory) -> HashMap<String, u64> {
     let allocate = |memory: &mut Memory, v: &Variable| memory.allocate(&v.name, &vec![0; v.bytes().max(1)]);
     let globals: HashMap<String, u64> =
-        kernel.globals.iter().map(|v| (v.name.clone(), allocate(memory, v))).collect();
-    for v in &kernel.globals {
+        variables.iter().map(|v| (v.name.clone(), allocate(memory, v))).collect();
+    for v in variables {
         let (base, size) = (globals[&v.name], v.ty.bytes().min(8));
         let Some(allocation) = memory.find(base, 1) else { continue };
         for (n, init) in v.init.iter().enumerate().take(v.count.unwrap_or(0)) {
