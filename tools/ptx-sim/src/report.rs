@@ -3,7 +3,8 @@
 //! ```json
 //! { "verdict": "refuted",
 //!   "findings": [{ "kind": "OutOfBounds", "message": "…", "line": 13, "source_line": 0, "cta": [0, 0, 0],
-//!                  "warp": 0, "lane": 31 }],
+//!                  "warp": 0, "lane": 31, "other": null, "missing": null }],
+//!   "notes": [],
 //!   "counters": { "ctas": 1, "thread_instructions": 320 } }
 //! ```
 
@@ -21,6 +22,11 @@ impl Report {
         self.findings.is_empty()
     }
 
+    /// Suspicious, and no reason to fail.
+    fn notes(&self) -> &[Fault] {
+        self.summary.as_ref().map_or(&[], |s| &s.notes)
+    }
+
     fn verdict(&self) -> &'static str {
         if self.clean() { "clean" } else { "refuted" }
     }
@@ -29,6 +35,7 @@ impl Report {
         let mut report = json!({
             "verdict": self.verdict(),
             "findings": self.findings.iter().map(describe).collect::<Vec<_>>(),
+            "notes": self.notes().iter().map(describe).collect::<Vec<_>>(),
         });
         if let Some(s) = &self.summary {
             report["counters"] = json!({ "ctas": s.ctas, "thread_instructions": s.thread_instructions });
@@ -38,6 +45,7 @@ impl Report {
 
     pub fn text(&self) -> String {
         let mut lines: Vec<String> = self.findings.iter().map(|f| format!("refuted: {f}")).collect();
+        lines.extend(self.notes().iter().map(|f| format!("note: {f}")));
         if let (true, Some(s)) = (self.clean(), &self.summary) {
             lines.push(format!("clean: {} CTAs, {} thread-instructions", s.ctas, s.thread_instructions));
         }
@@ -54,5 +62,9 @@ fn describe(fault: &Fault) -> Value {
         "cta": fault.cta,
         "warp": fault.warp,
         "lane": fault.lane,
+        "other": fault.other.map(|o| json!({
+            "line": o.line, "source_line": o.loc.1, "cta": o.cta, "warp": o.warp,
+        })),
+        "missing": fault.missing,
     })
 }
