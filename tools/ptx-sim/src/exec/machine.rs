@@ -19,6 +19,7 @@ use super::{
     cta::Cta,
     divergence::{Goal, Wait},
     launch::Launch,
+    registers,
     warp::{Pause, Refused, Warp},
     world::World,
 };
@@ -175,6 +176,10 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         super::tensor_core::check_end(&mut self.world, cta);
+        registers::check_end(&mut self.world, cta);
+        if let Some(check) = &mut self.world.check {
+            check.report_late_visits(cta);
+        }
         if let (Some(bulk), true) = (self.world.agents.using(cta), self.world.check.is_some()) {
             let (issuer, lane) = (bulk.issuer, bulk.lane as u32);
             self.world.me = issuer;
@@ -201,9 +206,12 @@ impl<'a> Machine<'a> {
         if self.mark == Some(now) {
             return true;
         }
+        // The marked state is replaced at distances that double, so that a cycle of any length is found.
         self.marks += 1;
-        if self.marks.is_power_of_two() || self.mark.is_none_or(|m| m.1 != now.1) {
+        if self.mark.is_none_or(|m| m.1 != now.1) {
             (self.mark, self.marks) = (Some(now), 1);
+        } else if self.marks.is_power_of_two() {
+            self.mark = Some(now);
         }
         false
     }

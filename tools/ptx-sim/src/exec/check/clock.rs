@@ -46,21 +46,25 @@ impl Clock {
     }
 }
 
-/// Two clocks: what was seen, and what of it lies behind a fence between the generic and the async proxy.
+/// What was seen, and what of it lies behind a fence between the generic and the async proxy, for shared memory and for
+/// global memory.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Knowledge {
     pub seen: Clock,
-    pub fenced: Clock,
+    pub fenced_shared: Clock,
+    pub fenced_global: Clock,
 }
 
 impl Knowledge {
     pub fn join(&mut self, other: &Knowledge) {
         self.seen.join(&other.seen);
-        self.fenced.join(&other.fenced);
+        self.fenced_shared.join(&other.fenced_shared);
+        self.fenced_global.join(&other.fenced_global);
     }
 
     pub fn clear(&mut self) {
         self.seen.clear();
-        self.fenced.clear();
+        self.fenced_shared.clear();
+        self.fenced_global.clear();
     }
 }
