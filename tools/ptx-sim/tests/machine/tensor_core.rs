@@ -98,10 +98,14 @@ fn a_wait_ends_only_the_quarter_of_its_own_warp() {
 #[test]
 fn what_the_group_does_not_do_together() {
     let skip = product(FILL, BEFORE, AFTER)
-        .replace("wgmma.fence.sync.aligned;", "wgmma.fence.sync.aligned;\nsetp.ge.u32 %p5, %r1, 96;\n@%p5 bra SKIP;")
+        .replace(
+            "wgmma.fence.sync.aligned;",
+            "wgmma.fence.sync.aligned;\nsetp.ge.u32 %p5, %r1, 96;\n@%p5 bra SKIP;",
+        )
         .replace("wgmma.commit_group", "SKIP:\nwgmma.commit_group");
     refuted(&skip, &group(), &zeros(128), &[0], FaultKind::WarpgroupMismatch);
-    let other = product(FILL, &format!("{BEFORE}\nsetp.lt.u32 %p5, %r1, 32;\n@%p5 add.s64 %rd5, %rd5, 8;"), AFTER);
+    let other =
+        product(FILL, &format!("{BEFORE}\nsetp.lt.u32 %p5, %r1, 32;\n@%p5 add.s64 %rd5, %rd5, 8;"), AFTER);
     refuted(&other, &group(), &zeros(128), &[0], FaultKind::WarpgroupMismatch);
 }
 
@@ -116,9 +120,13 @@ fn descriptors_have_rules() {
 #[test]
 fn a_from_registers_is_locked_too() {
     let ptx = |after: &str| {
-        product(FILL, &format!("mov.u32 %r20, %r4; mov.u32 %r21, %r4; mov.u32 %r22, %r4; mov.u32 %r23, %r4;\n{BEFORE}"), after)
-            .replace("%rd5, %rd6", "{%r20, %r21, %r22, %r23}, %rd6")
-            .replace("1, 1, 0, 0;", "1, 1, 0;")
+        product(
+            FILL,
+            &format!("mov.u32 %r20, %r4; mov.u32 %r21, %r4; mov.u32 %r22, %r4; mov.u32 %r23, %r4;\n{BEFORE}"),
+            after,
+        )
+        .replace("%rd5, %rd6", "{%r20, %r21, %r22, %r23}, %rd6")
+        .replace("1, 1, 0, 0;", "1, 1, 0;")
     };
     assert_eq!(clean(&ptx(AFTER), &group(), &zeros(128), &[0]).a, vec![64f32.to_bits(); 128]);
     let early = ptx(&format!("mov.u32 %r21, 0;\n{AFTER}"));
