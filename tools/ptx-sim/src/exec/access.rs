@@ -94,10 +94,12 @@ pub fn run(
                 return Err((FaultKind::OutOfBounds, "a store to parameters".into(), None));
             }
             let at = places(r, mask, *space, *addr, total, m)?;
+            let mut same = 0;
             if m.check.is_some() {
                 lane_conflicts(r, mask, m, &at, total, a, *wide);
+                same = unchanged(r, local, mask, m, &at, (*bytes, *wide), a);
             }
-            m.note(mask, &at, total, flags(true, *order), sources);
+            m.note_stores(mask, &at, total, flags(true, *order), sources, same);
             if m.check.is_some() && order.strong() {
                 let write = |c: &mut super::check::Check, w, region, addr| {
                     c.strong_write(w, region, addr, *order, false);
@@ -193,6 +195,26 @@ fn synchronise(
     }
 }
 
+/// Check mode: the lanes whose store changes nothing.
+fn unchanged(
+    r: &Rows,
+    local: &[u8],
+    mask: u32,
+    m: &World,
+    at: &[Place; 32],
+    (bytes, wide): (u8, bool),
+    a: &[Slot],
+) -> u32 {
+    let low = if bytes >= 8 { u64::MAX } else { (1 << (8 * bytes as u32)) - 1 };
+    lanes(mask).fold(0, |same, lane| {
+        let equal = a.iter().enumerate().all(|(n, &slot)| {
+            let value = if wide { r.wide(slot, lane) } else { r.row(slot)[lane] as u64 };
+            m.load(local, at[lane], n * bytes as usize, bytes) == value & low
+        });
+        same | (equal as u32) << lane
+    })
+}
+
 /// Check mode: lanes of one store that write the same bytes.
 fn lane_conflicts(r: &Rows, mask: u32, m: &mut World, at: &[Place; 32], bytes: u64, a: &[Slot], wide: bool) {
     let mut sorted: [(Option<(Region, u64)>, usize); 32] = [(None, 0); 32];
@@ -245,6 +267,9 @@ fn atomics(r: &mut Rows, local: &mut [u8], mask: u32, op: &Op, m: &mut World) ->
         if let (Some((region, addr)), Some(check)) = (region(at[lane]), &mut m.check) {
             let warp = m.me.warp;
             check.strong_read(warp, region, addr, *order);
+            if *op == AtomOp::Cas {
+                check.excuse(warp, region, addr, bytes as u64);
+            }
         }
         m.note(1 << lane, &at, bytes as u64, flags(true, *order), u32::MAX);
         let old = match at[lane] {
