@@ -83,6 +83,8 @@ pub struct Fault {
     pub other: Option<Other>,
     /// What would have ordered the two, in words.
     pub missing: Option<&'static str>,
+    /// What check mode had found when this ended the run.
+    pub before: Vec<Fault>,
 }
 
 impl Fault {
@@ -99,6 +101,7 @@ impl Fault {
             lane: None,
             other: None,
             missing: None,
+            before: vec![],
         }
     }
 }

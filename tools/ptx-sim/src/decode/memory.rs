@@ -210,8 +210,9 @@ impl Decoder<'_> {
             None
         };
         let addr = self.address(self.operand(i, first)?)?;
-        let a = self.source(self.operand(i, first + 1)?, bits, true)?;
-        let b = i.operands.get(first + 2).map(|o| self.source(o, bits, true)).transpose()?.unwrap_or(a);
+        let float = matches!(ty, Scalar::F16 | Scalar::Bf16 | Scalar::F32 | Scalar::F64);
+        let a = self.source(self.operand(i, first + 1)?, bits, float)?;
+        let b = i.operands.get(first + 2).map(|o| self.source(o, bits, float)).transpose()?.unwrap_or(a);
         Ok(Op::Atomic { space, op, ty, d, addr, a, b, order })
     }
 

@@ -255,11 +255,12 @@ fn atomics(r: &mut Rows, local: &mut [u8], mask: u32, op: &Op, m: &mut World) ->
                 old
             }
         };
-        if let (Some((region, addr)), Some(check)) = (region(at[lane]), &mut m.check) {
+        // A lock that is not free, a counter that is not there yet: nobody could tell that it was looked at.
+        m.changes += (atomic(*op, *ty, old, x, y) != old) as u64;
+        let writes = *op != AtomOp::Cas || old == x;
+        if let (true, Some((region, addr)), Some(check)) = (writes, region(at[lane]), &mut m.check) {
             check.strong_write(m.me.warp, region, addr, *order, true);
         }
-        // A lock that is not free, a counter that is not there yet: nobody could tell.
-        m.changes += (atomic(*op, *ty, old, x, y) != old) as u64;
         if let Some(d) = d {
             if bytes == 8 { r.set_wide(*d, lane, old) } else { r.row_mut(*d)[lane] = old as u32 }
         }

@@ -14,7 +14,7 @@
 use super::{
     access,
     check::{
-        Access, Region,
+        Access, Check, Region,
         clock::{Agent, Knowledge},
         shadow::flag,
     },
@@ -161,6 +161,8 @@ pub struct Agents {
     next: u64,
     bulk: BTreeMap<u64, Bulk>,
     groups: HashMap<(usize, usize), LaneGroups>,
+    /// Check mode: copies of bulk groups that have landed and that nobody has waited for.
+    landed: BTreeMap<u64, Bulk>,
     pub copies: HashMap<usize, Copies>,
     arrivals: VecDeque<CopyArrival>,
     /// The earliest time at which something lands by itself.
@@ -182,6 +184,7 @@ impl Agents {
             next: 0,
             bulk: BTreeMap::new(),
             groups: HashMap::new(),
+            landed: BTreeMap::new(),
             copies: HashMap::new(),
             arrivals: VecDeque::new(),
             soonest: LATE,
@@ -391,6 +394,10 @@ impl World<'_> {
             }
         }
         self.changes += 1;
+        if matches!(bulk.done, Done::Group) && self.check.is_some() {
+            self.agents.landed.insert(id, bulk);
+            return Ok(());
+        }
         if let Done::Mbarrier { at } = bulk.done {
             let knows = match (&self.check, &bulk.slot) {
                 (Some(check), Some((slot, start))) => Some(check.of_operation(start, *slot)),
@@ -431,36 +438,33 @@ impl World<'_> {
             groups.committed.drain(..count).flatten().collect()
         };
         for id in ids {
-            let Some(bulk) = self.agents.bulk.get(&id) else {
-                continue;
-            };
-            let mut bulk = bulk.clone();
-            if read_only {
+            if let Some(mut bulk) = self.agents.bulk.remove(&id) {
                 self.read_source(&mut bulk);
-                self.source_is_free(&bulk);
                 self.agents.bulk.insert(id, bulk);
-                continue;
             }
-            self.land(id)?;
-            if let (Some(check), Some((slot, _))) = (&mut self.check, &bulk.slot) {
-                check.close_slot(me.warp, *slot);
+            if !read_only {
+                self.land(id)?;
             }
+            self.waited_for(id, read_only);
         }
         Ok(())
     }
 
-    /// `.read`: the waiter learns of the reads of the source, not of the writes. They are taken out of the shadow by
-    /// becoming reads of the waiting warp.
-    fn source_is_free(&mut self, bulk: &Bulk) {
-        let (me, Some(check), Some((slot, _))) = (self.me, &mut self.check, &bulk.slot) else { return };
-        for p in &bulk.pieces {
-            if let From::Shared { cta, at } = p.from {
-                check.adopt_reads(Region::Shared(cta), at as u64, p.bytes as u64, slot.0, me.warp);
-            }
+    /// Check mode: what a lane learns that has waited for a copy.
+    fn waited_for(&mut self, id: u64, read_only: bool) {
+        let warp = self.me.warp;
+        let Some(check) = &mut self.check else { return };
+        let Some(bulk) = self.agents.bulk.get(&id).or(self.agents.landed.get(&id)) else { return };
+        let Some((slot, _)) = bulk.slot else { return };
+        if read_only {
+            source_is_free(bulk, slot.0, warp, check);
+        } else {
+            check.close_slot(warp, slot);
+            self.agents.landed.remove(&id);
         }
     }
 
-    /// A copy and its wait are over for the groups of lanes that are gone: what is left lands.
+    /// What is left at the end lands.
     pub fn land_all(&mut self) -> Result<(), Refused> {
         while self.land_oldest()? {}
         let warps: Vec<usize> = self.agents.copies.keys().copied().collect();
@@ -517,6 +521,15 @@ impl World<'_> {
         bar.arrive(1, false, false).map_err(|m| (FaultKind::MbarrierMisuse, m, Some(a.lane as u32)))?;
         self.changes += 1;
         Ok(())
+    }
+}
+
+/// `.read`: the waiter learns of the reads of the source, not of the writes; they become reads of its own.
+fn source_is_free(bulk: &Bulk, slot: Agent, warp: usize, check: &mut Check) {
+    for p in &bulk.pieces {
+        if let From::Shared { cta, at } = p.from {
+            check.adopt_reads(Region::Shared(cta), at as u64, p.bytes as u64, slot, warp);
+        }
     }
 }
 

@@ -161,6 +161,7 @@ fn global_race(launch: &Launch, memory: &Memory, r: &GlobalRace) -> Fault {
         lane: None,
         other: Some(other),
         missing: Some("CTAs of a grid are concurrent; nothing here orders them"),
+        before: vec![],
     }
 }
 

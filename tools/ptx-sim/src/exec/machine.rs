@@ -17,6 +17,7 @@ use super::{
     barrier::BARRIERS,
     check::{Defined, intervals::GlobalLog},
     cta::Cta,
+    cycle::Cycle,
     divergence::{Goal, Wait},
     launch::Launch,
     registers,
@@ -50,9 +51,7 @@ pub struct Machine<'a> {
     next: u64,
     end: u64,
     work: u64,
-    /// A state seen before, to notice its return.
-    mark: Option<(u64, u64)>,
-    marks: u64,
+    cycle: Cycle,
 }
 
 /// Runs clusters `first..end`, at most `places` at a time. `alone`: no other machine runs beside this one.
@@ -73,8 +72,7 @@ pub fn run(
         next: first,
         end,
         work: 0,
-        mark: None,
-        marks: 0,
+        cycle: Cycle::default(),
     };
     for place in 0..clusters {
         machine.begin(place);
@@ -136,7 +134,11 @@ impl<'a> Machine<'a> {
             if self.world.land_oldest()? {
                 quiet = 0;
             } else if self.returned() {
-                return Err(self.deadlock());
+                let freed = self.warps.iter_mut().fold(false, |any, w| any | w.let_go());
+                if !freed {
+                    return Err(self.deadlock());
+                }
+                self.cycle.forget();
             } else {
                 self.give_up();
             }
@@ -198,22 +200,11 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Whether the machine is in a state that it was in before, with nothing changed since (Brent's algorithm).
+    /// Whether the machine is in a state that it was in before, with nothing changed since.
     fn returned(&mut self) -> bool {
         let words = self.warps.iter().map(Warp::state);
         let state = words.fold(0u64, |h, w| (h ^ w).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17));
-        let now = (state, self.world.changes);
-        if self.mark == Some(now) {
-            return true;
-        }
-        // The marked state is replaced at distances that double, so that a cycle of any length is found.
-        self.marks += 1;
-        if self.mark.is_none_or(|m| m.1 != now.1) {
-            (self.mark, self.marks) = (Some(now), 1);
-        } else if self.marks.is_power_of_two() {
-            self.mark = Some(now);
-        }
-        false
+        self.cycle.returned(state, self.world.changes)
     }
 
     /// Tells waits that may give up to do so.
@@ -277,14 +268,22 @@ impl<'a> Machine<'a> {
             lane,
             other: None,
             missing: None,
+            before: self.findings(),
         }
     }
 
-    fn finish(self) -> Outcome {
-        let World { check, log, launch, .. } = self.world;
-        let mut findings = check.map(|c| c.findings.faults).unwrap_or_default();
-        findings.sort_by_key(|f| (launch.number(f.cta), f.warp, f.line));
-        Outcome { thread_instructions: self.work, findings, log: log.unwrap_or_default() }
+    /// What check mode has found, in the order of CTA, warp and line.
+    fn findings(&mut self) -> Vec<Fault> {
+        let launch = self.world.launch;
+        let mut found = self.world.check.take().map(|c| c.findings.faults).unwrap_or_default();
+        found.sort_by_key(|f| (launch.number(f.cta), f.warp, f.line));
+        found
+    }
+
+    fn finish(mut self) -> Outcome {
+        let findings = self.findings();
+        let log = self.world.log.take().unwrap_or_default();
+        Outcome { thread_instructions: self.work, findings, log }
     }
 }
 

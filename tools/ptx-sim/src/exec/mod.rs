@@ -3,7 +3,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`grid`], [`launch`] | a launch: checks, what all CTAs share, machines in parallel |
-//! | [`machine`], [`world`] | CTAs that run together: rounds, deadlock; and what their warps share |
+//! | [`machine`], [`world`], [`cycle`] | CTAs that run together: rounds, deadlock; and what their warps share |
 //! | [`cta`], [`barrier`], [`mbarrier`], [`registers`] | what a CTA owns |
 //! | [`agents`], [`bulk`], [`tensor`], [`copy_async`], [`tensor_core`] | asynchronous operations |
 //! | [`warp`], [`divergence`], [`rows`] | a warp, where its lanes stand, its registers |
@@ -20,6 +20,7 @@ pub mod check;
 pub mod convert;
 pub mod copy_async;
 pub mod cta;
+pub mod cycle;
 pub mod divergence;
 pub mod float;
 pub mod grid;

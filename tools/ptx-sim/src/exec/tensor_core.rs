@@ -291,7 +291,9 @@ impl Queue {
         let position = lines[me.number % 4].len() - 1;
         let other = (0..4).filter_map(|n| lines[n].get(position).copied()).find(|s| *s != step);
         if lines.iter().all(|l| !l.is_empty()) {
-            lines.iter_mut().for_each(|l| drop(l.pop_front()));
+            for line in lines.iter_mut() {
+                line.pop_front();
+            }
         }
         if let (Some(other), Some(check)) = (other, &mut m.check) {
             let message =

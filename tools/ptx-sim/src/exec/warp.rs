@@ -9,6 +9,7 @@ use super::{
     barrier::Arrival,
     check::Defined,
     convert, copy_async,
+    cycle::Cycle,
     divergence::{Group, Groups, Wait},
     float, hopper, int, matrix,
     rows::{Rows, lanes},
@@ -63,9 +64,8 @@ pub struct Warp {
     pub work: u64,
     tensor: Queue,
     turn: u32,
-    /// A state seen before, the number of changes made till then, and when to take the next.
-    mark: Option<(u64, u64)>,
-    marks: u64,
+    cycle: Cycle,
+    /// Changes this warp has made.
     changed: u64,
 }
 
@@ -85,8 +85,7 @@ impl Warp {
             work: 0,
             tensor: Queue::default(),
             turn: 0,
-            mark: None,
-            marks: 0,
+            cycle: Cycle::default(),
             changed: 0,
         }
     }
@@ -360,20 +359,20 @@ impl Warp {
     fn take_turns(&mut self, changes: u64) {
         self.turn = 0;
         if !self.groups.diverged() {
-            self.mark = None;
+            self.cycle.forget();
             return;
         }
-        let state = (self.state(), self.changed + changes);
-        if self.mark == Some(state) {
+        let state = self.state();
+        if self.cycle.returned(state, self.changed + changes) {
             self.groups.release_met(self.exited);
-            self.mark = None;
-        } else {
-            self.marks += 1;
-            if self.marks.is_power_of_two() || self.mark.is_none() {
-                self.mark = Some(state);
-            }
+            self.cycle.forget();
         }
         self.groups.rotate();
+    }
+
+    /// Lets lanes that wait to be met go on by themselves, as nothing else helps. Whether there were any.
+    pub fn let_go(&mut self) -> bool {
+        self.groups.release_met(self.exited)
     }
 
     /// A number for the state of registers and groups; equal states have equal numbers.
@@ -382,6 +381,10 @@ impl Warp {
         let mut mix = |w: u64| h = (h ^ w).wrapping_mul(0x100_0000_01b3).rotate_left(29);
         self.groups.state().for_each(&mut mix);
         mix(self.exited as u64);
+        if self.groups.diverged() {
+            // When the next group has its turn.
+            mix(self.turn as u64);
+        }
         self.rows.words().for_each(|w| mix(w as u64));
         h
     }

@@ -41,8 +41,9 @@ impl Clock {
         }
     }
 
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Whether everything that `other` says is known here.
+    pub fn covers(&self, other: &Clock) -> bool {
+        other.0.iter().enumerate().all(|(n, interval)| self.get(n as Agent) >= *interval)
     }
 }
 
@@ -62,9 +63,9 @@ impl Knowledge {
         self.fenced_global.join(&other.fenced_global);
     }
 
-    pub fn clear(&mut self) {
-        self.seen.clear();
-        self.fenced_shared.clear();
-        self.fenced_global.clear();
+    pub fn covers(&self, other: &Knowledge) -> bool {
+        self.seen.covers(&other.seen)
+            && self.fenced_shared.covers(&other.fenced_shared)
+            && self.fenced_global.covers(&other.fenced_global)
     }
 }

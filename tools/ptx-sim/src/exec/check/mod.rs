@@ -115,6 +115,7 @@ impl Findings<'_> {
             lane: f.lane,
             other,
             missing: f.missing,
+            before: vec![],
         });
     }
 }
@@ -186,19 +187,6 @@ impl<'a> Check<'a> {
             }
             self.know[warp] = know;
             self.strong.forget(warp);
-        }
-    }
-
-    /// The narrowest scope that covers both warps.
-    fn scope_between(&self, a: usize, b: usize) -> crate::ir::Scope {
-        use crate::ir::Scope;
-        let (x, y) = (a / self.warps_per_cta, b / self.warps_per_cta);
-        if x == y {
-            Scope::Cta
-        } else if x / self.ctas_per_cluster == y / self.ctas_per_cluster {
-            Scope::Cluster
-        } else {
-            Scope::Gpu
         }
     }
 

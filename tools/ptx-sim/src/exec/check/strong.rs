@@ -68,23 +68,22 @@ impl Check<'_> {
     }
 
     pub fn strong_read(&mut self, warp: usize, region: Region, addr: u64, order: Order) {
-        let Some(left) = self.strong.places.get(&(region, addr)) else { return };
-        let mut found = vec![];
+        let (per_cta, per_cluster) = (self.warps_per_cta, self.ctas_per_cluster);
+        let Check { know, strong, .. } = self;
+        let Some(left) = strong.places.get(&(region, addr)) else { return };
         for r in left {
-            let needed = self.scope_between(r.warp, warp);
-            if r.scope >= needed && order.scope >= needed {
-                found.push((needed, r.knowledge.clone()));
+            let needed = scope_between(r.warp, warp, per_cta, per_cluster);
+            if r.scope < needed || order.scope < needed || know[warp].covers(&r.knowledge) {
+                continue;
             }
-        }
-        for (needed, k) in found {
             if order.acquires() {
-                self.learn(warp, &k);
-            } else {
-                let aside = &mut self.strong.aside[warp];
-                match aside.iter_mut().find(|(n, _)| *n == needed) {
-                    Some((_, known)) => known.join(&k),
-                    None => aside.push((needed, k)),
-                }
+                know[warp].join(&r.knowledge);
+                continue;
+            }
+            let aside = &mut strong.aside[warp];
+            match aside.iter_mut().find(|(n, _)| *n == needed) {
+                Some((_, known)) => known.join(&r.knowledge),
+                None => aside.push((needed, r.knowledge.clone())),
             }
         }
     }
@@ -109,5 +108,17 @@ impl Check<'_> {
             Some(r) => r.knowledge.join(&release.knowledge),
             None => left.push(release),
         }
+    }
+}
+
+/// The narrowest scope that covers both warps.
+fn scope_between(a: usize, b: usize, warps_per_cta: usize, ctas_per_cluster: usize) -> Scope {
+    let (x, y) = (a / warps_per_cta, b / warps_per_cta);
+    if x == y {
+        Scope::Cta
+    } else if x / ctas_per_cluster == y / ctas_per_cluster {
+        Scope::Cluster
+    } else {
+        Scope::Gpu
     }
 }
