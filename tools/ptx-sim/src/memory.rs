@@ -4,6 +4,8 @@
 //! threads may touch one allocation without undefined behaviour on the host; what such a race *means* on the device
 //! is not decided here.
 
+mod host;
+
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed},

@@ -1,6 +1,6 @@
-//! Moves, integer and float arithmetic, logic, conversions.
+//! Moves, integer arithmetic and logic.
 
-use super::{Decode, Decoder, Words, compare::scalar_of, names::rows_of};
+use super::{Decode, Decoder, Words, names::rows_of};
 use crate::{
     ir::*,
     read::{Instruction, Operand, Type, TypeKind},
@@ -8,19 +8,21 @@ use crate::{
 
 impl Decoder<'_> {
     pub(super) fn arithmetic(&mut self, i: &Instruction, w: &mut Words) -> Decode<Option<Op>> {
-        let name = w.name();
         if i.words.iter().any(|x| x == "pred") {
             return Ok(None);
         }
-        Ok(Some(match name {
+        Ok(Some(match w.name() {
             "mov" => self.mov(i, w)?,
-            "cvt" => self.cvt(i, w)?,
-            "add" | "sub" | "mul" | "div" | "rem" | "min" | "max" | "abs" | "neg" | "mad" | "fma"
-            | "sqrt" | "rsqrt" | "rcp" | "ex2" | "lg2" | "sin" | "cos" | "tanh" | "copysign" => {
-                self.by_type(i, w)?
+            // `add.cc` and the carries after it are in `bits`.
+            "add" | "sub" | "mad" if w.has("cc") => return Ok(None),
+            "add" | "sub" | "mul" | "div" | "rem" | "min" | "max" | "abs" | "neg" | "mad" => {
+                match super::float::float_type(i) {
+                    true => return Ok(None),
+                    false => self.int(i, w)?,
+                }
             }
             "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "popc" | "clz" | "brev" | "bfind"
-            | "bfe" | "bfi" | "lop3" | "prmt" | "shf" | "sad" | "dp4a" => self.logic(i, w)?,
+            | "bfe" | "bfi" | "lop3" | "prmt" | "shf" | "sad" => self.logic(i, w)?,
             _ => return Ok(None),
         }))
     }
@@ -34,7 +36,9 @@ impl Decoder<'_> {
         match (to, from) {
             (Operand::Vector(parts), whole) => self.unpack(parts, whole, ty.bits),
             (whole, Operand::Vector(parts)) => self.pack(whole, parts, ty.bits),
-            (to, Operand::Name(n)) if n == "%clock" || n == "%clock64" || n == "%globaltimer" => {
+            (to, Operand::Name(n))
+                if matches!(n.as_str(), "%clock" | "%clock64" | "%globaltimer" | "%globaltimer_lo") =>
+            {
                 Ok(Op::Clock { d: self.dest(to, ty.bits)?, wide: ty.bits == 64 })
             }
             (to, from) => {
@@ -49,13 +53,19 @@ impl Decoder<'_> {
         let d = self.dest(whole, bits)?;
         let part = bits / parts.len().max(1) as u32;
         match (part, parts) {
-            (16, [lo, hi]) => {
-                Ok(Op::Pack16 { d, lo: self.source(lo, 16, true)?, hi: self.source(hi, 16, true)? })
+            (8 | 16, _) => {
+                // Each word is made of its own parts.
+                let in_word = (32 / part).min(parts.len() as u32) as usize;
+                let mut words = vec![];
+                for parts in parts.chunks(in_word) {
+                    words.push(self.pack_word(parts, part)?);
+                }
+                Ok(Op::Copy { to: (d..d + words.len() as u32).collect(), from: words })
             }
             (32 | 64, _) => {
                 let mut op = (vec![], vec![]);
                 for (n, p) in parts.iter().enumerate() {
-                    let a = self.source(p, part, true)?;
+                    let a = self.source(p, part, false)?;
                     for r in 0..rows_of(part) {
                         op.0.push(d + n as u32 * rows_of(part) + r);
                         op.1.push(a + r);
@@ -63,8 +73,26 @@ impl Decoder<'_> {
                 }
                 Ok(Op::Copy { to: op.0, from: op.1 })
             }
-            _ => Err(self.error("this packing is not supported")),
+            _ => Err(self.error(format!("{} parts of {bits} bits", parts.len()))),
         }
+    }
+
+    /// Parts of 8 or 16 bits into one new word, the first at the bottom.
+    fn pack_word(&mut self, parts: &[Operand], bits: u32) -> Decode<Slot> {
+        let d = self.names.scratch(32);
+        let parts = parts.iter().map(|p| self.source(p, bits, false)).collect::<Decode<Vec<Slot>>>()?;
+        match (bits, &parts[..]) {
+            (16, &[lo, hi]) => self.push(Op::Pack16 { d, lo, hi }),
+            _ => {
+                let mut so_far = self.names.constant(0, 32);
+                for (n, &part) in parts.iter().enumerate() {
+                    let place = self.names.constant((n as u64 * bits as u64) | ((bits as u64) << 8), 32);
+                    self.push(word_op(IntOp::Bfi, d, part, so_far, place));
+                    so_far = d;
+                }
+            }
+        }
+        Ok(d)
     }
 
     fn unpack(&mut self, parts: &[Operand], whole: &Operand, bits: u32) -> Decode<Op> {
@@ -77,6 +105,18 @@ impl Decoder<'_> {
                 };
                 Ok(Op::Unpack16 { lo: half(lo)?, hi: half(hi)?, a })
             }
+            (8 | 16, _) => {
+                let (mut to, mut from) = (vec![], vec![]);
+                for (n, p) in parts.iter().enumerate().filter(|(_, p)| **p != Operand::Sink) {
+                    to.push(self.dest(p, part)?);
+                    let (at, d) = (n as u32 * part, self.names.scratch(32));
+                    let (place, length) =
+                        (self.names.constant(at as u64 % 32, 32), self.names.constant(part as u64, 32));
+                    self.push(word_op(IntOp::Bfe, d, a + at / 32, place, length));
+                    from.push(d);
+                }
+                Ok(Op::Copy { to, from })
+            }
             (32 | 64, _) => {
                 let mut op = (vec![], vec![]);
                 for (n, p) in parts.iter().enumerate().filter(|(_, p)| **p != Operand::Sink) {
@@ -88,88 +128,17 @@ impl Decoder<'_> {
                 }
                 Ok(Op::Copy { to: op.0, from: op.1 })
             }
-            _ => Err(self.error("this unpacking is not supported")),
+            _ => Err(self.error(format!("{} parts of {bits} bits", parts.len()))),
         }
     }
 
-    // ---- arithmetic
-
-    fn by_type(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
-        let word = i.words.iter().skip(1).find(|x| Type::from_word(x).is_some()).map(String::as_str);
-        match word {
-            Some("f16" | "f16x2" | "bf16" | "bf16x2" | "f32" | "f64") => self.float(i, w),
-            Some("f32x2") => Err(self.error(format!("`{}` is not supported", w.text()))),
-            Some(_) => self.int(i, w),
-            None => Err(self.error(format!("`{}` has no type", w.text()))),
-        }
-    }
-
-    fn float(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
-        let op = match w.name() {
-            "add" => FloatOp::Add,
-            "sub" => FloatOp::Sub,
-            "mul" => FloatOp::Mul,
-            "mad" | "fma" => FloatOp::Fma,
-            "div" => FloatOp::Div,
-            "min" => FloatOp::Min,
-            "max" => FloatOp::Max,
-            "abs" => FloatOp::Abs,
-            "neg" => FloatOp::Neg,
-            "sqrt" => FloatOp::Sqrt,
-            "rsqrt" => FloatOp::Rsqrt,
-            "rcp" => FloatOp::Rcp,
-            "ex2" => FloatOp::Ex2,
-            "lg2" => FloatOp::Lg2,
-            "sin" => FloatOp::Sin,
-            "cos" => FloatOp::Cos,
-            "tanh" => FloatOp::Tanh,
-            "copysign" => FloatOp::CopySign,
-            other => return Err(self.error(format!("`{other}` has no float form"))),
-        };
-        let word = w.take_type_word().unwrap_or_default();
-        let (ty, bits) = match word {
-            "f16" => (FloatType::F16, 16),
-            "f16x2" => (FloatType::F16x2, 32),
-            "bf16" => (FloatType::Bf16, 16),
-            "bf16x2" => (FloatType::Bf16x2, 32),
-            "f32" => (FloatType::F32, 32),
-            "f64" => (FloatType::F64, 64),
-            other => return Err(self.error(format!("float type `{other}`"))),
-        };
-        // Approximations are computed exactly and rounded: within every documented error.
-        w.take("approx");
-        w.take("full");
-        let mods = self.float_mods(w);
-        let d = self.dest(self.operand(i, 0)?, bits)?;
-        let a = self.source(self.operand(i, 1)?, bits, true)?;
-        let b = i.operands.get(2).map(|o| self.source(o, bits, true)).transpose()?.unwrap_or(a);
-        let c = i.operands.get(3).map(|o| self.source(o, bits, true)).transpose()?.unwrap_or(a);
-        Ok(Op::Float { op, ty, mods, d, a, b, c })
-    }
-
-    fn float_mods(&mut self, w: &mut Words) -> FloatMods {
-        const ROUND: [(&str, Rounding); 9] = [
-            ("rn", Rounding::Nearest),
-            ("rz", Rounding::Zero),
-            ("rm", Rounding::Down),
-            ("rp", Rounding::Up),
-            ("rni", Rounding::NearestInt),
-            ("rzi", Rounding::ZeroInt),
-            ("rmi", Rounding::DownInt),
-            ("rpi", Rounding::UpInt),
-            ("rna", Rounding::Away),
-        ];
-        FloatMods {
-            rounding: w.take_one(&ROUND).unwrap_or_default(),
-            ftz: w.take("ftz"),
-            sat: w.take("sat") || w.take("satfinite"),
-            relu: w.take("relu"),
-            nan: w.take("NaN"),
-        }
-    }
+    // ---- integers
 
     fn int(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
         let part = w.take_one(&[("lo", 0), ("hi", 1), ("wide", 2)]).unwrap_or(0);
+        if let Some(op) = self.packed_int(i, w)? {
+            return Ok(op);
+        }
         let op = match (w.name(), part) {
             ("add", _) => IntOp::Add,
             ("sub", _) => IntOp::Sub,
@@ -188,10 +157,43 @@ impl Decoder<'_> {
             (other, _) => return Err(self.error(format!("`{other}` has no integer form"))),
         };
         let sat = w.take("sat");
+        let relu = w.take("relu");
         let ty = self.ty(w)?;
+        if sat && (ty.kind, ty.bits) != (TypeKind::Signed, 32) || relu && !matches!(w.name(), "min" | "max") {
+            return Err(self.error(format!("`{}`: no such form", w.text())));
+        }
         let wide = matches!(op, IntOp::MulWide | IntOp::MadWide);
         let out = if wide { ty.bits * 2 } else { ty.bits };
-        self.int_op(i, op, ty, sat, [out, ty.bits, ty.bits, out])
+        let op = self.int_op(i, op, ty, sat, [out, ty.bits, ty.bits, out])?;
+        if relu { self.not_negative(i, op) } else { Ok(op) }
+    }
+
+    /// `.relu`: the greater of the result and zero.
+    fn not_negative(&mut self, i: &Instruction, op: Op) -> Decode<Op> {
+        let Op::Int { op: what, signed, width, sat, a, b, c, .. } = op else { return Ok(op) };
+        let between = self.names.scratch(32);
+        self.push(Op::Int { op: what, signed, width, sat, d: between, a, b, c });
+        let d = self.dest(self.operand(i, 0)?, 32)?;
+        let zero = self.names.constant(0, 32);
+        let packed = matches!(what, IntOp::MinPacked | IntOp::MaxPacked);
+        let op = if packed { IntOp::MaxPacked } else { IntOp::Max };
+        Ok(Op::Int { op, signed: true, width: Width::W32, sat: false, d, a: between, b: zero, c: zero })
+    }
+
+    /// `add`, `min`, `max` of two 16-bit integers.
+    fn packed_int(&mut self, i: &Instruction, w: &mut Words) -> Decode<Option<Op>> {
+        let Some(signed) = w.take_one(&[("u16x2", false), ("s16x2", true)]) else { return Ok(None) };
+        let op = match w.name() {
+            "add" => IntOp::AddPacked,
+            "min" => IntOp::MinPacked,
+            "max" => IntOp::MaxPacked,
+            other => return Err(self.error(format!("`{other}` has no packed form"))),
+        };
+        let relu = signed && op != IntOp::AddPacked && w.take("relu");
+        self.operand_count(i, &[3])?;
+        let kind = if signed { TypeKind::Signed } else { TypeKind::Unsigned };
+        let op = self.int_op(i, op, Type { kind, bits: 32 }, false, [32; 4])?;
+        Ok(Some(if relu { self.not_negative(i, op)? } else { op }))
     }
 
     /// Operands d, a, b, c of the given widths; a missing source repeats `a`.
@@ -211,16 +213,13 @@ impl Decoder<'_> {
 
     fn logic(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
         let name = w.name();
-        if name == "dp4a" {
-            let (a, b) = (self.ty(w)?, self.ty(w)?);
-            if a.kind != b.kind {
-                return Err(self.error("`dp4a` of mixed signs is not supported"));
-            }
-            let op = if a.kind == TypeKind::Signed { IntOp::Dp4aSigned } else { IntOp::Dp4aUnsigned };
-            return self.int_op(i, op, a, false, [32; 4]);
-        }
         let direction = w.take_one(&[("l", 0), ("r", 1)]);
         let wrap = w.take_one(&[("wrap", true), ("clamp", false)]).unwrap_or(false);
+        if name == "lop3" {
+            return self.table_logic(i, w);
+        }
+        let mode = if name == "prmt" { w.take_one(&PERMUTE_MODES) } else { None };
+        let shift_amount = name == "bfind" && w.take("shiftamt");
         let ty = self.ty(w)?;
         let n = ty.bits;
         let (op, bits) = match name {
@@ -233,18 +232,16 @@ impl Decoder<'_> {
             "shr" => (IntOp::Shr, [n, n, 32, 32]),
             "popc" => (IntOp::Popc, [32, n, n, n]),
             "clz" => (IntOp::Clz, [32, n, n, n]),
+            "bfind" if shift_amount => (IntOp::BfindShift, [32, n, n, n]),
             "bfind" => (IntOp::Bfind, [32, n, n, n]),
             "brev" => (IntOp::Brev, [n; 4]),
             "sad" => (IntOp::Sad, [n; 4]),
             "bfe" => (IntOp::Bfe, [n, n, 32, 32]),
             "bfi" => (IntOp::Bfi, [n, n, n, 32]),
-            "prmt" => (IntOp::Prmt, [32; 4]),
-            "lop3" => {
-                let Some(Operand::Int(table)) = i.operands.get(4) else {
-                    return Err(self.error("`lop3` needs its table as a literal"));
-                };
-                (IntOp::Lop3(*table as u8), [32; 4])
-            }
+            "prmt" => match mode {
+                Some(mode) => return self.permute_mode(i, mode),
+                None => (IntOp::Prmt, [32; 4]),
+            },
             _ => match (direction, wrap) {
                 (Some(0), true) => (IntOp::ShfLeftWrap, [32; 4]),
                 (Some(0), false) => (IntOp::ShfLeftClamp, [32; 4]),
@@ -260,53 +257,100 @@ impl Decoder<'_> {
         self.int_op(i, op, ty, false, bits)
     }
 
-    fn bit_field_insert(&mut self, i: &Instruction, ty: Type) -> Decode<Op> {
-        let (Some(Operand::Int(pos)), Some(Operand::Int(len))) = (i.operands.get(3), i.operands.get(4))
-        else {
-            return Err(self.error("`bfi` with a position or length in a register is not supported"));
+    /// `lop3.b32 d, a, b, c, table;` and `lop3.or.b32 d|p, a, b, c, table, q;`, where `p = (d ≠ 0) or q`.
+    fn table_logic(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
+        let bool_op = w.take_one(&[("or", Bool::Or), ("and", Bool::And)]);
+        w.take("b32");
+        self.operand_count(i, if bool_op.is_some() { &[6] } else { &[5] })?;
+        let Operand::Int(table) = i.operands[4] else {
+            return Err(self.error("`lop3` needs its table as a literal"));
         };
-        let field = (*pos as u64 & 0xff) | (*len as u64 & 0xff) << 8;
-        let c = self.names.constant(field, 32);
+        let op = IntOp::Lop3(table as u8);
+        let [a, b, c] = [1, 2, 3].map(|n| self.source(&i.operands[n], 32, false));
+        let (a, b, c) = (a?, b?, c?);
+        let Some(bool_op) = bool_op else {
+            let d = self.dest(&i.operands[0], 32)?;
+            return Ok(word_op(op, d, a, b, c));
+        };
+        let Operand::Pair(d, p) = &i.operands[0] else {
+            return Err(self.error(format!("`{}` gives a register and a predicate", w.text())));
+        };
+        let value = self.names.scratch(32);
+        self.push(word_op(op, value, a, b, c));
+        if **d != Operand::Sink {
+            let d = self.dest(d, 32)?;
+            self.push(copy_rows(d, value, 1));
+        }
+        let (q, negated) = self.predicate(&i.operands[5])?;
+        let zero = self.names.constant(0, 32);
+        Ok(Op::Setp {
+            cmp: Compare::Ne,
+            ty: Scalar::Int { signed: false, bits: 32 },
+            ftz: false,
+            combine: Some((bool_op, q, negated)),
+            p: Some(self.predicate(p)?.0),
+            q: None,
+            a: value,
+            b: zero,
+        })
+    }
+
+    /// `prmt` with a mode: the selector's low two bits choose one of four permutations.
+    fn permute_mode(&mut self, i: &Instruction, selectors: [u16; 4]) -> Decode<Op> {
+        self.operand_count(i, &[4])?;
+        let d = self.dest(&i.operands[0], 32)?;
+        let (a, b) = (self.source(&i.operands[1], 32, false)?, self.source(&i.operands[2], 32, false)?);
+        let choice = self.source(&i.operands[3], 32, false)?;
+        // The four selectors stand in two words; the choice shifts the wanted one to the bottom.
+        let [lo, hi] = [0, 2].map(|n| selectors[n] as u64 | (selectors[n + 1] as u64) << 16);
+        let table = self.names.constant(lo | hi << 32, 64);
+        let (amount, wide, low) = (self.names.scratch(32), self.names.scratch(64), self.names.scratch(32));
+        let (three, four) = (self.names.constant(3, 32), self.names.constant(4, 32));
+        self.push(word_op(IntOp::And, low, choice, three, three));
+        self.push(word_op(IntOp::Shl, amount, low, four, four));
+        let width = Width::W64;
+        let op = IntOp::Shr;
+        self.push(Op::Int { op, signed: false, width, sat: false, d: wide, a: table, b: amount, c: amount });
+        Ok(word_op(IntOp::Prmt, d, a, b, wide))
+    }
+
+    /// `bfi d, a, b, pos, len`: position and length travel in one row (pos | len << 8).
+    fn bit_field_insert(&mut self, i: &Instruction, ty: Type) -> Decode<Op> {
+        self.operand_count(i, &[5])?;
+        let c = match (&i.operands[3], &i.operands[4]) {
+            (Operand::Int(pos), Operand::Int(len)) => {
+                self.names.constant((*pos as u64 & 0xff) | (*len as u64 & 0xff) << 8, 32)
+            }
+            (pos, len) => {
+                let (pos, len) = (self.source(pos, 32, false)?, self.source(len, 32, false)?);
+                let (d, byte) = (self.names.scratch(32), self.names.constant(8 | 8 << 8, 32));
+                let low = self.names.constant(0xff, 32);
+                self.push(word_op(IntOp::And, d, pos, low, low));
+                self.push(word_op(IntOp::Bfi, d, len, d, byte));
+                d
+            }
+        };
         let op = self.int_op(i, IntOp::Bfi, ty, false, [ty.bits, ty.bits, ty.bits, 32])?;
         let Op::Int { op, signed, width, sat, d, a, b, .. } = op else { return Err(self.error("`bfi`")) };
         Ok(Op::Int { op, signed, width, sat, d, a, b, c })
     }
-
-    // ---- conversions
-
-    fn cvt(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
-        let mods = self.float_mods(w);
-        let (to, to_bits) = self.conversion_type(w)?;
-        let (from, from_bits) = self.conversion_type(w)?;
-        let d = self.dest(self.operand(i, 0)?, to_bits)?;
-        let a = self.source(self.operand(i, 1)?, from_bits, true)?;
-        let b = i.operands.get(2).map(|o| self.source(o, from_bits, true)).transpose()?.unwrap_or(a);
-        let paired = matches!(to, Scalar::F16x2 | Scalar::Bf16x2 | Scalar::E4m3x2 | Scalar::E5m2x2);
-        if paired && from == Scalar::F32 && i.operands.len() != 3 {
-            return Err(self.error(format!("`{}` needs two sources", w.text())));
-        }
-        Ok(Op::Convert { to, from, mods, d, a, b })
-    }
-
-    fn conversion_type(&mut self, w: &mut Words) -> Decode<(Scalar, u32)> {
-        let special = [
-            ("tf32", (Scalar::Tf32, 32)),
-            ("e4m3x2", (Scalar::E4m3x2, 16)),
-            ("e5m2x2", (Scalar::E5m2x2, 16)),
-            ("f16x2", (Scalar::F16x2, 32)),
-            ("bf16x2", (Scalar::Bf16x2, 32)),
-        ];
-        let word = w
-            .take_if(|x| special.iter().any(|(n, _)| *n == x) || Type::from_word(x).is_some())
-            .ok_or_else(|| self.error(format!("`{}` needs two types", w.text())))?;
-        if let Some((_, found)) = special.iter().find(|(n, _)| *n == word) {
-            return Ok(*found);
-        }
-        let ty = Type::from_word(word).ok_or_else(|| self.error("type"))?;
-        Ok((scalar_of(ty), ty.bits))
-    }
 }
 
-fn copy_rows(d: Slot, a: Slot, rows: u32) -> Op {
+/// Selectors of `prmt`'s modes for the choices 0 to 3.
+const PERMUTE_MODES: [(&str, [u16; 4]); 6] = [
+    ("f4e", [0x3210, 0x4321, 0x5432, 0x6543]),
+    ("b4e", [0x5670, 0x6701, 0x7012, 0x0123]),
+    ("rc8", [0x0000, 0x1111, 0x2222, 0x3333]),
+    ("ecl", [0x3210, 0x3211, 0x3222, 0x3333]),
+    ("ecr", [0x0000, 0x1110, 0x2210, 0x3210]),
+    ("rc16", [0x1010, 0x3232, 0x1010, 0x3232]),
+];
+
+/// An operation on words.
+pub(super) fn word_op(op: IntOp, d: Slot, a: Slot, b: Slot, c: Slot) -> Op {
+    Op::Int { op, signed: false, width: Width::W32, sat: false, d, a, b, c }
+}
+
+pub(super) fn copy_rows(d: Slot, a: Slot, rows: u32) -> Op {
     Op::Copy { to: (d..d + rows).collect(), from: (a..a + rows).collect() }
 }

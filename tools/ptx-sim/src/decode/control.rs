@@ -18,11 +18,30 @@ impl Decoder<'_> {
                 self.branches.push((self.code.len(), key, self.line));
                 Op::Branch { target: u32::MAX }
             }
-            "ret" | "exit" => {
+            "brx" => self.branch_indexed(i, w)?,
+            "ret" => {
                 w.take_hints();
-                Op::Exit
+                match self.return_label() {
+                    Some(end) => {
+                        self.branches.push((self.code.len(), end, self.line));
+                        Op::Branch { target: u32::MAX }
+                    }
+                    None => Op::Exit,
+                }
             }
+            "exit" => Op::Exit,
             "trap" => Op::Trap,
+            // A debugger would stop here; without one it goes on. Nor is there anybody to count events.
+            "brkpt" => Op::Nop,
+            "pmevent" => {
+                w.take("mask");
+                Op::Nop
+            }
+            "alloca" | "stacksave" | "stackrestore" => {
+                return Err(
+                    self.error(format!("`{}`: a stack that grows at run time is not modelled", w.text()))
+                );
+            }
             "bar" | "barrier" => return self.barrier(i, w),
             "membar" => {
                 let scope = w
@@ -59,6 +78,9 @@ impl Decoder<'_> {
         w.take("cta");
         // `bar` is short for `barrier.cta….aligned`.
         let aligned = w.take("aligned") || w.name() == "bar";
+        if w.take("red") {
+            return self.barrier_reduction(i, aligned, w).map(Some);
+        }
         let wait = if w.take("sync") {
             true
         } else if w.take("arrive") {
@@ -70,5 +92,25 @@ impl Decoder<'_> {
         let id = self.source(&i.operands[0], 32, false)?;
         let count = i.operands.get(1).map(|o| self.source(o, 32, false)).transpose()?;
         Ok(Some(Op::Barrier { id, count, wait, aligned }))
+    }
+
+    /// `barrier.red.popc.u32 d, a{, b}, {!}c;` and `barrier.red.{and,or}.pred p, a{, b}, {!}c;`
+    fn barrier_reduction(&mut self, i: &Instruction, aligned: bool, w: &mut Words) -> Decode<Op> {
+        let kind = w.take_one(&[("popc", 0), ("and", 1), ("or", 2)]);
+        let kind = kind.ok_or_else(|| self.error(format!("`{}` without an operation", w.text())))?;
+        w.take(if kind == 0 { "u32" } else { "pred" });
+        self.operand_count(i, &[3, 4])?;
+        let result = match kind {
+            0 => BarrierResult::Count(self.dest(&i.operands[0], 32)?),
+            1 => BarrierResult::All(self.predicate(&i.operands[0])?.0),
+            _ => BarrierResult::Any(self.predicate(&i.operands[0])?.0),
+        };
+        let id = self.source(&i.operands[1], 32, false)?;
+        let count = match &i.operands[2..] {
+            [count, _] => Some(self.source(count, 32, false)?),
+            _ => None,
+        };
+        let (a, negate) = self.predicate(&i.operands[i.operands.len() - 1])?;
+        Ok(Op::BarrierReduce { id, count, a, negate, aligned, result })
     }
 }

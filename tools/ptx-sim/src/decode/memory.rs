@@ -1,12 +1,12 @@
 //! Loads, stores, atomics, address conversions, matrix loads, asynchronous copies.
 
-use super::{Decode, Decoder, Words, compare::scalar_of};
+use super::{Decode, Decoder, Words};
 use crate::{
     ir::*,
     read::{Instruction, Operand, Type, TypeKind},
 };
 
-const SPACES: [(&str, MemSpace); 9] = [
+pub(super) const SPACES: [(&str, MemSpace); 9] = [
     ("global", MemSpace::Global),
     ("shared", MemSpace::Shared),
     ("shared::cta", MemSpace::Shared),
@@ -39,7 +39,6 @@ impl Decoder<'_> {
         Ok(Some(match w.name() {
             "ld" | "ldu" => self.load(i, w)?,
             "st" => self.store(i, w)?,
-            "atom" | "red" => self.atomic(i, w)?,
             "cvta" => {
                 let to_space = w.take("to");
                 let space = w.take_one(&SPACES).ok_or_else(|| self.error("`cvta` without a space"))?;
@@ -50,11 +49,18 @@ impl Decoder<'_> {
             }
             "ldmatrix" | "stmatrix" => self.matrix_access(i, w)?,
             "cp" => return self.copy_async(i, w),
-            "prefetch" | "prefetchu" => {
+            "prefetch" | "prefetchu" if !w.has("tensormap") => {
                 w.take_one(&SPACES);
                 w.take_one(&[("L1", ()), ("L2", ())]);
                 w.take_hints();
+                self.address(self.operand(i, 0)?)?;
                 Op::Nop
+            }
+            "isspacep" => {
+                let space = w.take_one(&SPACES).ok_or_else(|| self.error("`isspacep` without a space"))?;
+                self.operand_count(i, &[2])?;
+                let (p, _) = self.predicate(&i.operands[0])?;
+                Op::IsSpace { p, space, a: self.source(&i.operands[1], 64, false)? }
             }
             _ => return Ok(None),
         }))
@@ -105,16 +111,40 @@ impl Decoder<'_> {
         }
     }
 
-    fn vector_length(&mut self, w: &mut Words) -> usize {
+    pub(super) fn vector_length(&mut self, w: &mut Words) -> usize {
         w.take_one(&[("v2", 2), ("v4", 4), ("v8", 8)]).unwrap_or(1)
     }
 
+    /// A policy operand stands last where `.L2::cache_hint` says so.
+    fn access_operands(&self, i: &Instruction, w: &Words) -> Decode<()> {
+        self.operand_count(i, if w.has("L2::cache_hint") { &[3] } else { &[2] })
+    }
+
+    /// A parameter of an inlined function lies in local memory.
+    fn stack_or(&self, space: MemSpace, address: &Operand) -> MemSpace {
+        let Operand::Address { base, .. } = address else { return space };
+        match &**base {
+            Operand::Name(name) if space == MemSpace::Param && self.names.stack(name).is_some() => {
+                MemSpace::Local
+            }
+            Operand::Name(name)
+                if space == MemSpace::Param
+                    && self.names.in_callee()
+                    && self.names.register_bits(name).is_some() =>
+            {
+                MemSpace::Local
+            }
+            _ => space,
+        }
+    }
+
     fn load(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
-        self.operand_count(i, &[2])?;
+        self.access_operands(i, w)?;
         let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
+        let space = self.stack_or(space, &i.operands[1]);
         let order = self.take_order(w);
         let count = self.vector_length(w);
-        let ty = self.memory_type(w)?;
+        let ty = self.ty(w)?;
         let parts = self.vector(&i.operands[0]);
         if parts.len() != count {
             return Err(self.error(format!(
@@ -126,11 +156,18 @@ impl Decoder<'_> {
         let register_bits = ty.bits.max(16);
         let mut d = vec![];
         for part in parts {
-            let slot = if *part == Operand::Sink { None } else { Some(self.dest(part, register_bits)?) };
+            let slot = match part {
+                Operand::Sink => None,
+                part => Some(self.dest(part, register_bits)?),
+            };
             d.push(slot);
+            // 128 bits are two halves.
+            if ty.bits == 128 {
+                d.push(slot.map(|s| s + 2));
+            }
         }
         let (bytes, signed, wide) =
-            (ty.bytes() as u8, ty.kind == TypeKind::Signed, self.is_wide(&i.operands[0], ty));
+            (ty.bytes().min(8) as u8, ty.kind == TypeKind::Signed, self.is_wide(&i.operands[0], ty));
         if space == MemSpace::Param
             && let Operand::Address { base, offset, .. } = &i.operands[1]
             && let Operand::Name(name) = &**base
@@ -149,23 +186,16 @@ impl Decoder<'_> {
             Operand::Name(n) => self.names.register_bits(n),
             _ => None,
         });
-        bits.unwrap_or(ty.bits) == 64
-    }
-
-    fn memory_type(&mut self, w: &mut Words) -> Decode<Type> {
-        let ty = self.ty(w)?;
-        if ty.bits == 128 {
-            return Err(self.error(format!("`{}`: 128-bit accesses are not supported", w.text())));
-        }
-        Ok(ty)
+        bits.unwrap_or(ty.bits) >= 64
     }
 
     fn store(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
-        self.operand_count(i, &[2])?;
+        self.access_operands(i, w)?;
         let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
+        let space = self.stack_or(space, &i.operands[0]);
         let order = self.take_order(w);
         let count = self.vector_length(w);
-        let ty = self.memory_type(w)?;
+        let ty = self.ty(w)?;
         let parts = self.vector(&i.operands[1]);
         if parts.len() != count {
             return Err(self.error(format!(
@@ -177,43 +207,14 @@ impl Decoder<'_> {
         let float = ty.kind == TypeKind::Float;
         let mut a = vec![];
         for part in parts {
-            a.push(self.source(part, ty.bits.max(16), float)?);
+            let slot = self.source(part, ty.bits.max(16), float)?;
+            a.push(slot);
+            if ty.bits == 128 {
+                a.push(slot + 2);
+            }
         }
         let addr = self.address(&i.operands[0])?;
-        Ok(Op::Store { space, bytes: ty.bytes() as u8, a, wide: ty.bits == 64, addr, order })
-    }
-
-    fn atomic(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
-        let space = w.take_one(&SPACES).unwrap_or(MemSpace::Generic);
-        let mut order = self.take_order(w);
-        // An atomic without words is relaxed, at the scope of the device.
-        if order == Order::WEAK {
-            order = Order { semantics: Semantics::Relaxed, scope: Scope::Gpu };
-        }
-        let op =
-            w.take_one(&ATOMS).ok_or_else(|| self.error(format!("`{}` without an operation", w.text())))?;
-        w.take("noftz");
-        let word = w.take_type_word().ok_or_else(|| self.error("an atomic needs a type"))?;
-        let (ty, bits) = match word {
-            "f16x2" => (Scalar::F16x2, 32),
-            "bf16x2" => (Scalar::Bf16x2, 32),
-            other => {
-                let ty = Type::from_word(other).ok_or_else(|| self.error("type"))?;
-                (scalar_of(ty), ty.bits)
-            }
-        };
-        let returns = w.name() == "atom";
-        let first = usize::from(returns);
-        let d = if returns && *self.operand(i, 0)? != Operand::Sink {
-            Some(self.dest(&i.operands[0], bits)?)
-        } else {
-            None
-        };
-        let addr = self.address(self.operand(i, first)?)?;
-        let float = matches!(ty, Scalar::F16 | Scalar::Bf16 | Scalar::F32 | Scalar::F64);
-        let a = self.source(self.operand(i, first + 1)?, bits, float)?;
-        let b = i.operands.get(first + 2).map(|o| self.source(o, bits, float)).transpose()?.unwrap_or(a);
-        Ok(Op::Atomic { space, op, ty, d, addr, a, b, order })
+        Ok(Op::Store { space, bytes: ty.bytes().min(8) as u8, a, wide: ty.bits >= 64, addr, order })
     }
 
     /// `ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {…}, [a];`
@@ -223,7 +224,9 @@ impl Decoder<'_> {
         w.take("aligned");
         let (shape, bits) = (w.take("m8n8"), w.take("b16"));
         if !(shape && bits) {
-            return Err(self.error(format!("`{}`: only m8n8 of b16 is supported", w.text())));
+            return Err(
+                self.error(format!("`{}`: only m8n8 of b16 is supported (others need sm_100a)", w.text()))
+            );
         }
         let count = w.take_one(&[("x1", 1u8), ("x2", 2), ("x4", 4)]).unwrap_or(1);
         let transpose = w.take("trans");
@@ -270,6 +273,7 @@ impl Decoder<'_> {
             };
             return Ok(Some(Op::CopyAsyncWait { pending: *pending as u32, all: false }));
         }
+        let policy = usize::from(w.has("L2::cache_hint"));
         w.take_hints();
         w.take_one(&[("shared", ()), ("shared::cta", ())]);
         w.take("global");
@@ -279,7 +283,29 @@ impl Decoder<'_> {
             Operand::Int(n @ (4 | 8 | 16)) => *n as u8,
             other => return Err(self.error(format!("`cp.async` of {other:?} bytes"))),
         };
-        let source = i.operands.get(3).map(|o| self.source(o, 32, false)).transpose()?;
+        let rest = i.operands.len().checked_sub(policy).and_then(|n| i.operands.get(3..n));
+        let source = match rest.ok_or_else(|| self.error(format!("`{}` needs more operands", i.text())))? {
+            [] => None,
+            [operand] => Some(self.copy_source(operand, size)?),
+            _ => return Err(self.error(format!("`{}` with {} operands", i.text(), i.operands.len()))),
+        };
         Ok(Some(Op::CopyAsync { size, source, to, from }))
+    }
+
+    /// How many bytes a copy reads: a number, or a predicate that makes it read none.
+    fn copy_source(&mut self, operand: &Operand, size: u8) -> Decode<Slot> {
+        let name = match operand {
+            Operand::Name(name) | Operand::Not(name) => name,
+            _ => return self.source(operand, 32, false),
+        };
+        if self.names.pred(name, self.line).is_err() {
+            return self.source(operand, 32, false);
+        }
+        let (p, negated) = self.predicate(operand)?;
+        let (d, none, all) =
+            (self.names.scratch(32), self.names.constant(0, 32), self.names.constant(size as u64, 32));
+        let (a, b) = if negated { (all, none) } else { (none, all) };
+        self.push(Op::Select { rows: 1, d, a, b, p });
+        Ok(d)
     }
 }

@@ -3,20 +3,32 @@
 //! One file per family of instructions; each takes an [`Instruction`] whose first word it knows and returns an
 //! operation or says what it does not understand. No qualifier is skipped: [`Words`] keeps count of those that were
 //! looked at, and what is left over is an error that names the instruction.
+//!
+//! Most instructions become one operation. Some become several (*lowering*): `set` is a comparison and a selection,
+//! a vector atomic one atomic an element, a call the callee's body. [`Decoder::push`] emits the earlier ones, under
+//! the guard of the instruction; only the last may change what the guard reads.
 
 mod arith;
+mod atomic;
+mod bits;
+mod calls;
 mod compare;
 mod control;
+mod convert;
+mod float;
 mod hopper;
+mod matrix;
 mod memory;
 mod names;
 mod warp;
+mod wmma;
 
 use crate::{
     ir::*,
     read::{Function, Instruction, Module, Operand, ReadError, Stmt, Type},
 };
 use names::Names;
+pub(crate) use names::masked;
 use std::collections::HashMap;
 
 type Decode<T> = Result<T, ReadError>;
@@ -52,7 +64,18 @@ pub(crate) struct Decoder<'a> {
     branches: Vec<(usize, String, u32)>,
     loc: (u32, u32),
     line: u32,
+    /// Guard of the instruction at hand.
+    guard: Option<(Pred, bool)>,
+    module: &'a Module,
+    calls: calls::Calls,
+    /// `.branchtargets` and `.calltargets` by the path of their name.
+    tables: HashMap<String, Vec<String>>,
+    /// The carry flag: one for each lane, as `add.cc` leaves it.
+    carry: Option<Pred>,
 }
+
+/// Operations a kernel may have, with everything inlined.
+const MAX_CODE: usize = 1 << 21;
 
 impl<'a> Decoder<'a> {
     fn new(module: &'a Module, function: &Function) -> Decode<Self> {
@@ -63,10 +86,21 @@ impl<'a> Decoder<'a> {
             branches: vec![],
             loc: (0, 0),
             line: 0,
+            guard: None,
+            module,
+            calls: calls::Calls::default(),
+            tables: HashMap::new(),
+            carry: None,
         })
     }
 
     fn statements(&mut self, stmts: &[Stmt]) -> Decode<()> {
+        // A table may stand after the instruction that names it.
+        for stmt in stmts {
+            if let Stmt::Targets { name, labels } = stmt {
+                self.tables.insert(self.names.label_key(name), labels.clone());
+            }
+        }
         for stmt in stmts {
             match stmt {
                 Stmt::Variable(v) => self.names.declare(v)?,
@@ -85,11 +119,7 @@ impl<'a> Decoder<'a> {
                     self.names.leave();
                 }
                 Stmt::Location { file, line, .. } => self.loc = (*file, *line),
-                Stmt::Targets { name, .. } => {
-                    return Err(
-                        self.error(format!("indirect branch or call table `{name}` is not supported"))
-                    );
-                }
+                Stmt::Targets { .. } | Stmt::Prototype { .. } => {}
                 Stmt::Instruction(i) => self.instruction(i)?,
             }
         }
@@ -102,21 +132,64 @@ impl<'a> Decoder<'a> {
             None => None,
             Some((name, negated)) => Some((self.names.pred(name, i.line)?, *negated)),
         };
+        self.guard = guard;
         let mut words = Words::new(i);
         let op = self.operation(i, &mut words)?;
         words.finish()?;
-        self.code.push(Inst { guard, op, line: i.line, loc: self.loc });
+        self.push(op);
+        if self.code.len() > MAX_CODE {
+            return Err(self.error(format!("more than {MAX_CODE} operations after inlining")));
+        }
         Ok(())
+    }
+
+    /// Emits an operation under the guard of the instruction at hand.
+    pub(crate) fn push(&mut self, op: Op) {
+        let guard = self.guard;
+        self.push_guarded(guard, op);
+    }
+
+    pub(crate) fn push_guarded(&mut self, guard: Option<(Pred, bool)>, op: Op) {
+        self.code.push(Inst { guard, op, line: self.line, loc: self.loc });
+    }
+
+    /// A branch to a label that is placed later, by its path (see [`Names::label_key`]).
+    pub(crate) fn push_branch(&mut self, guard: Option<(Pred, bool)>, key: &str) {
+        self.branches.push((self.code.len(), key.to_string(), self.line));
+        self.push_guarded(guard, Op::Branch { target: u32::MAX });
+    }
+
+    pub(crate) fn place_label(&mut self, key: &str) {
+        self.labels.insert(key.to_string(), self.code.len() as u32);
+    }
+
+    /// The labels of a table, looked up from the innermost scope outwards.
+    pub(crate) fn table(&self, name: &str) -> Option<Vec<String>> {
+        let key = self.names.label_key(name);
+        let (mut path, name) = key.rsplit_once('/')?;
+        loop {
+            if let Some(found) = self.tables.get(&format!("{path}/{name}")) {
+                return Some(found.clone());
+            }
+            path = path.rsplit_once('/')?.0;
+        }
     }
 
     fn operation(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
         let families = [
             Self::hopper,
             Self::arithmetic,
+            Self::float_arithmetic,
+            Self::bit_arithmetic,
+            Self::conversion,
             Self::comparison,
             Self::memory_access,
+            Self::atomic_access,
             Self::warp_wide,
+            Self::matrix_product,
+            Self::warp_matrix,
             Self::control_flow,
+            Self::call,
         ];
         for family in families {
             if let Some(op) = family(self, i, w)? {
@@ -163,7 +236,10 @@ impl<'a> Decoder<'a> {
         let line = self.line;
         match operand {
             Operand::Name(name) => self.names.source(name, bits, line),
-            Operand::Int(v) if float => Ok(self.names.constant(float_bits(*v as f64, bits), bits)),
+            // An integer where 16 bits of float are read is their pattern (ptxas knows no literal of these).
+            Operand::Int(v) if float && bits > 16 => {
+                Ok(self.names.constant(float_bits(*v as f64, bits), bits))
+            }
             Operand::Int(v) => Ok(self.names.constant(*v as u64, bits)),
             Operand::F32(b) if bits == 64 => {
                 Ok(self.names.constant((f32::from_bits(*b) as f64).to_bits(), 64))
@@ -234,6 +310,10 @@ impl<'i> Words<'i> {
 
     pub(crate) fn text(&self) -> String {
         self.instruction.text()
+    }
+
+    pub(crate) fn has(&self, word: &str) -> bool {
+        self.left.contains(&word)
     }
 
     /// Whether the word stands there; takes it.

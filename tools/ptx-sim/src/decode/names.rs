@@ -3,7 +3,7 @@
 use super::Decode;
 use crate::{
     ir::*,
-    read::{Function, Module, ReadError, Space, Stmt, Type, TypeKind, Variable},
+    read::{Function, Init, Module, ReadError, Space, Stmt, Type, TypeKind, Variable},
 };
 use std::collections::HashMap;
 
@@ -21,12 +21,26 @@ enum Name {
     Local(u64),
     /// Offset within the parameter block.
     Param(usize),
+    /// Parameter or result of a call: offset within local memory.
+    Stack(u64),
     Global,
+    /// Number of a device function within the module.
+    Function(u32),
 }
+
+/// Where device functions begin in the address space of code pointers, and how far apart they are.
+const FIRST_FUNCTION: u64 = 0x4000_0000_0000;
+const FUNCTION_STEP: u64 = 16;
+
+/// Local memory of a thread, as the ISA limits it.
+const MAX_LOCAL: usize = 512 * 1024;
 
 pub(crate) struct Names<'a> {
     module: &'a Module,
+    /// Open scopes: the module's, then those of the function being read.
     scopes: Vec<HashMap<String, Name>>,
+    /// First scope of each function on the way to an inlined one; names of callers are not seen by callees.
+    frames: Vec<usize>,
     /// Numbered groups (`%r<10>`): prefix, first slot, how many, bits (1 with kind Pred: predicates).
     groups: Vec<(usize, String, u32, u32, Type)>,
     /// Labels of open scopes, to tell `$L` of one scope from that of another.
@@ -44,7 +58,9 @@ pub(crate) struct Names<'a> {
     true_pred: Option<Pred>,
     false_pred: Option<Pred>,
     shared: usize,
+    /// Local memory in use, and the most that ever was: inlined functions give theirs back.
     local: usize,
+    local_peak: usize,
     params: Vec<Param>,
     param_bytes: usize,
 }
@@ -53,7 +69,8 @@ impl<'a> Names<'a> {
     pub(crate) fn new(module: &'a Module, function: &Function) -> Decode<Self> {
         let mut names = Names {
             module,
-            scopes: vec![HashMap::new()],
+            scopes: vec![HashMap::new(), HashMap::new()],
+            frames: vec![1],
             groups: vec![],
             path: vec![0],
             next_scope: 1,
@@ -68,17 +85,26 @@ impl<'a> Names<'a> {
             false_pred: None,
             shared: 0,
             local: 0,
+            local_peak: 0,
             params: vec![],
             param_bytes: 0,
         };
         for variable in &module.variables {
             names.module_variable(variable);
         }
+        for (number, f) in module.functions.iter().enumerate().filter(|(_, f)| !f.entry) {
+            names.scopes[0].insert(f.name.clone(), Name::Function(number as u32));
+        }
+        for (alias, target) in &module.aliases {
+            if let Some(&found) = names.scopes[0].get(target) {
+                names.scopes[0].insert(alias.clone(), found);
+            }
+        }
         for p in &function.params {
             let offset = names.param_bytes.next_multiple_of(p.align.max(1));
             names.param_bytes = offset + p.bytes();
             names.params.push(Param { name: p.name.clone(), offset, bytes: p.bytes() });
-            names.scopes[0].insert(p.name.clone(), Name::Param(offset));
+            names.scopes[1].insert(p.name.clone(), Name::Param(offset));
         }
         Ok(names)
     }
@@ -122,12 +148,10 @@ impl<'a> Names<'a> {
             }
             Space::Shared if v.count.is_none() => Name::DynamicShared,
             Space::Shared => self.place_shared(v),
-            Space::Local => {
-                let at = self.local.next_multiple_of(v.align.max(1));
-                self.local = at + v.bytes();
-                Name::Local(at as u64)
-            }
-            _ => {
+            Space::Local => Name::Local(self.reserve_local(v)?),
+            // A block for the parameters or results of a call.
+            Space::Param => Name::Stack(self.reserve_local(v)?),
+            Space::Global | Space::Const | Space::Generic => {
                 let message =
                     format!("`{}`: a variable of this space inside a function is not supported", v.name);
                 return Err(ReadError { line: v.line, message });
@@ -135,6 +159,70 @@ impl<'a> Names<'a> {
         };
         self.scopes[scope].insert(v.name.clone(), name);
         Ok(())
+    }
+
+    fn reserve_local(&mut self, v: &Variable) -> Decode<u64> {
+        let at = self.local.next_multiple_of(v.align.max(1));
+        self.local = at + v.bytes();
+        self.local_peak = self.local_peak.max(self.local);
+        if self.local > MAX_LOCAL {
+            let message = format!("`{}`: more than {MAX_LOCAL} bytes of local memory", v.name);
+            return Err(ReadError { line: v.line, message });
+        }
+        Ok(at as u64)
+    }
+
+    // ---- inlined functions
+
+    /// Enters a callee's body; what to give to [`Names::leave_function`].
+    pub(crate) fn enter_function(&mut self) -> usize {
+        self.frames.push(self.scopes.len());
+        self.enter(&[]);
+        self.local
+    }
+
+    pub(crate) fn leave_function(&mut self, local: usize) {
+        self.leave();
+        self.frames.pop();
+        self.local = local;
+    }
+
+    /// Whether an inlined function is being read.
+    pub(crate) fn in_callee(&self) -> bool {
+        self.frames.len() > 1
+    }
+
+    /// Makes a formal parameter (or result) stand for a block of local memory.
+    pub(crate) fn bind_stack(&mut self, name: &str, at: u64) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(name.to_string(), Name::Stack(at));
+        }
+    }
+
+    /// The block that an actual parameter names.
+    pub(crate) fn stack(&self, name: &str) -> Option<u64> {
+        match self.lookup(name) {
+            Some(Name::Stack(at)) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// A block of local memory without a name.
+    pub(crate) fn stack_block(&mut self, v: &Variable) -> Decode<u64> {
+        self.reserve_local(v)
+    }
+
+    /// Number of the function that a name means.
+    pub(crate) fn function(&self, name: &str) -> Option<u32> {
+        match self.lookup(name) {
+            Some(Name::Function(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The value of a pointer to a function.
+    pub(crate) fn function_address(number: u32) -> u64 {
+        FIRST_FUNCTION + number as u64 * FUNCTION_STEP
     }
 
     fn allocate(&mut self, ty: Type, count: u32) -> u32 {
@@ -185,7 +273,8 @@ impl<'a> Names<'a> {
     // ---- registers
 
     fn lookup(&self, name: &str) -> Option<Name> {
-        for depth in (0..self.scopes.len()).rev() {
+        let frame = self.frames.last().copied().unwrap_or(0);
+        for depth in (frame..self.scopes.len()).rev().chain([0]) {
             if let Some(found) = self.scopes[depth].get(name) {
                 return Some(*found);
             }
@@ -246,6 +335,11 @@ impl<'a> Names<'a> {
         self.rows - rows_of(bits)
     }
 
+    pub(crate) fn scratch_pred(&mut self) -> Pred {
+        self.preds += 1;
+        self.preds - 1
+    }
+
     pub(crate) fn constant(&mut self, value: u64, bits: u32) -> Slot {
         let value = if bits < 64 { value & ((1 << bits) - 1) } else { value };
         if let Some(&slot) = self.constants.get(&(value, rows_of(bits))) {
@@ -262,6 +356,11 @@ impl<'a> Names<'a> {
             self.preds += 1;
             self.preds - 1
         })
+    }
+
+    /// The row of lane numbers.
+    pub(crate) fn lane(&mut self) -> Slot {
+        self.special(Special::LaneId, 32)
     }
 
     fn special(&mut self, special: Special, bits: u32) -> Slot {
@@ -288,7 +387,12 @@ impl<'a> Names<'a> {
                 self.dynamic.insert(key, slot);
                 Ok(slot)
             }
-            Some(Name::Local(at)) => Ok(self.constant(at.wrapping_add_signed(offset), bits)),
+            Some(Name::Local(at) | Name::Stack(at)) => {
+                Ok(self.constant(at.wrapping_add_signed(offset), bits))
+            }
+            Some(Name::Function(n)) => {
+                Ok(self.constant(Self::function_address(n).wrapping_add_signed(offset), bits))
+            }
             Some(Name::Param(at)) => Ok(self.constant((at as u64).wrapping_add_signed(offset), bits)),
             Some(Name::Global) => {
                 let key = (name.to_string(), offset);
@@ -315,6 +419,13 @@ impl<'a> Names<'a> {
     }
 
     pub(crate) fn into_kernel(self, function: &Function, code: Vec<Inst>) -> Kernel {
+        let functions: HashMap<String, u32> = self.scopes[0]
+            .iter()
+            .filter_map(|(name, what)| match what {
+                Name::Function(n) => Some((name.clone(), *n)),
+                _ => None,
+            })
+            .collect();
         let dynamic_base = self.shared.next_multiple_of(1024).max(if self.shared == 0 { 0 } else { 1024 });
         let mut constants: Vec<(Slot, Constant)> =
             self.constants.into_iter().map(|((value, _), slot)| (slot, Constant::Bits(value))).collect();
@@ -343,11 +454,36 @@ impl<'a> Names<'a> {
             specials: self.specials.into_iter().map(|(s, slot)| (slot, s)).collect(),
             static_shared: self.shared,
             dynamic_base,
-            local_bytes: self.local,
+            local_bytes: self.local_peak,
             register_rows: self.register_rows,
-            globals: self.module.variables.iter().filter(|v| v.space != Space::Shared).cloned().collect(),
+            globals: self
+                .module
+                .variables
+                .iter()
+                .filter(|v| v.space != Space::Shared)
+                .map(|v| with_function_addresses(v, &functions))
+                .collect(),
         }
     }
+}
+
+/// Pointers to functions in an initialiser are known here; those to variables only at launch.
+fn with_function_addresses(v: &Variable, functions: &HashMap<String, u32>) -> Variable {
+    let mut out = v.clone();
+    for init in &mut out.init {
+        if let Init::Symbol { name, offset, mask, .. } = init
+            && let Some(&number) = functions.get(name)
+        {
+            let address = Names::function_address(number).wrapping_add_signed(*offset);
+            *init = Init::Int(masked(address, *mask) as i64);
+        }
+    }
+    out
+}
+
+/// The bits of a mask, moved to the bottom (`0xFF00(sym)`).
+pub(crate) fn masked(value: u64, mask: u64) -> u64 {
+    if mask == 0 { 0 } else { (value & mask) >> mask.trailing_zeros() }
 }
 
 pub(crate) fn rows_of(bits: u32) -> u32 {
@@ -384,6 +520,18 @@ fn special(name: &str) -> Option<Special> {
         "%cluster_nctaid" => Special::ClusterNCtaId(axis(tail)?),
         "%clusterid" => Special::ClusterId(axis(tail)?),
         "%nclusterid" => Special::NClusterId(axis(tail)?),
+        // Values that differ from machine to machine, and may be anything.
+        "%pm0" | "%pm1" | "%pm2" | "%pm3" | "%pm4" | "%pm5" | "%pm6" | "%pm7" => Special::Zero,
+        "%clock_hi" | "%globaltimer_hi" | "%current_graph_exec" | "%aggr_smem_size" => Special::Zero,
+        "%reserved_smem_offset_begin"
+        | "%reserved_smem_offset_end"
+        | "%reserved_smem_offset_cap"
+        | "%reserved_smem_offset_0"
+        | "%reserved_smem_offset_1" => Special::Zero,
+        "%is_explicit_cluster" => Special::Zero,
+        env if env.strip_prefix("%envreg").is_some_and(|n| n.parse().is_ok_and(|n: u8| n < 32)) => {
+            Special::Zero
+        }
         "%cluster_ctarank" => Special::ClusterCtaRank,
         "%cluster_nctarank" => Special::ClusterNCtaRank,
         _ => return None,

@@ -5,13 +5,13 @@
 
 use super::{
     check::{Region, shadow::flag},
+    round::{BF16, Exact, F16, Format},
     rows::{Rows, lanes},
     warp::Refused,
     warp_ops::combine,
     world::{GENERIC_LOCAL, GENERIC_PARAM, GENERIC_SHARED, Place, World},
 };
 use crate::{fault::FaultKind, ir::*};
-use half::{bf16, f16};
 
 pub fn address(r: &Rows, addr: Addr, lane: usize) -> u64 {
     let base = if addr.wide { r.wide(addr.base, lane) } else { r.row(addr.base)[lane] as u64 };
@@ -371,16 +371,11 @@ pub fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
         (AtomOp::Add, Scalar::F64) => (f64::from_bits(old) + f64::from_bits(x)).to_bits(),
         (AtomOp::Add, Scalar::F16) => half_add(old, x),
         (AtomOp::Add, Scalar::Bf16) => brain_add(old, x),
-        (AtomOp::Min | AtomOp::Max, Scalar::F16 | Scalar::Bf16) => {
-            let read = |v: u64| match ty {
-                Scalar::F16 => f16::from_bits(v as u16).to_f32(),
-                _ => bf16::from_bits(v as u16).to_f32(),
-            };
-            let first = read(old) < read(x) || read(x).is_nan();
-            if first == (op == AtomOp::Min) { old } else { x }
-        }
         (AtomOp::Add, Scalar::F16x2) => half_add(old, x) | half_add(old >> 16, x >> 16) << 16,
         (AtomOp::Add, Scalar::Bf16x2) => brain_add(old, x) | brain_add(old >> 16, x >> 16) << 16,
+        (AtomOp::Min | AtomOp::Max, Scalar::F16 | Scalar::F16x2 | Scalar::Bf16 | Scalar::Bf16x2) => {
+            super::float::packed_extremum(op, ty, old, x)
+        }
         (_, Scalar::Int { signed, bits: 64 }) => match op {
             AtomOp::Add => old.wrapping_add(x),
             AtomOp::Min if signed => (old as i64).min(x as i64) as u64,
@@ -397,9 +392,18 @@ pub fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
 }
 
 fn half_add(x: u64, y: u64) -> u64 {
-    f16::from_f64(f16::from_bits(x as u16).to_f64() + f16::from_bits(y as u16).to_f64()).to_bits() as u64
+    float_add(F16, x, y)
 }
 
 fn brain_add(x: u64, y: u64) -> u64 {
-    bf16::from_f64(bf16::from_bits(x as u16).to_f64() + bf16::from_bits(y as u16).to_f64()).to_bits() as u64
+    float_add(BF16, x, y)
+}
+
+fn float_add(format: Format, x: u64, y: u64) -> u64 {
+    let (x, y) = (format.decode(x & 0xffff), format.decode(y & 0xffff));
+    if !(x.is_finite() && y.is_finite()) {
+        return format.encode_f64(x + y, Rounding::Nearest, false);
+    }
+    let sum = Exact::from(x).plus(Exact::from(y), Rounding::Nearest);
+    format.encode(sum, Rounding::Nearest, false)
 }

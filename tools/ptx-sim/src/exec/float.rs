@@ -1,9 +1,12 @@
-//! Float arithmetic. f16 and bf16 compute in f32 (f64 for fma) and round once, which is exact for these formats;
-//! f32 approximations compute in f64 and round, which is within every error the ISA documents.
+//! Float arithmetic. Sums, products, quotients and roots are exact and rounded once in the mode asked for
+//! ([`super::round`]); f32 and f64 to nearest use the host's, which does the same. Approximations compute in f64 and
+//! round: within every error the ISA documents.
 
-use super::rows::{LANES, Rows, lanes};
-use crate::ir::{FloatMods, FloatOp, FloatType, Rounding, Slot};
-use half::{bf16, f16};
+use super::{
+    round::{BF16, Exact, F16, F32, F64, Format},
+    rows::{LANES, Rows, lanes},
+};
+use crate::ir::{AtomOp, FloatMods, FloatOp, FloatType, Rounding, Scalar, Slot};
 
 #[derive(Clone, Copy)]
 pub struct FloatArgs {
@@ -18,30 +21,25 @@ pub struct FloatArgs {
 
 pub fn run(r: &mut Rows, mask: u32, x: FloatArgs) {
     let FloatArgs { op, ty, mods, d, a, b, c } = x;
+    let half = |format: Format| {
+        move |p: u32, q: u32, s: u32| narrow_lane(op, mods, format, p as u16, q as u16, s as u16) as u32
+    };
+    let pair = |format: Format| {
+        let lane = half(format);
+        move |p: u32, q: u32, s: u32| lane(p, q, s) | lane(p >> 16, q >> 16, s >> 16) << 16
+    };
     match ty {
         FloatType::F32 => single(r, mask, x),
         FloatType::F64 => {
             for lane in lanes(mask) {
-                let read = |s| f64::from_bits(r.wide(s, lane));
-                let value = double(op, mods, read(a), read(b), read(c));
-                r.set_wide(d, lane, value.to_bits());
+                let value = double(op, mods, r.wide(a, lane), r.wide(b, lane), r.wide(c, lane));
+                r.set_wide(d, lane, value);
             }
         }
-        FloatType::F16 => {
-            r.map3(mask, d, a, b, c, |p, q, s| half_lane(op, mods, p as u16, q as u16, s as u16) as u32)
-        }
-        FloatType::Bf16 => {
-            r.map3(mask, d, a, b, c, |p, q, s| brain_lane(op, mods, p as u16, q as u16, s as u16) as u32)
-        }
-        FloatType::F16x2 => r.map3(mask, d, a, b, c, |p, q, s| {
-            let lane = |n: u32| half_lane(op, mods, (p >> n) as u16, (q >> n) as u16, (s >> n) as u16) as u32;
-            lane(0) | lane(16) << 16
-        }),
-        FloatType::Bf16x2 => r.map3(mask, d, a, b, c, |p, q, s| {
-            let lane =
-                |n: u32| brain_lane(op, mods, (p >> n) as u16, (q >> n) as u16, (s >> n) as u16) as u32;
-            lane(0) | lane(16) << 16
-        }),
+        FloatType::F16 => r.map3(mask, d, a, b, c, half(F16)),
+        FloatType::Bf16 => r.map3(mask, d, a, b, c, half(BF16)),
+        FloatType::F16x2 => r.map3(mask, d, a, b, c, pair(F16)),
+        FloatType::Bf16x2 => r.map3(mask, d, a, b, c, pair(BF16)),
     }
 }
 
@@ -63,15 +61,8 @@ fn single(r: &mut Rows, mask: u32, x: FloatArgs) {
         }
         FloatOp::Neg if !mods.ftz => r.map1(mask, d, a, |p| p ^ 1 << 31),
         FloatOp::Abs if !mods.ftz => r.map1(mask, d, a, |p| p & !(1 << 31)),
-        _ => r.map3(mask, d, a, b, c, |p, q, s| {
-            let flush = |v: f32| if mods.ftz && v.is_subnormal() { 0f32.copysign(v) } else { v };
-            let exact = one(op, mods, flush(f(p)) as f64, flush(f(q)) as f64, flush(f(s)) as f64);
-            let mut value = flush(to_f32(exact, mods.rounding));
-            if mods.sat {
-                value = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
-            }
-            canonical(value)
-        }),
+        FloatOp::CopySign => r.map2(mask, d, a, b, |p, q| (p & 1 << 31) | (q & !(1 << 31))),
+        _ => r.map3(mask, d, a, b, c, |p, q, s| narrow(op, mods, F32, p as u64, q as u64, s as u64) as u32),
     }
 }
 
@@ -81,28 +72,118 @@ fn canonical(v: f32) -> u32 {
     if v.is_nan() { 0x7fff_ffff } else { v.to_bits() }
 }
 
-fn double(op: FloatOp, mods: FloatMods, p: f64, q: f64, s: f64) -> f64 {
+fn narrow_lane(op: FloatOp, mods: FloatMods, format: Format, p: u16, q: u16, s: u16) -> u16 {
     match op {
-        FloatOp::Fma => p.mul_add(q, s),
-        _ => one(op, mods, p, q, s),
+        FloatOp::Neg => p ^ 0x8000,
+        FloatOp::Abs => p & 0x7fff,
+        _ => narrow(op, mods, format, p as u64, q as u64, s as u64) as u16,
     }
 }
 
-/// The function in f64; exact for f32 operands up to one rounding (fma by a product that is exact in f64).
-fn one(op: FloatOp, mods: FloatMods, p: f64, q: f64, s: f64) -> f64 {
+/// One operation of a format no wider than f32, on codes.
+fn narrow(op: FloatOp, mods: FloatMods, format: Format, p: u64, q: u64, s: u64) -> u64 {
+    let flush = |bits: u64| {
+        let zero = mods.ftz && format.is_subnormal(bits);
+        if zero {
+            format.encode_f64(0f64.copysign(format.decode(bits)), Rounding::Nearest, false)
+        } else {
+            bits
+        }
+    };
+    let read = |bits: u64| format.decode(flush(bits));
+    let (p, q, s) = (read(p), read(q), read(s));
+    let bits = match arithmetic(op, mods.rounding, p, q, s) {
+        Some(exact) => format.encode(exact, mods.rounding, false),
+        None => format.encode_f64(function(op, mods, p, q, s), Rounding::Nearest, false),
+    };
+    clamp(mods, format, flush(bits))
+}
+
+/// Saturation to [0, 1], or to what is not negative.
+fn clamp(mods: FloatMods, format: Format, bits: u64) -> u64 {
+    if !mods.sat && !mods.relu {
+        return bits;
+    }
+    let v = format.decode(bits);
+    let one = |v| format.encode_f64(v, Rounding::Nearest, false);
+    match () {
+        () if v.is_nan() => {
+            if mods.sat {
+                0
+            } else {
+                format.nan()
+            }
+        }
+        () if v <= 0.0 => 0,
+        () if mods.sat && v > 1.0 => one(1.0),
+        () => bits,
+    }
+}
+
+fn double(op: FloatOp, mods: FloatMods, p: u64, q: u64, s: u64) -> u64 {
+    let f = f64::from_bits;
+    let exact = if mods.rounding == Rounding::Nearest {
+        None
+    } else {
+        arithmetic(op, mods.rounding, f(p), f(q), f(s))
+    };
+    if let Some(exact) = exact {
+        return F64.encode(exact, mods.rounding, false);
+    }
+    let value = match op {
+        FloatOp::Neg => return p ^ 1 << 63,
+        FloatOp::Abs => return p & !(1 << 63),
+        FloatOp::CopySign => return (p & 1 << 63) | (q & !(1 << 63)),
+        // The operands' upper halves only, subnormal ones flushed; the lower half of the result is 0.
+        FloatOp::RcpCoarse | FloatOp::RsqrtCoarse => {
+            let operand = f(p & !0xffff_ffff);
+            let operand = if operand.is_subnormal() { 0f64.copysign(operand) } else { operand };
+            let value = function(op, mods, operand, operand, operand);
+            let value = if value.is_subnormal() { 0f64.copysign(value) } else { value };
+            return value.to_bits() & !0xffff_ffff;
+        }
+        FloatOp::Fma => f(p).mul_add(f(q), f(s)),
+        _ => function(op, mods, f(p), f(q), f(s)),
+    };
+    value.to_bits()
+}
+
+/// The exact result of the operations that are rounded correctly, where operands and result are finite numbers.
+fn arithmetic(op: FloatOp, rounding: Rounding, p: f64, q: f64, s: f64) -> Option<Exact> {
+    let two = p.is_finite() && q.is_finite();
+    let e = |v: f64| Exact::from(v);
+    Some(match op {
+        FloatOp::Add if two => e(p).plus(e(q), rounding),
+        FloatOp::Sub if two => e(p).plus(e(-q), rounding),
+        FloatOp::Mul if two => e(p).times(e(q)),
+        FloatOp::Fma if two && s.is_finite() => e(p).times(e(q)).plus(e(s), rounding),
+        FloatOp::Div if two && q != 0.0 => e(p).over(e(q)),
+        FloatOp::Rcp if p.is_finite() && p != 0.0 => e(1.0).over(e(p)),
+        FloatOp::Sqrt if p.is_finite() && p >= 0.0 => e(p).root(),
+        _ => return None,
+    })
+}
+
+/// The function in f64.
+fn function(op: FloatOp, mods: FloatMods, p: f64, q: f64, s: f64) -> f64 {
     match op {
         FloatOp::Add => p + q,
         FloatOp::Sub => p - q,
         FloatOp::Mul => p * q,
-        FloatOp::Fma => round_to_odd_sum(p * q, s),
+        FloatOp::Fma => p * q + s,
         FloatOp::Div => p / q,
-        FloatOp::Min => extremum(mods.nan, p, q, |x, y| x < y || (x == y && x.is_sign_negative())),
-        FloatOp::Max => extremum(mods.nan, p, q, |x, y| x > y || (x == y && x.is_sign_positive())),
+        FloatOp::DivApprox => match q.abs() > 2f64.powi(126) && q.is_finite() {
+            true if p.is_infinite() => f64::NAN,
+            true => 0f64.copysign(p * q.signum()),
+            false => p / q,
+        },
+        FloatOp::Min => extremum(mods, p, q, |x, y| x < y || (x == y && x.is_sign_negative())),
+        FloatOp::Max => extremum(mods, p, q, |x, y| x > y || (x == y && x.is_sign_positive())),
         FloatOp::Abs => p.abs(),
         FloatOp::Neg => -p,
         FloatOp::Sqrt => p.sqrt(),
-        FloatOp::Rsqrt => 1.0 / p.sqrt(),
-        FloatOp::Rcp => 1.0 / p,
+        FloatOp::Rsqrt | FloatOp::RsqrtCoarse => 1.0 / p.sqrt(),
+        FloatOp::Rcp | FloatOp::RcpCoarse => 1.0 / p,
         FloatOp::Ex2 => p.exp2(),
         FloatOp::Lg2 => p.log2(),
         FloatOp::Sin => p.sin(),
@@ -112,124 +193,58 @@ fn one(op: FloatOp, mods: FloatMods, p: f64, q: f64, s: f64) -> f64 {
     }
 }
 
-/// `x + y` in f64, rounded to odd, so that a second rounding to f32 is as if there had been only one.
-fn round_to_odd_sum(x: f64, y: f64) -> f64 {
-    let sum = x + y;
-    if !sum.is_finite() {
-        return sum;
-    }
-    let back = sum - x;
-    let error = (x - (sum - back)) + (y - back);
-    if error == 0.0 || sum.to_bits() & 1 == 1 {
-        return sum;
-    }
-    let away = (error > 0.0) == (sum > 0.0);
-    f64::from_bits(if away { sum.to_bits() + 1 } else { sum.to_bits() - 1 })
-}
-
-fn extremum(nan: bool, p: f64, q: f64, first: impl Fn(f64, f64) -> bool) -> f64 {
-    match (p.is_nan(), q.is_nan()) {
+fn extremum(mods: FloatMods, p: f64, q: f64, first: impl Fn(f64, f64) -> bool) -> f64 {
+    let negative = mods.xorsign_abs && p.is_sign_negative() != q.is_sign_negative();
+    let (p, q) = if mods.xorsign_abs { (p.abs(), q.abs()) } else { (p, q) };
+    let pick = match (p.is_nan(), q.is_nan()) {
         (true, true) => f64::NAN,
-        (true, false) => {
-            if nan {
-                f64::NAN
-            } else {
-                q
-            }
-        }
-        (false, true) => {
-            if nan {
-                f64::NAN
-            } else {
-                p
-            }
-        }
-        _ => {
-            if first(p, q) {
-                p
-            } else {
-                q
-            }
-        }
-    }
+        (true, false) | (false, true) if mods.nan => f64::NAN,
+        (true, false) => q,
+        (false, true) => p,
+        _ if first(p, q) => p,
+        _ => q,
+    };
+    if negative { -pick } else { pick }
 }
 
-/// f64 to f32 in a rounding mode.
-pub fn to_f32(v: f64, rounding: Rounding) -> f32 {
-    let near = v as f32;
-    if near as f64 == v || v.is_nan() {
-        return near;
-    }
-    let below = if near as f64 > v { near.next_down() } else { near };
-    let above = if (near as f64) < v { near.next_up() } else { near };
-    match rounding {
-        Rounding::Down => below,
-        Rounding::Up => above,
-        Rounding::Zero => {
-            if v > 0.0 {
-                below
-            } else {
-                above
-            }
-        }
-        _ => near,
-    }
-}
-
-fn half_lane(op: FloatOp, mods: FloatMods, p: u16, q: u16, s: u16) -> u16 {
-    let read = |v: u16| f16::from_bits(v).to_f64();
-    match op {
-        FloatOp::Neg => p ^ 0x8000,
-        FloatOp::Abs => p & 0x7fff,
-        _ => {
-            let value = clamp(mods, one(op, mods, read(p), read(q), read(s)));
-            if value.is_nan() { 0x7fff } else { f16::from_f64(value).to_bits() }
-        }
-    }
-}
-
-fn brain_lane(op: FloatOp, mods: FloatMods, p: u16, q: u16, s: u16) -> u16 {
-    let read = |v: u16| bf16::from_bits(v).to_f64();
-    match op {
-        FloatOp::Neg => p ^ 0x8000,
-        FloatOp::Abs => p & 0x7fff,
-        _ => {
-            let value = clamp(mods, one(op, mods, read(p), read(q), read(s)));
-            if value.is_nan() { 0x7fff } else { bf16::from_f64(value).to_bits() }
-        }
-    }
-}
-
-fn clamp(mods: FloatMods, v: f64) -> f64 {
-    if mods.sat {
-        return if v.is_nan() { 0.0 } else { v.clamp(0.0, 1.0) };
-    }
-    if mods.relu && v < 0.0 { 0.0 } else { v }
+/// `atom.min`, `atom.max` of halves, one or two in a word.
+pub fn packed_extremum(op: AtomOp, ty: Scalar, old: u64, x: u64) -> u64 {
+    let format = if matches!(ty, Scalar::F16 | Scalar::F16x2) { F16 } else { BF16 };
+    let op = if op == AtomOp::Min { FloatOp::Min } else { FloatOp::Max };
+    let lane = |shift: u32| {
+        let (p, q) = (old >> shift & 0xffff, x >> shift & 0xffff);
+        narrow(op, FloatMods::default(), format, p, q, q) << shift
+    };
+    let pair = matches!(ty, Scalar::F16x2 | Scalar::Bf16x2);
+    if pair { lane(0) | lane(16) } else { lane(0) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn f32_of(op: FloatOp, mods: FloatMods, p: f32, q: f32, s: f32) -> f32 {
+        let bits = |v: f32| v.to_bits() as u64;
+        f32::from_bits(narrow(op, mods, F32, bits(p), bits(q), bits(s)) as u32)
+    }
+
     #[test]
     fn fused_multiply_add_rounds_once() {
         let (p, q, s) = (1.0f32 + f32::EPSILON, 1.0 - f32::EPSILON, -1.0f32);
-        let got =
-            to_f32(one(FloatOp::Fma, FloatMods::default(), p as f64, q as f64, s as f64), Rounding::Nearest);
-        assert_eq!(got, p.mul_add(q, s));
+        assert_eq!(f32_of(FloatOp::Fma, FloatMods::default(), p, q, s), p.mul_add(q, s));
     }
 
     #[test]
     fn a_number_wins_against_nan_unless_asked() {
         let keep = FloatMods::default();
-        assert_eq!(one(FloatOp::Max, keep, f64::NAN, 2.0, 0.0), 2.0);
-        assert!(one(FloatOp::Max, FloatMods { nan: true, ..keep }, f64::NAN, 2.0, 0.0).is_nan());
+        assert_eq!(f32_of(FloatOp::Max, keep, f32::NAN, 2.0, 0.0), 2.0);
+        assert!(f32_of(FloatOp::Max, FloatMods { nan: true, ..keep }, f32::NAN, 2.0, 0.0).is_nan());
     }
 
     #[test]
-    fn directed_rounding() {
-        let v = 1.0 + 1e-12;
-        assert_eq!(to_f32(v, Rounding::Up), 1.0f32.next_up());
-        assert_eq!(to_f32(v, Rounding::Down), 1.0);
+    fn a_sum_that_vanishes_is_negative_only_downwards() {
+        let down = FloatMods { rounding: Rounding::Down, ..FloatMods::default() };
+        assert!(f32_of(FloatOp::Sub, down, 1.0, 1.0, 0.0).is_sign_negative());
+        assert!(f32_of(FloatOp::Sub, FloatMods::default(), 1.0, 1.0, 0.0).is_sign_positive());
     }
 }

@@ -17,13 +17,15 @@ use super::{
     machine,
 };
 use crate::{
+    decode::masked,
     fault::{Fault, FaultKind, Other, Severity},
     flow,
     ir::{Fence, HopperOp, Kernel, MemSpace, Op, Scalar, Scope},
     memory::Memory,
-    read::{Init, Space, Variable},
+    read::{Init, Variable},
 };
 use rayon::prelude::*;
+use std::collections::HashMap;
 
 /// What the launcher says.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ impl Default for Geometry {
 pub struct Summary {
     pub ctas: u64,
     pub thread_instructions: u64,
+    /// What `vprintf` wrote, CTA after CTA.
+    pub printed: String,
     /// What check mode found, in the order of CTA, warp, line; empty means clean.
     pub findings: Vec<Fault>,
     /// Suspicious but tolerated, or left open by NVIDIA's texts.
@@ -88,10 +92,20 @@ pub fn run(
     geometry: &Geometry,
     params: &[u8],
 ) -> Result<Summary, Fault> {
+    let globals = place_variables(&kernel.globals, memory);
+    run_in_module(kernel, memory, globals, geometry, params)
+}
+
+/// As [`run`], with module variables that have their memory already and keep it from launch to launch.
+pub fn run_in_module(
+    kernel: &Kernel,
+    memory: &Memory,
+    globals: HashMap<String, u64>,
+    geometry: &Geometry,
+    params: &[u8],
+) -> Result<Summary, Fault> {
     let cluster = cluster_of(kernel, geometry);
     check(kernel, geometry, cluster, params)?;
-    let globals =
-        kernel.globals.iter().map(|v| (v.name.clone(), memory.allocate(&v.name, &initial(v)))).collect();
     let meets = flow::reconvergence(&kernel.code);
     let launch = Launch {
         kernel,
@@ -107,7 +121,6 @@ pub fn run(
         seed: geometry.seed,
         uses: uses(kernel),
     };
-    let memory = &*memory;
     let clusters = launch.clusters();
     let results: Vec<Result<machine::Outcome, Fault>> = if launch.uses.communicates && clusters > 1 {
         vec![machine::run(&launch, memory, 0, clusters, resident(&launch), true)]
@@ -132,6 +145,7 @@ fn summarise(
     for result in results {
         let outcome = result?;
         summary.thread_instructions += outcome.thread_instructions;
+        summary.printed.push_str(&String::from_utf8_lossy(&outcome.printed));
         found.extend(outcome.findings);
         logs.push(outcome.log);
     }
@@ -256,22 +270,33 @@ fn check(kernel: &Kernel, geometry: &Geometry, cluster: [u32; 3], params: &[u8])
     Ok(())
 }
 
-/// The initial bytes of a module variable.
-fn initial(v: &Variable) -> Vec<u8> {
-    let size = v.ty.bytes();
-    let mut out = vec![];
-    for init in &v.init {
-        let bits = match init {
-            Init::Int(x) => *x as u64,
-            Init::F32(b) if size == 8 => (f32::from_bits(*b) as f64).to_bits(),
-            Init::F32(b) => *b as u64,
-            Init::F64(b) if size == 4 => (f64::from_bits(*b) as f32).to_bits() as u64,
-            Init::F64(b) => *b,
-            Init::Symbol { .. } => 0,
-        };
-        out.extend_from_slice(&bits.to_le_bytes()[..size.min(8)]);
+/// Allocates module variables and fills them: an initialiser may hold the address of a later one. Addresses by name.
+pub fn place_variables(variables: &[Variable], memory: &mut Memory) -> HashMap<String, u64> {
+    let allocate = |memory: &mut Memory, v: &Variable| memory.allocate(&v.name, &vec![0; v.bytes().max(1)]);
+    let globals: HashMap<String, u64> =
+        variables.iter().map(|v| (v.name.clone(), allocate(memory, v))).collect();
+    for v in variables {
+        let (base, size) = (globals[&v.name], v.ty.bytes().min(8));
+        let Some(allocation) = memory.find(base, 1) else { continue };
+        for (n, init) in v.init.iter().enumerate().take(v.count.unwrap_or(0)) {
+            let at = base + (n * v.ty.bytes()) as u64;
+            allocation.store(at, size as u8, initial(init, size, &globals));
+        }
     }
-    out.resize(v.bytes().max(1), 0);
-    debug_assert!(v.space != Space::Reg);
-    out
+    globals
+}
+
+/// The bits of one initial value.
+fn initial(init: &Init, size: usize, globals: &HashMap<String, u64>) -> u64 {
+    match init {
+        Init::Int(x) => *x as u64,
+        Init::F32(b) if size == 8 => (f32::from_bits(*b) as f64).to_bits(),
+        Init::F32(b) => *b as u64,
+        Init::F64(b) if size == 4 => (f64::from_bits(*b) as f32).to_bits() as u64,
+        Init::F64(b) => *b,
+        Init::Symbol { name, offset, mask, .. } => {
+            let address = globals.get(name).copied().unwrap_or(0).wrapping_add_signed(*offset);
+            masked(address, *mask)
+        }
+    }
 }

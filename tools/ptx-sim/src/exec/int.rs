@@ -1,6 +1,6 @@
 //! Integer arithmetic and logic. 16-bit values live in the low half of a word and are kept zero-extended.
 
-use super::rows::Rows;
+use super::{bits, rows::Rows};
 use crate::ir::{IntOp, Slot, Width};
 
 #[derive(Clone, Copy)]
@@ -74,17 +74,19 @@ fn word(r: &mut Rows, mask: u32, x: IntArgs) {
                 r.set_wide(d, lane, sum);
             }
         }
-        Dp4aSigned | Dp4aUnsigned => r.map3(mask, d, a, b, c, |p, q, s| {
-            (0..4).fold(s, |sum, n| {
-                let (x, y) = ((p >> (8 * n)) as u8, (q >> (8 * n)) as u8);
-                let product = if op == Dp4aSigned {
-                    (x as i8 as i32 * y as i8 as i32) as u32
-                } else {
-                    x as u32 * y as u32
-                };
-                sum.wrapping_add(product)
-            })
+        Dp4a(..) | Dp2a { .. } => r.map3(mask, d, a, b, c, |p, q, s| bits::dot(op, p, q, s)),
+        Mul24Lo | Mul24Hi | Mad24Lo | Mad24Hi => {
+            r.map3(mask, d, a, b, c, |p, q, s| bits::product24(op, signed, x.sat, p, q, s))
+        }
+        MadHi if x.sat && signed => r.map3(mask, d, a, b, c, |p, q, s| {
+            let high = (p as i32 as i64 * q as i32 as i64) >> 32;
+            (high + s as i32 as i64).clamp(i32::MIN as i64, i32::MAX as i64) as u32
         }),
+        BitMaskWrap | BitMaskClamp | ExtendWrap | ExtendClamp => {
+            r.map2(mask, d, a, b, |p, q| bits::mask_or_extend(op, signed, p, q))
+        }
+        FindNthSet => r.map3(mask, d, a, b, c, |p, base, n| bits::nth_set(p, base, n as i32)),
+        AddPacked | MinPacked | MaxPacked => r.map2(mask, d, a, b, |p, q| bits::packed(op, signed, p, q)),
         Bfe => r.map3(mask, d, a, b, c, |p, pos, len| bit_field(signed, 32, p as u64, pos, len) as u32),
         Bfi => r.map3(mask, d, a, b, c, |p, q, field| insert(32, p as u64, q as u64, field) as u32),
         _ => {
@@ -108,14 +110,15 @@ fn double(r: &mut Rows, mask: u32, x: IntArgs) {
         Shr => r.wide3(mask, d, a, b, a, |p, q, _| if (q as u32) < 64 { p >> (q as u32) } else { 0 }),
         Bfe => r.wide3(mask, d, a, b, c, |p, pos, len| bit_field(signed, 64, p, pos as u32, len as u32)),
         Bfi => r.wide3(mask, d, a, b, c, |p, q, field| insert(64, p, q, field as u32)),
-        Popc | Clz | Bfind => {
+        Popc | Clz | Bfind | BfindShift => {
             let values: Vec<u64> = (0..32).map(|l| r.wide(a, l)).collect();
             for lane in super::rows::lanes(mask) {
                 let v = values[lane];
                 r.row_mut(d)[lane] = match op {
                     Popc => v.count_ones(),
                     Clz => v.leading_zeros(),
-                    _ => find_leading(signed, 64, v),
+                    Bfind => find_leading(signed, 64, v),
+                    _ => shift_to_top(signed, 64, v),
                 };
             }
         }
@@ -127,6 +130,7 @@ fn double(r: &mut Rows, mask: u32, x: IntArgs) {
             };
             if op == MadHi { hi.wrapping_add(s) } else { hi }
         }),
+        Sad if !signed => r.wide3(mask, d, a, b, c, |p, q, s| p.abs_diff(q).wrapping_add(s)),
         Div | Rem | Min | Max if !signed => r.wide3(mask, d, a, b, a, |p, q, _| match op {
             Div => p.checked_div(q).unwrap_or(u64::MAX),
             Rem => p.checked_rem(q).unwrap_or(p),
@@ -168,32 +172,32 @@ fn scalar(op: IntOp, signed: bool, bits: u32, p: i64, q: i64, s: i64) -> i64 {
         Max => p.max(q),
         Abs => p.wrapping_abs(),
         Neg => p.wrapping_neg(),
-        Sad => p.abs_diff(q) as i64 + s,
+        Sad => (p.abs_diff(q) as i64).wrapping_add(s),
         And => p & q,
         Or => p | q,
         Xor => p ^ q,
         Not => !p,
         Cnot => (p == 0) as i64,
-        Shl => {
-            if (q as u32) < bits {
-                p << (q as u32)
-            } else {
-                0
-            }
-        }
+        Shl if (q as u32) < bits => p << (q as u32),
+        Shl => 0,
         Shr if signed => p >> (q as u32).min(bits - 1),
-        Shr => {
-            if (q as u32) < bits {
-                (raw >> (q as u32)) as i64
-            } else {
-                0
-            }
-        }
+        Shr if (q as u32) < bits => (raw >> (q as u32)) as i64,
+        Shr => 0,
         Popc => raw.count_ones() as i64,
         Clz => raw.leading_zeros() as i64 - (64 - bits as i64),
         Brev => (raw.reverse_bits() >> (64 - bits)) as i64,
         Bfind => find_leading(signed, bits, raw) as i64,
-        _ => unreachable!("{op:?} has its own loop"),
+        BfindShift => shift_to_top(signed, bits, raw) as i64,
+        // Decoded at 32 bits only, where each has its own loop.
+        _ => 0,
+    }
+}
+
+/// `bfind.shiftamt`.
+fn shift_to_top(signed: bool, bits: u32, raw: u64) -> u32 {
+    match find_leading(signed, bits, raw) {
+        u32::MAX => u32::MAX,
+        at => bits - 1 - at,
     }
 }
 
@@ -208,20 +212,26 @@ fn bit_field(signed: bool, bits: u32, value: u64, pos: u32, len: u32) -> u64 {
     if len == 0 {
         return 0;
     }
+    // Above the value stand copies of its sign, or zeros.
+    let extended = if signed { (value << (64 - bits)) as i64 as i128 >> (64 - bits) } else { value as i128 };
+    let moved = extended >> pos.min(127);
+    if len >= 64 {
+        return moved as u64;
+    }
+    let field = moved as u64 & ((1 << len) - 1);
     let top = (pos + len - 1).min(bits - 1);
     let sign = signed && value >> top & 1 == 1;
-    (0..bits).fold(0, |out, n| {
-        let bit = if n < len && pos + n < bits { value >> (pos + n) & 1 == 1 } else { sign };
-        out | (bit as u64) << n
-    })
+    if sign { field | u64::MAX << len } else { field }
 }
 
 /// `field` holds position and length in its low two bytes.
 fn insert(bits: u32, value: u64, into: u64, field: u32) -> u64 {
     let (pos, len) = (field & 0xff, field >> 8 & 0xff);
-    (0..len.min(bits))
-        .filter(|n| pos + n < bits)
-        .fold(into, |out, n| (out & !(1 << (pos + n))) | (value >> n & 1) << (pos + n))
+    if pos >= bits || len == 0 {
+        return into;
+    }
+    let ones = u64::MAX >> (64 - len.min(64));
+    (into & !(ones << pos)) | (value & ones) << pos
 }
 
 fn lop3(table: u8, p: u32, q: u32, s: u32) -> u32 {

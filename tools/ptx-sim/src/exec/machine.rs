@@ -33,6 +33,8 @@ use crate::{
 #[derive(Default)]
 pub struct Outcome {
     pub thread_instructions: u64,
+    /// What `vprintf` wrote.
+    pub printed: Vec<u8>,
     pub findings: Vec<Fault>,
     pub log: GlobalLog,
 }
@@ -283,7 +285,7 @@ impl<'a> Machine<'a> {
     fn finish(mut self) -> Outcome {
         let findings = self.findings();
         let log = self.world.log.take().unwrap_or_default();
-        Outcome { thread_instructions: self.work, findings, log }
+        Outcome { thread_instructions: self.work, printed: self.world.printed, findings, log }
     }
 }
 

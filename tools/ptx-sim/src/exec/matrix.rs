@@ -1,38 +1,51 @@
 //! `mma.sync`: fragments to matrices, the product, and back.
 //!
-//! One rule covers every element size. With `e` elements in a word, lane `4 g + t` holds in word `r`
+//! One rule covers every element size. With `e` elements in a register, lane `4 g + t` holds in register `r`
 //!
 //! ```text
-//! A   row g + 8 (r & 1),   columns 4 e (r >> 1) + e t ..       (m = 16)
+//! A   row g + 8 (r & 1),   columns 4 e (r >> 1) + e t ..       (m = 16; for m = 8 row g, columns 4 e r + e t ..)
 //! B   rows 4 e r + e t .., column g
 //! C   row g + 8 (r >> 1),  column 2 t + (r & 1)                (f32, s32, f64)
 //!     row g + 8 r,         columns 2 t, 2 t + 1                (packed f16)
 //! ```
 //!
-//! Products are exact; the sum over k is taken in f64 and rounded once. The hardware's order and intermediate
-//! rounding are not documented, so results may differ from it in the last place.
+//! A sparse A has half the columns; its metadata say where each stands (see [`super::sparse`]).
+//!
+//! Products are exact; the sum over k is taken in f64 and rounded once (f64: one fused step after the other). The
+//! hardware's order and intermediate rounding are not documented, so float results may differ from it in the last place.
 
-use super::rows::Rows;
-use crate::ir::{MatrixType, Op};
-use half::{bf16, f16};
+use super::{
+    round::{BF16, E4M3, E5M2, F16},
+    rows::Rows,
+    sparse,
+};
+use crate::ir::{MatrixType, Op, Rounding};
 
 /// Elements in one register.
-fn per_word(ty: MatrixType) -> usize {
+pub fn per_word(ty: MatrixType) -> usize {
     match ty {
         MatrixType::F16 | MatrixType::Bf16 => 2,
-        MatrixType::S8 | MatrixType::U8 => 4,
+        MatrixType::S8 | MatrixType::U8 | MatrixType::E4m3 | MatrixType::E5m2 => 4,
         MatrixType::Tf32 | MatrixType::F64 => 1,
+        MatrixType::S4 | MatrixType::U4 => 8,
+        MatrixType::B1Xor | MatrixType::B1And => 32,
     }
+}
+
+fn is_integer(ty: MatrixType) -> bool {
+    use MatrixType::*;
+    matches!(ty, S8 | U8 | S4 | U4 | B1Xor | B1And)
 }
 
 /// Whether the operand lists have the lengths that the shape asks for.
 pub fn register_counts_fit(op: &Op) -> bool {
-    let Op::Mma { m, n, k, a_type, b_type, half_acc, d, a, b, c } = op else { return false };
+    let Op::Mma { m, n, k, a_type, b_type, half_acc, sparse, d, a, b, c, .. } = op else { return false };
     let (m, n, k) = (*m as usize, *n as usize, *k as usize);
     let e = per_word(*a_type);
     let acc = m * n / 32 / if *half_acc { 2 } else { 1 };
+    let stored = if sparse.is_some() { k / 2 } else { k };
     e == per_word(*b_type)
-        && a.len() == m * k / 32 / e
+        && a.len() == m * stored / 32 / e
         && b.len() == k * n / 32 / e
         && c.len() == acc
         && d.len() == acc
@@ -40,75 +53,133 @@ pub fn register_counts_fit(op: &Op) -> bool {
         && !b.is_empty()
 }
 
+/// The operands as matrices: A by rows, B by columns, `k` elements each.
+struct Operands {
+    k: usize,
+    a: Vec<f64>,
+    b: Vec<f64>,
+}
+
 pub fn mma(r: &mut Rows, op: &Op) {
-    let Op::Mma { m, n, k, a_type, b_type, half_acc, d, a, b, c } = op else { return };
-    let (m, n, k) = (*m as usize, *n as usize, *k as usize);
-    let e = per_word(*a_type);
-    let mut left = [[0f64; 32]; 16];
-    let mut right = [[0f64; 8]; 32];
-    for lane in 0..32 {
-        let (g, t) = (lane / 4, lane % 4);
-        for (word, &slot) in a.iter().enumerate() {
-            let (row, column) = if m == 16 {
-                (g + 8 * (word & 1), 4 * e * (word >> 1) + e * t)
-            } else {
-                (g, 4 * e * word + e * t)
-            };
-            for x in 0..e {
-                left[row][column + x] = element(r, *a_type, slot, lane, x);
-            }
-        }
-        for (word, &slot) in b.iter().enumerate() {
-            for x in 0..e {
-                right[4 * e * word + e * t + x][g] = element(r, *b_type, slot, lane, x);
-            }
-        }
+    let Op::Mma { m, n, a_type, half_acc, saturate, d, c, .. } = op else { return };
+    let (m, n) = (*m as usize, *n as usize);
+    let operands = gather(r, op);
+    if *a_type == MatrixType::F64 {
+        return doubles(r, &operands, d, c);
     }
-    let mut product = [[0f64; 8]; 16];
-    for row in 0..m {
-        for step in 0..k {
-            for column in 0..n {
-                product[row][column] += left[row][step] * right[step][column];
-            }
-        }
-    }
-    let integer = matches!(a_type, MatrixType::S8 | MatrixType::U8);
+    let product = multiply(&operands, m, n, *a_type);
+    let at = |row: usize, column: usize| product[row * n + column];
     for lane in 0..32 {
         let (g, t) = (lane / 4, lane % 4);
         for word in 0..d.len() {
             if *half_acc {
                 let old = r.row(c[word])[lane];
                 let sum = |x: usize| {
-                    let before = f16::from_bits((old >> (16 * x)) as u16).to_f64();
-                    f16::from_f64(before + product[g + 8 * word][2 * t + x]).to_bits() as u32
+                    let before = F16.decode((old >> (16 * x)) as u64 & 0xffff);
+                    F16.encode_f64(before + at(g + 8 * word, 2 * t + x), Rounding::Nearest, false) as u32
                 };
                 r.row_mut(d[word])[lane] = sum(0) | sum(1) << 16;
                 continue;
             }
-            let value = product[g + 8 * (word >> 1)][2 * t + (word & 1)];
-            if *a_type == MatrixType::F64 {
-                let sum = f64::from_bits(r.wide(c[word], lane)) + value;
-                r.set_wide(d[word], lane, sum.to_bits());
-            } else if integer {
-                let sum = (r.row(c[word])[lane] as i32).wrapping_add(value as i64 as i32);
-                r.row_mut(d[word])[lane] = sum as u32;
+            let value = at(g + 8 * (word >> 1), 2 * t + (word & 1));
+            let old = r.row(c[word])[lane];
+            r.row_mut(d[word])[lane] = if is_integer(*a_type) {
+                let sum = old as i32 as i64 + value as i64;
+                let limited = sum.clamp(i32::MIN as i64, i32::MAX as i64);
+                if *saturate { limited as u32 } else { sum as u32 }
             } else {
-                let sum = (f32::from_bits(r.row(c[word])[lane]) as f64 + value) as f32;
-                r.row_mut(d[word])[lane] = if sum.is_nan() { 0x7fff_ffff } else { sum.to_bits() };
+                let sum = (f32::from_bits(old) as f64 + value) as f32;
+                if sum.is_nan() { 0x7fff_ffff } else { sum.to_bits() }
+            };
+        }
+    }
+}
+
+fn gather(r: &Rows, op: &Op) -> Operands {
+    let Op::Mma { m, n, k, a_type, b_type, sparse: pattern, a, b, .. } = op else {
+        return Operands { k: 0, a: vec![], b: vec![] };
+    };
+    let (m, n, k) = (*m as usize, *n as usize, *k as usize);
+    let e = per_word(*a_type);
+    let stored = if pattern.is_some() { k / 2 } else { k };
+    let mut left = vec![0f64; m * stored];
+    let mut right = vec![0f64; n * k];
+    for (word, &slot) in a.iter().enumerate() {
+        for lane in 0..32 {
+            let (g, t) = (lane / 4, lane % 4);
+            let (row, column) = if m == 16 {
+                (g + 8 * (word & 1), 4 * e * (word >> 1) + e * t)
+            } else {
+                (g, 4 * e * word + e * t)
+            };
+            for x in 0..e {
+                left[row * stored + column + x] = element(r, *a_type, slot, lane, x);
             }
+        }
+    }
+    for (word, &slot) in b.iter().enumerate() {
+        for lane in 0..32 {
+            let (g, t) = (lane / 4, lane % 4);
+            for x in 0..e {
+                right[g * k + 4 * e * word + e * t + x] = element(r, *b_type, slot, lane, x);
+            }
+        }
+    }
+    match pattern {
+        Some(p) => Operands { k, a: sparse::expand(r, *p, *a_type, k, &left), b: right },
+        None => Operands { k, a: left, b: right },
+    }
+}
+
+fn multiply(x: &Operands, m: usize, n: usize, ty: MatrixType) -> Vec<f64> {
+    let mut product = vec![0f64; m * n];
+    for row in 0..m {
+        let left = &x.a[row * x.k..][..x.k];
+        for column in 0..n {
+            let right = &x.b[column * x.k..][..x.k];
+            let pairs = left.iter().zip(right);
+            product[row * n + column] = match ty {
+                MatrixType::B1Xor => pairs.map(|(p, q)| (p != q) as u8 as f64).sum(),
+                _ => pairs.map(|(p, q)| p * q).sum(),
+            };
+        }
+    }
+    product
+}
+
+/// f64: each step of the sum is a fused multiply-add.
+fn doubles(r: &mut Rows, x: &Operands, d: &[u32], c: &[u32]) {
+    let mut out = vec![[0u64; 32]; d.len()];
+    for (word, values) in out.iter_mut().enumerate() {
+        for (lane, value) in values.iter_mut().enumerate() {
+            let (row, column) = (lane / 4 + 8 * (word >> 1), 2 * (lane % 4) + (word & 1));
+            let start = f64::from_bits(r.wide(c[word], lane));
+            let (left, right) = (&x.a[row * x.k..][..x.k], &x.b[column * x.k..][..x.k]);
+            *value = left.iter().zip(right).fold(start, |sum, (p, q)| p.mul_add(*q, sum)).to_bits();
+        }
+    }
+    for (word, values) in out.iter().enumerate() {
+        for (lane, value) in values.iter().enumerate() {
+            r.set_wide(d[word], lane, *value);
         }
     }
 }
 
 fn element(r: &Rows, ty: MatrixType, slot: u32, lane: usize, x: usize) -> f64 {
     let word = r.row(slot)[lane];
+    let part = |bits: usize| (word >> (bits * x)) as u64 & ((1 << bits) - 1);
     match ty {
-        MatrixType::F16 => f16::from_bits((word >> (16 * x)) as u16).to_f64(),
-        MatrixType::Bf16 => bf16::from_bits((word >> (16 * x)) as u16).to_f64(),
+        MatrixType::F16 => F16.decode(part(16)),
+        MatrixType::Bf16 => BF16.decode(part(16)),
         // The tensor core reads the upper 19 bits.
         MatrixType::Tf32 => f32::from_bits(word & !0x1fff) as f64,
         MatrixType::F64 => f64::from_bits(r.wide(slot, lane)),
-        MatrixType::S8 => (word >> (8 * x)) as u8 as i8 as f64,
-        MatrixType::U8 => (word >> (8 * x)) as u8 as f64,
+        MatrixType::S8 => part(8) as u8 as i8 as f64,
+        MatrixType::U8 => part(8) as f64,
+        MatrixType::S4 => ((part(4) << 4) as u8 as i8 >> 4) as f64,
+        MatrixType::U4 => part(4) as f64,
+        MatrixType::B1Xor | MatrixType::B1And => part(1) as f64,
+        MatrixType::E4m3 => E4M3.decode(part(8)),
+        MatrixType::E5m2 => E5M2.decode(part(8)),
     }
 }

@@ -7,11 +7,12 @@
 use super::{
     access,
     barrier::Arrival,
+    bits,
     check::Defined,
-    convert, copy_async,
+    compare, convert, copy_async,
     cycle::Cycle,
     divergence::{Group, Groups, Wait},
-    float, hopper, int, matrix,
+    float, generic, hopper, int, matrix,
     rows::{Rows, lanes},
     tensor_core::Queue,
     warp_ops,
@@ -468,6 +469,7 @@ impl Warp {
 
     fn execute(&mut self, op: &Op, mask: u32, give_up: bool, m: &mut World) -> Result<Next, Refused> {
         let sources = if m.check.is_some() { self.sources_defined(op) } else { u32::MAX };
+        let live = self.live();
         let r = &mut self.rows;
         match op {
             Op::Nop | Op::WarpSync { .. } | Op::Exit | Op::Branch { .. } => {}
@@ -504,9 +506,17 @@ impl Warp {
             &Op::Float { op, ty, mods, d, a, b, c } => {
                 float::run(r, mask, float::FloatArgs { op, ty, mods, d, a, b, c });
             }
+            Op::Carry { .. } => bits::carry(r, mask, op),
+            Op::IsSpace { p, space, a } => generic::is_space(r, mask, *p, *space, *a),
+            Op::Print { d, format, arguments } => {
+                let text = generic::print(r, mask, (*d, *format, *arguments), &self.local, m);
+                m.printed.extend_from_slice(&text);
+            }
+            Op::AssertFail { .. } => return Err(generic::assertion(r, mask, op, &self.local, m)),
+            Op::Refuse(why) => return Err((FaultKind::NotSupported, why.to_string(), None)),
             Op::Convert { .. } => convert::convert(r, mask, op),
-            Op::Setp { .. } => convert::setp(r, mask, op),
-            Op::TestClass { p, a, wide, class } => convert::test_class(r, mask, *p, *a, *wide, *class),
+            Op::Setp { .. } => compare::setp(r, mask, op),
+            Op::TestClass { p, a, wide, class } => compare::test_class(r, mask, *p, *a, *wide, *class),
             Op::Select { rows, d, a, b, p } => {
                 let pick = r.pred(*p);
                 for n in 0..*rows as u32 {
@@ -548,10 +558,12 @@ impl Warp {
             | Op::VotePred { .. }
             | Op::VoteBallot { .. }
             | Op::MatchAny { .. }
+            | Op::MatchAll { .. }
+            | Op::TransposeMatrix { .. }
             | Op::Redux { .. }
             | Op::Elect { .. }
             | Op::ActiveMask { .. } => {
-                warp_ops::run(r, mask, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
+                warp_ops::run(r, mask, live, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
             }
             Op::Mma { .. } => {
                 matrix::mma(r, op);

@@ -57,6 +57,8 @@ pub struct World<'a> {
     pub now: u64,
     pub me: Me,
     pub tiles: Tiles,
+    /// What `vprintf` wrote.
+    pub printed: Vec<u8>,
     /// The allocation used last.
     recent: Option<&'a Allocation>,
 }
@@ -94,6 +96,7 @@ impl<'a> World<'a> {
             now: 0,
             me: Me::default(),
             tiles: Tiles::default(),
+            printed: vec![],
             recent: None,
         }
     }

@@ -154,8 +154,43 @@ pub enum IntOp {
     ShfLeftClamp,
     ShfRightWrap,
     ShfRightClamp,
-    Dp4aSigned,
-    Dp4aUnsigned,
+    /// Dot product of four bytes; the signs of both operands.
+    Dp4a(bool, bool),
+    /// Of two halfwords with the low or high two bytes.
+    Dp2a {
+        a_signed: bool,
+        b_signed: bool,
+        high: bool,
+    },
+    /// Products of 24-bit integers: the low 32 bits of 48, or bits 16 and up.
+    Mul24Lo,
+    Mul24Hi,
+    Mad24Lo,
+    Mad24Hi,
+    /// `bfind.shiftamt`: by how much to shift the bit found to the top.
+    BfindShift,
+    /// `bmsk`: `b` ones from bit `a` up; amounts wrap or clamp.
+    BitMaskWrap,
+    BitMaskClamp,
+    /// `szext`: sign- or zero-extension from `b` bits.
+    ExtendWrap,
+    ExtendClamp,
+    /// `fns`: the position of the c-th set bit of `a` from bit `b` on.
+    FindNthSet,
+    /// Two 16-bit integers in a word.
+    AddPacked,
+    MinPacked,
+    MaxPacked,
+}
+
+impl IntOp {
+    /// Whether the third source is read.
+    pub fn reads_c(self) -> bool {
+        use IntOp::*;
+        matches!(self, MadLo | MadHi | MadWide | Mad24Lo | Mad24Hi | Lop3(_) | Prmt | Sad | Bfe | Bfi)
+            || matches!(self, ShfLeftWrap | ShfLeftClamp | ShfRightWrap | ShfRightClamp | FindNthSet)
+            || matches!(self, Dp4a(..) | Dp2a { .. })
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,6 +223,11 @@ pub enum FloatOp {
     Cos,
     Tanh,
     CopySign,
+    /// `div.approx`: beyond 2^126 the divisor's reciprocal is 0.
+    DivApprox,
+    /// `rcp.approx.ftz.f64`, `rsqrt.approx.ftz.f64`: only the upper 32 bits carry a value.
+    RcpCoarse,
+    RsqrtCoarse,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -211,8 +251,12 @@ pub struct FloatMods {
     pub rounding: Rounding,
     pub ftz: bool,
     pub sat: bool,
+    /// Results beyond the greatest finite number become it; NaN stays (`cvt…satfinite`).
+    pub satfinite: bool,
     pub relu: bool,
     pub nan: bool,
+    /// `min`, `max` of magnitudes, with the product of the signs (`.xorsign.abs`).
+    pub xorsign_abs: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,6 +288,10 @@ pub enum Scalar {
     F64,
     E4m3x2,
     E5m2x2,
+    E2m3x2,
+    E3m2x2,
+    E2m1x2,
+    Ue8m0x2,
     F16x2,
     Bf16x2,
 }
@@ -296,6 +344,20 @@ pub enum MatrixType {
     F64,
     S8,
     U8,
+    S4,
+    U4,
+    /// Single bits; the product is `xor` or `and`, summed by counting.
+    B1Xor,
+    B1And,
+    E4m3,
+    E5m2,
+}
+
+/// The non-zeros of a sparse left operand: a register of indices, and which lanes of four hold them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sparsity {
+    pub metadata: Slot,
+    pub selector: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -477,8 +539,24 @@ pub enum Op {
         a: Slot,
         members: Slot,
     },
+    /// `match.all`: the members if all have one value, else none.
+    MatchAll {
+        wide: bool,
+        d: Option<Slot>,
+        p: Option<Pred>,
+        a: Slot,
+        members: Slot,
+    },
+    /// `movmatrix`: an 8×8 matrix of halfwords, transposed.
+    TransposeMatrix {
+        d: Slot,
+        a: Slot,
+    },
     Redux {
         op: AtomOp,
+        /// How values compare: integers, or f32 with or without a NaN that wins, by magnitude or not.
+        float: Option<FloatMods>,
+        magnitude: bool,
         signed: bool,
         d: Slot,
         a: Slot,
@@ -495,15 +573,53 @@ pub enum Op {
     Mma {
         m: u8,
         n: u8,
-        k: u8,
+        k: u16,
         a_type: MatrixType,
         b_type: MatrixType,
         half_acc: bool,
+        /// Integer results saturate.
+        saturate: bool,
+        /// `a` holds half of its elements, or a quarter of pairs (`mma.sp`).
+        sparse: Option<Sparsity>,
         d: Vec<Slot>,
         a: Vec<Slot>,
         b: Vec<Slot>,
         c: Vec<Slot>,
     },
+
+    /// Sum or difference with a carry in and a carry out, each a bit of a predicate (`addc.cc`, `madc.hi.cc`).
+    Carry {
+        op: CarryOp,
+        signed: bool,
+        wide: bool,
+        carry_in: Option<Pred>,
+        carry_out: Option<Pred>,
+        d: Slot,
+        a: Slot,
+        b: Slot,
+        c: Slot,
+    },
+    /// `isspacep`: does a generic address lie in the space?
+    IsSpace {
+        p: Pred,
+        space: MemSpace,
+        a: Slot,
+    },
+    /// `vprintf`: generic addresses of the format and of the block of arguments.
+    Print {
+        d: Slot,
+        format: Slot,
+        arguments: Slot,
+    },
+    /// `__assertfail`: generic addresses of message, file and function, and the line.
+    AssertFail {
+        message: Slot,
+        file: Slot,
+        line: Slot,
+        place: Slot,
+    },
+    /// What cannot go on if it is reached, with the reason.
+    Refuse(Box<str>),
 
     Branch {
         target: u32,
@@ -538,6 +654,14 @@ pub enum Op {
         wide: bool,
     },
     Hopper(Box<HopperOp>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CarryOp {
+    Add,
+    Sub,
+    MadLo,
+    MadHi,
 }
 
 /// What `barrier.red` gives.
@@ -621,17 +745,22 @@ impl Op {
                 let amount = matches!(op, IntOp::Shl | IntOp::Shr | IntOp::Bfe);
                 rows(f, *a, n, false);
                 rows(f, *b, if amount { 1 } else { n }, false);
-                if matches!(
-                    op,
-                    IntOp::MadLo | IntOp::MadHi | IntOp::MadWide | IntOp::Lop3(_) | IntOp::Prmt | IntOp::Sad
-                ) || matches!(op, IntOp::ShfLeftWrap | IntOp::ShfLeftClamp | IntOp::ShfRightWrap)
-                    || matches!(op, IntOp::ShfRightClamp | IntOp::Dp4aSigned | IntOp::Dp4aUnsigned)
-                {
-                    rows(f, *c, if wide { 2 } else { n }, false);
-                } else if matches!(op, IntOp::Bfe | IntOp::Bfi) {
-                    rows(f, *c, 1, false);
+                if op.reads_c() {
+                    let word = matches!(op, IntOp::Bfe | IntOp::Bfi);
+                    rows(
+                        f,
+                        *c,
+                        if word {
+                            1
+                        } else if wide {
+                            2
+                        } else {
+                            n
+                        },
+                        false,
+                    );
                 }
-                let narrow = matches!(op, IntOp::Popc | IntOp::Clz | IntOp::Bfind);
+                let narrow = matches!(op, IntOp::Popc | IntOp::Clz | IntOp::Bfind | IntOp::BfindShift);
                 rows(
                     f,
                     *d,
@@ -742,6 +871,16 @@ impl Op {
                 f(Role::Address(*members));
                 rows(f, *d, 1, true);
             }
+            Op::MatchAll { wide, d, p, a, members } => {
+                rows(f, *a, two(*wide), false);
+                f(Role::Address(*members));
+                d.iter().for_each(|&s| f(Role::Def(s)));
+                p.iter().for_each(|&p| f(Role::DefPred(p)));
+            }
+            Op::TransposeMatrix { d, a } => {
+                rows(f, *a, 1, false);
+                rows(f, *d, 1, true);
+            }
             Op::Redux { d, a, members, .. } => {
                 rows(f, *a, 1, false);
                 f(Role::Address(*members));
@@ -753,8 +892,9 @@ impl Op {
                 f(Role::DefPred(*p));
             }
             Op::ActiveMask { d } => rows(f, *d, 1, true),
-            Op::Mma { a_type, d, a, b, c, .. } => {
+            Op::Mma { a_type, d, a, b, c, sparse, .. } => {
                 let n = two(*a_type == MatrixType::F64);
+                sparse.iter().for_each(|s| f(Role::Use(s.metadata)));
                 a.iter().chain(b).chain(c).for_each(|&s| rows(f, s, n, false));
                 d.iter().for_each(|&s| rows(f, s, n, true));
             }
@@ -771,6 +911,29 @@ impl Op {
                     BarrierResult::All(p) | BarrierResult::Any(p) => Role::DefPred(p),
                 });
             }
+            Op::Carry { op, wide, carry_in, carry_out, d, a, b, c, .. } => {
+                let n = two(*wide);
+                rows(f, *a, n, false);
+                rows(f, *b, n, false);
+                if matches!(op, CarryOp::MadLo | CarryOp::MadHi) {
+                    rows(f, *c, n, false);
+                }
+                carry_in.iter().for_each(|&p| f(Role::UsePred(p)));
+                rows(f, *d, n, true);
+                carry_out.iter().for_each(|&p| f(Role::DefPred(p)));
+            }
+            Op::IsSpace { p, a, .. } => {
+                rows(f, *a, 2, false);
+                f(Role::DefPred(*p));
+            }
+            Op::Print { d, format, arguments } => {
+                for s in [format, arguments] {
+                    f(Role::Address(*s));
+                    f(Role::Address(s + 1));
+                }
+                rows(f, *d, 1, true);
+            }
+            Op::AssertFail { .. } | Op::Refuse(_) => {}
             Op::WarpSync { members } => f(Role::Address(*members)),
             Op::Clock { d, wide } => rows(f, *d, two(*wide), true),
             Op::Nop
@@ -794,6 +957,9 @@ impl Op {
                 | Op::VotePred { .. }
                 | Op::VoteBallot { .. }
                 | Op::MatchAny { .. }
+                | Op::MatchAll { .. }
+                | Op::TransposeMatrix { .. }
+                | Op::BarrierReduce { .. }
                 | Op::Redux { .. }
                 | Op::Mma { .. }
         )

@@ -5,10 +5,10 @@ use super::{
     syntax::*,
 };
 
-type Read<T> = Result<T, ReadError>;
+pub(super) type Read<T> = Result<T, ReadError>;
 
 /// Nested scopes beyond this are refused rather than followed.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// Reads a module.
 pub fn parse(text: &str) -> Read<Module> {
@@ -17,28 +17,28 @@ pub fn parse(text: &str) -> Read<Module> {
     parser.module()
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     tokens: Vec<Token<'a>>,
     at: usize,
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl<'a> Parser<'a> {
     // ---- tokens
 
-    fn peek(&self) -> &Tok<'a> {
+    pub(super) fn peek(&self) -> &Tok<'a> {
         &self.tokens[self.at].tok
     }
 
-    fn peek_at(&self, ahead: usize) -> &Tok<'a> {
+    pub(super) fn peek_at(&self, ahead: usize) -> &Tok<'a> {
         &self.tokens[(self.at + ahead).min(self.tokens.len() - 1)].tok
     }
 
-    fn line(&self) -> u32 {
+    pub(super) fn line(&self) -> u32 {
         self.tokens[self.at].line
     }
 
-    fn next(&mut self) -> Tok<'a> {
+    pub(super) fn next(&mut self) -> Tok<'a> {
         let tok = self.tokens[self.at].tok.clone();
         if self.at + 1 < self.tokens.len() {
             self.at += 1;
@@ -46,11 +46,11 @@ impl<'a> Parser<'a> {
         tok
     }
 
-    fn error<T>(&self, what: impl Into<String>) -> Read<T> {
+    pub(super) fn error<T>(&self, what: impl Into<String>) -> Read<T> {
         Err(ReadError { line: self.line(), message: what.into() })
     }
 
-    fn eat(&mut self, c: char) -> bool {
+    pub(super) fn eat(&mut self, c: char) -> bool {
         let hit = *self.peek() == Tok::Punct(c);
         if hit {
             self.next();
@@ -58,11 +58,11 @@ impl<'a> Parser<'a> {
         hit
     }
 
-    fn expect(&mut self, c: char) -> Read<()> {
+    pub(super) fn expect(&mut self, c: char) -> Read<()> {
         if self.eat(c) { Ok(()) } else { self.error(format!("expected `{c}`, found {:?}", self.peek())) }
     }
 
-    fn eat_word(&mut self, word: &str) -> bool {
+    pub(super) fn eat_word(&mut self, word: &str) -> bool {
         let hit = matches!(self.peek(), Tok::Word(w) if *w == word);
         if hit {
             self.next();
@@ -70,14 +70,14 @@ impl<'a> Parser<'a> {
         hit
     }
 
-    fn word(&mut self) -> Read<&'a str> {
+    pub(super) fn word(&mut self) -> Read<&'a str> {
         match self.next() {
             Tok::Word(w) => Ok(w),
             other => self.error(format!("expected a name, found {other:?}")),
         }
     }
 
-    fn int(&mut self) -> Read<i64> {
+    pub(super) fn int(&mut self) -> Read<i64> {
         let negative = self.eat('-');
         match self.next() {
             Tok::Int(v) => Ok(if negative { v.wrapping_neg() } else { v }),
@@ -85,12 +85,12 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn small(&mut self) -> Read<u32> {
+    pub(super) fn small(&mut self) -> Read<u32> {
         let value = self.int()?;
         u32::try_from(value).or_else(|_| self.error(format!("{value} is out of range here")))
     }
 
-    fn skip_to_semicolon(&mut self) {
+    pub(super) fn skip_to_semicolon(&mut self) {
         while !matches!(self.peek(), Tok::Punct(';') | Tok::Eof) {
             self.next();
         }
@@ -98,7 +98,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Skips a balanced `{ … }`.
-    fn skip_braces(&mut self) -> Read<()> {
+    pub(super) fn skip_braces(&mut self) -> Read<()> {
         self.expect('{')?;
         let mut depth = 1;
         while depth > 0 {
@@ -114,7 +114,7 @@ impl<'a> Parser<'a> {
 
     // ---- module scope
 
-    fn module(&mut self) -> Read<Module> {
+    pub(super) fn module(&mut self) -> Read<Module> {
         let mut module = Module::default();
         let mut linkage_external = false;
         loop {
@@ -155,7 +155,11 @@ impl<'a> Parser<'a> {
                     self.word()?;
                     self.skip_braces()?;
                 }
-                ".visible" | ".weak" | ".common" => {
+                ".visible" | ".weak" => {
+                    self.next();
+                }
+                // Like `.extern`, but with storage of its own.
+                ".common" => {
                     self.next();
                 }
                 ".extern" => {
@@ -168,14 +172,25 @@ impl<'a> Parser<'a> {
                     let found = self.variables(linkage_external)?;
                     module.variables.extend(found);
                 }
-                ".pragma" | ".alias" => self.skip_to_semicolon(),
+                ".alias" => {
+                    self.next();
+                    let name = self.word()?.to_string();
+                    self.expect(',')?;
+                    module.aliases.push((name, self.word()?.to_string()));
+                    self.expect(';')?;
+                }
+                ".pragma" => self.skip_to_semicolon(),
+                // A source position outside a function says nothing about an instruction.
+                ".loc" => {
+                    self.location()?;
+                }
                 _ => return self.error(format!("unknown directive `{word}`")),
             }
             linkage_external = false;
         }
     }
 
-    fn version(&mut self) -> Read<(u32, u32)> {
+    pub(super) fn version(&mut self) -> Read<(u32, u32)> {
         match self.next() {
             Tok::F64(bits) => {
                 let tenths = (f64::from_bits(bits) * 10.0).round() as u32;
@@ -185,15 +200,10 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn function(&mut self) -> Read<Function> {
+    pub(super) fn function(&mut self) -> Read<Function> {
         let line = self.line();
         let entry = self.word()? == ".entry";
-        if self.eat_word(".attribute") {
-            self.expect('(')?;
-            while !self.eat(')') {
-                self.next();
-            }
-        }
+        self.attributes()?;
         let results = if !entry && *self.peek() == Tok::Punct('(') { self.params()? } else { vec![] };
         let name = self.word()?.to_string();
         let params = if *self.peek() == Tok::Punct('(') { self.params()? } else { vec![] };
@@ -202,7 +212,30 @@ impl<'a> Parser<'a> {
         Ok(Function { name, entry, results, params, limits, body, line })
     }
 
-    fn params(&mut self) -> Read<Vec<Variable>> {
+    /// `.attribute(.managed, .unified(1, 2))`: where memory lives, which changes no value.
+    pub(super) fn attributes(&mut self) -> Read<()> {
+        while self.eat_word(".attribute") {
+            self.skip_parentheses()?;
+        }
+        Ok(())
+    }
+
+    /// Skips a balanced `( … )`.
+    pub(super) fn skip_parentheses(&mut self) -> Read<()> {
+        self.expect('(')?;
+        let mut depth = 1;
+        while depth > 0 {
+            match self.next() {
+                Tok::Punct('(') => depth += 1,
+                Tok::Punct(')') => depth -= 1,
+                Tok::Eof => return self.error("a parenthesis does not close"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn params(&mut self) -> Read<Vec<Variable>> {
         self.expect('(')?;
         let mut out = vec![];
         while !self.eat(')') {
@@ -214,7 +247,7 @@ impl<'a> Parser<'a> {
         Ok(out)
     }
 
-    fn limits(&mut self) -> Read<Limits> {
+    pub(super) fn limits(&mut self) -> Read<Limits> {
         let mut limits = Limits::default();
         loop {
             let Tok::Word(word) = *self.peek() else { return Ok(limits) };
@@ -237,20 +270,21 @@ impl<'a> Parser<'a> {
                     self.next();
                     limits.explicit_cluster = true;
                 }
-                ".noreturn" | ".blocksareclusters" => {
+                ".noreturn" | ".blocksareclusters" | ".language" => {
                     self.next();
                 }
                 ".pragma" => self.skip_to_semicolon(),
-                ".abi_preserve" | ".abi_preserve_control" => {
+                ".abi_preserve" | ".abi_preserve_control" | ".local_maxnreg" => {
                     self.next();
                     self.int()?;
                 }
+                ".attribute" => self.attributes()?,
                 _ => return self.error(format!("unknown directive `{word}` of a function")),
             }
         }
     }
 
-    fn triple(&mut self) -> Read<[u32; 3]> {
+    pub(super) fn triple(&mut self) -> Read<[u32; 3]> {
         self.next();
         let mut out = [self.small()?, 1, 1];
         for slot in &mut out[1..] {
@@ -260,343 +294,6 @@ impl<'a> Parser<'a> {
             *slot = self.small()?;
         }
         Ok(out)
-    }
-
-    // ---- variables
-
-    /// A declaration statement: `.shared .align 16 .b8 a[64], b[32];`
-    fn variables(&mut self, external: bool) -> Read<Vec<Variable>> {
-        let mut out = self.variable_group(external)?;
-        let template = out[0].clone();
-        while self.eat(',') {
-            let name = self.word()?.to_string();
-            let mut more =
-                Variable { name, numbered: None, count: Some(1), init: vec![], ..template.clone() };
-            self.declarator(&mut more)?;
-            out.push(more);
-        }
-        self.expect(';')?;
-        Ok(out)
-    }
-
-    /// `.param .u64 .ptr .global .align 16 name[4]`, one declarator.
-    fn variable_group(&mut self, external: bool) -> Read<Vec<Variable>> {
-        let line = self.line();
-        let mut space = None;
-        let mut ty = None;
-        let mut align = 0;
-        let mut vector = 1;
-        let name = loop {
-            let word = self.word()?;
-            match word {
-                ".reg" => space = Some(Space::Reg),
-                ".param" => space = Some(Space::Param),
-                ".global" if space.is_none() => space = Some(Space::Global),
-                ".shared" if space.is_none() => space = Some(Space::Shared),
-                ".const" if space.is_none() => space = Some(Space::Const),
-                ".local" if space.is_none() => space = Some(Space::Local),
-                // What a pointer parameter points to; nothing to hold.
-                ".global" | ".shared" | ".const" | ".local" | ".ptr" => {}
-                ".align" => {
-                    let value = self.int()?;
-                    // The last `.align` of a `.ptr` parameter speaks of the pointee.
-                    if align == 0 && ty.is_none() {
-                        align =
-                            usize::try_from(value).ok().filter(|a| a.is_power_of_two()).ok_or_else(|| {
-                                ReadError {
-                                    line,
-                                    message: format!("alignment {value} is not a power of two"),
-                                }
-                            })?;
-                    }
-                }
-                ".attribute" => {
-                    self.expect('(')?;
-                    while !self.eat(')') {
-                        self.next();
-                    }
-                }
-                ".v2" => vector = 2,
-                ".v4" => vector = 4,
-                w if w.starts_with('.') => match Type::from_word(&w[1..]) {
-                    Some(t) => ty = Some(t),
-                    None => return self.error(format!("unknown type or attribute `{w}`")),
-                },
-                w => break w.to_string(),
-            }
-        };
-        let Some(ty) = ty else { return self.error(format!("`{name}` has no type")) };
-        let Some(space) = space else { return self.error(format!("`{name}` has no state space")) };
-        let align = if align == 0 { ty.bytes() * vector } else { align };
-        let mut variable =
-            Variable { name, space, ty, align, count: Some(1), numbered: None, init: vec![], external, line };
-        self.declarator(&mut variable)?;
-        if vector > 1 {
-            variable.count = variable.count.map(|c| c * vector);
-        }
-        Ok(vec![variable])
-    }
-
-    /// What follows a name: `<10>`, `[4][8]`, `= {…}`.
-    fn declarator(&mut self, variable: &mut Variable) -> Read<()> {
-        if self.eat('<') {
-            variable.numbered = Some(self.small()?);
-            self.expect('>')?;
-        }
-        while self.eat('[') {
-            if self.eat(']') {
-                variable.count = None;
-                continue;
-            }
-            let extent = self.small()? as usize;
-            self.expect(']')?;
-            variable.count = match variable.count {
-                Some(c) => Some(
-                    c.checked_mul(extent)
-                        .filter(|&n| n <= 1 << 32)
-                        .ok_or_else(|| ReadError { line: self.line(), message: "array too large".into() })?,
-                ),
-                None => None,
-            };
-        }
-        if self.eat('=') {
-            self.initializer(&mut variable.init, 0)?;
-            if variable.count.is_none() {
-                variable.count = Some(variable.init.len());
-            }
-        }
-        Ok(())
-    }
-
-    fn initializer(&mut self, out: &mut Vec<Init>, depth: usize) -> Read<()> {
-        if depth > MAX_DEPTH {
-            return self.error("initialiser nested too deep");
-        }
-        if self.eat('{') {
-            while !self.eat('}') {
-                self.initializer(out, depth + 1)?;
-                if !self.eat(',') && *self.peek() != Tok::Punct('}') {
-                    return self.error("expected `,` or `}` in an initialiser");
-                }
-            }
-            return Ok(());
-        }
-        match self.peek().clone() {
-            Tok::F32(b) => out.push(Init::F32(b)),
-            Tok::F64(b) => out.push(Init::F64(b)),
-            Tok::Int(_) | Tok::Punct('-') => {
-                let value = self.int()?;
-                out.push(Init::Int(value));
-                return Ok(());
-            }
-            Tok::Word(w) => {
-                self.next();
-                let generic = w == "generic";
-                let name = if generic {
-                    self.expect('(')?;
-                    let name = self.word()?;
-                    self.expect(')')?;
-                    name
-                } else {
-                    w
-                };
-                let offset = if self.eat('+') { self.int()? } else { 0 };
-                out.push(Init::Symbol { name: name.to_string(), generic, offset });
-                return Ok(());
-            }
-            other => return self.error(format!("unexpected {other:?} in an initialiser")),
-        }
-        self.next();
-        Ok(())
-    }
-
-    // ---- bodies
-
-    fn scope(&mut self) -> Read<Vec<Stmt>> {
-        self.expect('{')?;
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return self.error("scopes nested too deep");
-        }
-        let mut out = vec![];
-        while !self.eat('}') {
-            self.statement(&mut out)?;
-        }
-        self.depth -= 1;
-        Ok(out)
-    }
-
-    fn statement(&mut self, out: &mut Vec<Stmt>) -> Read<()> {
-        match self.peek().clone() {
-            Tok::Punct('{') => out.push(Stmt::Scope(self.scope()?)),
-            Tok::Punct(';') => {
-                self.next();
-            }
-            Tok::Punct('@') => out.push(Stmt::Instruction(self.instruction()?)),
-            Tok::Word(".loc") => {
-                self.next();
-                let (file, line, column) = (self.small()?, self.small()?, self.small()?);
-                if self.eat(',') {
-                    self.inlined_at()?;
-                }
-                out.push(Stmt::Location { file, line, column });
-            }
-            Tok::Word(".pragma") => self.skip_to_semicolon(),
-            Tok::Word(".reg" | ".shared" | ".local" | ".param" | ".const" | ".global") => {
-                out.extend(self.variables(false)?.into_iter().map(Stmt::Variable));
-            }
-            Tok::Word(w) if *self.peek_at(1) == Tok::Punct(':') => {
-                let line = self.line();
-                self.next();
-                self.next();
-                match self.peek() {
-                    Tok::Word(".branchtargets") => {
-                        self.next();
-                        let mut labels = vec![self.word()?.to_string()];
-                        while self.eat(',') {
-                            labels.push(self.word()?.to_string());
-                        }
-                        self.expect(';')?;
-                        out.push(Stmt::Targets { name: w.to_string(), labels });
-                    }
-                    Tok::Word(".callprototype") => {
-                        self.skip_to_semicolon();
-                        out.push(Stmt::Targets { name: w.to_string(), labels: vec![] });
-                    }
-                    _ => out.push(Stmt::Label(w.to_string(), line)),
-                }
-            }
-            Tok::Word(w) if w.starts_with('.') => return self.error(format!("unknown directive `{w}`")),
-            Tok::Word(_) => out.push(Stmt::Instruction(self.instruction()?)),
-            other => return self.error(format!("expected a statement, found {other:?}")),
-        }
-        Ok(())
-    }
-
-    /// `function_name sym + off, inlined_at file line column`, all dropped.
-    fn inlined_at(&mut self) -> Read<()> {
-        let line = self.line();
-        while self.line() == line && !matches!(self.peek(), Tok::Eof) {
-            self.next();
-        }
-        Ok(())
-    }
-
-    fn instruction(&mut self) -> Read<Instruction> {
-        let guard = if self.eat('@') {
-            let negated = self.eat('!');
-            Some((self.word()?.to_string(), negated))
-        } else {
-            None
-        };
-        let line = self.line();
-        let words = self.word()?.split('.').map(str::to_string).collect();
-        let mut operands = vec![];
-        while !self.eat(';') {
-            operands.push(self.operand()?);
-            if !self.eat(',') && *self.peek() != Tok::Punct(';') {
-                return self.error(format!("expected `,` or `;`, found {:?}", self.peek()));
-            }
-        }
-        Ok(Instruction { guard, words, operands, line })
-    }
-
-    fn operand(&mut self) -> Read<Operand> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return self.error("operand nested too deep");
-        }
-        let operand = self.operand_inner()?;
-        self.depth -= 1;
-        if self.eat('|') {
-            let second = self.operand_inner()?;
-            return Ok(Operand::Pair(operand.into(), second.into()));
-        }
-        Ok(operand)
-    }
-
-    fn operand_inner(&mut self) -> Read<Operand> {
-        match self.peek().clone() {
-            Tok::Punct('[') => self.address(),
-            Tok::Punct('{') => {
-                self.next();
-                Ok(Operand::Vector(self.operand_list('}')?))
-            }
-            Tok::Punct('(') => {
-                self.next();
-                Ok(Operand::List(self.operand_list(')')?))
-            }
-            Tok::Punct('!') => {
-                self.next();
-                Ok(Operand::Not(self.word()?.to_string()))
-            }
-            Tok::Punct('-') => {
-                self.next();
-                Ok(match self.next() {
-                    Tok::Int(v) => Operand::Int(v.wrapping_neg()),
-                    Tok::F32(b) => Operand::F32(b ^ 1 << 31),
-                    Tok::F64(b) => Operand::F64(b ^ 1 << 63),
-                    other => return self.error(format!("expected a number, found {other:?}")),
-                })
-            }
-            Tok::Int(v) => {
-                self.next();
-                Ok(Operand::Int(v))
-            }
-            Tok::F32(b) => {
-                self.next();
-                Ok(Operand::F32(b))
-            }
-            Tok::F64(b) => {
-                self.next();
-                Ok(Operand::F64(b))
-            }
-            Tok::Word("_") => {
-                self.next();
-                Ok(Operand::Sink)
-            }
-            Tok::Word(w) => {
-                self.next();
-                match self.peek() {
-                    Tok::Punct('+') => {
-                        self.next();
-                        Ok(Operand::Offset(w.to_string(), self.int()?))
-                    }
-                    Tok::Punct('-') => Ok(Operand::Offset(w.to_string(), self.int()?)),
-                    _ => Ok(Operand::Name(w.to_string())),
-                }
-            }
-            other => self.error(format!("expected an operand, found {other:?}")),
-        }
-    }
-
-    fn operand_list(&mut self, end: char) -> Read<Vec<Operand>> {
-        let mut out = vec![];
-        while !self.eat(end) {
-            out.push(self.operand()?);
-            if !self.eat(',') && *self.peek() != Tok::Punct(end) {
-                return self.error(format!("expected `,` or `{end}`, found {:?}", self.peek()));
-            }
-        }
-        Ok(out)
-    }
-
-    fn address(&mut self) -> Read<Operand> {
-        self.expect('[')?;
-        let (base, offset) = match self.operand()? {
-            Operand::Offset(name, offset) => (Operand::Name(name), offset),
-            other => (other, 0),
-        };
-        let coordinates = if self.eat(',') {
-            match self.operand()? {
-                Operand::Vector(v) => v,
-                other => vec![other],
-            }
-        } else {
-            vec![]
-        };
-        self.expect(']')?;
-        Ok(Operand::Address { base: base.into(), offset, coordinates })
     }
 }
 

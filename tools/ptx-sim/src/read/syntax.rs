@@ -16,6 +16,8 @@ pub struct Module {
     pub files: Vec<(u32, String)>,
     pub variables: Vec<Variable>,
     pub functions: Vec<Function>,
+    /// `.alias name, function;`
+    pub aliases: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -108,6 +110,8 @@ pub enum Init {
         name: String,
         generic: bool,
         offset: i64,
+        /// `0xFF00(sym)` keeps these bits and moves them to the bottom; all ones otherwise.
+        mask: u64,
     },
 }
 
@@ -147,10 +151,14 @@ pub enum Stmt {
         line: u32,
         column: u32,
     },
-    /// `name: .branchtargets a, b;` or `.callprototype …;`
+    /// `name: .branchtargets a, b;` or `name: .calltargets f, g;`
     Targets {
         name: String,
         labels: Vec<String>,
+    },
+    /// `name: .callprototype …;`: the call's own operands say the same.
+    Prototype {
+        name: String,
     },
 }
 
