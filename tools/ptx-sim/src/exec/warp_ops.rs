@@ -16,7 +16,10 @@ pub fn run(r: &mut Rows, mask: u32, live: u32, op: &Op) -> Result<(), String> {
         let group = lanes(left).filter(|&l| named[l] == named[first]).fold(0, |m, l| m | 1 << l);
         let missing = named[first] & live & !group;
         if let Some(l) = lanes(group).find(|&l| named[l] >> l & 1 == 0) {
-            return Err(format!("lane {l} executes an operation of lanes {:#010x}, and is none of them", named[l]));
+            return Err(format!(
+                "lane {l} executes an operation of lanes {:#010x}, and is none of them",
+                named[l]
+            ));
         }
         if missing != 0 {
             return Err(format!(
