@@ -7,7 +7,8 @@ use std::{
 
 fn tile_files(dir: &Path, out: &mut Vec<PathBuf>) {
     println!("cargo::rerun-if-changed={}", dir.display());
-    let mut entries: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {

@@ -12,6 +12,7 @@ use crate::{
         Env, Fault, ObjectRecord, Shared,
         convert::{Run, TileRun, accumulate, read},
         pack::Packing,
+        rows::Scratch,
     },
 };
 use std::{
@@ -99,6 +100,7 @@ impl Launch<'_> {
             fault: Fault::default(),
             labels: self.labels,
             packing: Packing::default(),
+            rows: Scratch::new(),
         };
         if last < 0 && first == 0 {
             env.take_ticket();

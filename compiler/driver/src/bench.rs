@@ -1,19 +1,17 @@
 //! What is measured: kernels of the library at the shapes that the literature uses, others at their first test case.
 //!
-//! Work is counted by the formula of the kernel's maths, not by what a backend executes: a causal attention counts
-//! half of the full one, as FlashAttention's own benchmarks do.
+//! Work is what the graph multiplies and adds in its dots with every `skip` taken element by element, not what a
+//! backend executes: a causal attention counts half of the full one, as FlashAttention's own benchmarks do.
 
 use crate::{
     Loaded, Session,
     choose::{self, Case, Given},
-    compile,
-    run::{self, Device},
+    compile::{self, Compiled},
+    gpu, run,
 };
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tile_base::{DType, Diagnostic};
+use tile_graph::{Program, TileBinding};
 use tile_tensor::{Argument, Scalar};
 
 /// One shape of one kernel.
@@ -21,40 +19,82 @@ struct Shape {
     kernel: &'static str,
     consts: &'static [(&'static str, &'static str)],
     dims: &'static [(&'static str, i64)],
-    /// Floating-point operations; not for elementwise and row-wise kernels, whose time is the memory's.
-    work: Option<fn(&dyn Fn(&str) -> f64) -> f64>,
 }
 
 const ATTENTION: &[(&str, i64)] = &[("B", 1), ("M", 1024), ("N", 1024), ("HQ", 8), ("HK", 8), ("D", 64)];
 const SQUARE: &[(&str, i64)] = &[("M", 1024), ("N", 1024), ("K", 1024)];
 const ROWS: &[(&str, i64)] = &[("M", 4096), ("N", 1024)];
 
-fn attention(n: &dyn Fn(&str) -> f64) -> f64 {
-    4.0 * n("B") * n("HQ") * n("M") * n("N") * n("D")
-}
-
-fn causal(n: &dyn Fn(&str) -> f64) -> f64 {
-    attention(n) / 2.0
-}
-
-fn product(n: &dyn Fn(&str) -> f64) -> f64 {
-    2.0 * n("M") * n("N") * n("K")
-}
-
 const SHAPES: &[Shape] = &[
-    Shape { kernel: "matmul", consts: &[], dims: SQUARE, work: Some(product) },
-    Shape { kernel: "flash_fwd", consts: &[("CAUSAL", "false")], dims: ATTENTION, work: Some(attention) },
-    Shape { kernel: "flash_fwd", consts: &[("CAUSAL", "true")], dims: ATTENTION, work: Some(causal) },
-    Shape { kernel: "softmax_fwd", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "rmsnorm", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "layernorm", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "add", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "silu_mul", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "gelu_fwd", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "row_sum", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "row_argmax", consts: &[], dims: ROWS, work: None },
-    Shape { kernel: "row_logsumexp", consts: &[], dims: ROWS, work: None },
+    Shape { kernel: "matmul", consts: &[], dims: SQUARE },
+    Shape { kernel: "flash_fwd", consts: &[("CAUSAL", "false")], dims: ATTENTION },
+    Shape { kernel: "flash_fwd", consts: &[("CAUSAL", "true")], dims: ATTENTION },
+    Shape { kernel: "softmax_fwd", consts: &[], dims: ROWS },
+    Shape { kernel: "rmsnorm", consts: &[], dims: ROWS },
+    Shape { kernel: "layernorm", consts: &[], dims: ROWS },
+    Shape { kernel: "add", consts: &[], dims: ROWS },
+    Shape { kernel: "silu_mul", consts: &[], dims: ROWS },
+    Shape { kernel: "gelu_fwd", consts: &[], dims: ROWS },
+    Shape { kernel: "row_sum", consts: &[], dims: ROWS },
+    Shape { kernel: "row_argmax", consts: &[], dims: ROWS },
+    Shape { kernel: "row_logsumexp", consts: &[], dims: ROWS },
 ];
+
+/// What kernels are measured on.
+pub enum On {
+    /// With so many threads; 0 means all.
+    Cpu(usize),
+    /// By the device's own clock.
+    Cuda(gpu::Cuda),
+}
+
+/// Seconds of a compilation to machine code, and of each repetition.
+type Samples = (f64, Vec<f64>);
+
+impl On {
+    fn threads(&self) -> usize {
+        match self {
+            On::Cpu(0) => std::thread::available_parallelism().map_or(1, usize::from),
+            On::Cpu(n) => *n,
+            On::Cuda(_) => 0,
+        }
+    }
+
+    fn samples(
+        &self,
+        session: &mut Session,
+        loaded: &Loaded,
+        compiled: &mut Compiled,
+        launch: &mut run::Launch,
+    ) -> Result<Samples, Vec<Diagnostic>> {
+        let start = Instant::now();
+        match self {
+            On::Cpu(threads) => {
+                compiled.cpu_for(&launch.dims)?;
+                let compiling = start.elapsed().as_secs_f64();
+                run::execute_cpu(compiled, launch, *threads)?;
+                let start = Instant::now();
+                let mut samples = vec![];
+                while samples.len() < 5 || start.elapsed() < Duration::from_millis(600) && samples.len() < 200
+                {
+                    samples.push(run::execute_cpu(compiled, launch, *threads)?);
+                    if start.elapsed() > Duration::from_secs(20) {
+                        break;
+                    }
+                }
+                Ok((compiling, samples))
+            }
+            On::Cuda(cuda) => {
+                const REPETITIONS: usize = 30;
+                let mut seconds = run::execute_cuda(session, loaded, compiled, cuda, launch, REPETITIONS)?;
+                // The first one warms up. All that is not a launch is compiling, copying included.
+                let launches: f64 = seconds.iter().sum();
+                seconds.remove(0);
+                Ok(((start.elapsed().as_secs_f64() - launches).max(0.0), seconds))
+            }
+        }
+    }
+}
 
 /// A measured case.
 #[derive(Clone, Debug)]
@@ -63,26 +103,27 @@ pub struct Measured {
     /// Consts and dimensions as `N = V`.
     pub case: String,
     pub dtype: String,
+    /// 0 on a GPU.
     pub threads: usize,
     /// Source in memory to machine code.
     pub compile_ms: f64,
     /// Median of the repetitions.
     pub ms: f64,
     pub repetitions: usize,
-    /// `None` where the work is not known.
+    /// `None` for kernels without dots, whose time is the memory's, and for several launches.
     pub gflops: Option<f64>,
     /// Of all tensors, each once.
     pub gbytes_per_s: f64,
 }
 
-/// Measures the kernels of a file on the CPU. `only` and `given` come from the command line; with a dimension given,
+/// Measures the kernels of a file. `only` and `given` come from the command line; with a dimension given,
 /// the table of shapes is not used.
 pub fn file(
     session: &mut Session,
     loaded: &Loaded,
     only: Option<&str>,
     given: &Given,
-    threads: usize,
+    on: &On,
 ) -> Result<Vec<Measured>, Vec<Diagnostic>> {
     let names: Vec<String> = match only {
         Some(name) => vec![name.to_string()],
@@ -98,10 +139,10 @@ pub fn file(
         let dtypes = dtypes(picked.callable(loaded), given);
         for &dtype in &dtypes {
             match own.is_empty() {
-                true => out.push(measure(session, loaded, &picked, given, None, dtype, threads)?),
+                true => out.push(measure(session, loaded, &picked, given, None, dtype, on)?),
                 false => {
                     for shape in &own {
-                        out.push(measure(session, loaded, &picked, given, Some(shape), dtype, threads)?);
+                        out.push(measure(session, loaded, &picked, given, Some(shape), dtype, on)?);
                     }
                 }
             }
@@ -138,7 +179,7 @@ fn measure(
     given: &Given,
     shape: Option<&Shape>,
     dtype: Option<(&str, DType)>,
-    threads: usize,
+    on: &On,
 ) -> Result<Measured, Vec<Diagnostic>> {
     let mut mine = Given { consts: given.consts.clone(), dims: given.dims.clone(), ..Given::default() };
     mine.optionals_as_given = true;
@@ -163,28 +204,10 @@ fn measure(
         mine.arguments.insert(s.name.clone(), Argument::Scalar(value));
     }
     let mut launch = run::prepare(&signature, &mut mine, case.as_ref(), Some(1))?;
-    let start = Instant::now();
-    compiled.cpu_for(&launch.dims)?;
-    compile_ms += start.elapsed().as_secs_f64() * 1e3;
-    let mut samples = vec![];
-    run::execute(&mut compiled, Device::Cpu, &mut launch.arguments, threads)?;
-    let start = Instant::now();
-    while samples.len() < 5 || start.elapsed() < Duration::from_millis(600) && samples.len() < 200 {
-        samples.push(run::execute(&mut compiled, Device::Cpu, &mut launch.arguments, threads)?);
-        if start.elapsed() > Duration::from_secs(20) {
-            break;
-        }
-    }
+    let (compiling, mut samples) = on.samples(session, loaded, &mut compiled, &mut launch)?;
+    compile_ms += compiling * 1e3;
     samples.sort_by(f64::total_cmp);
     let seconds = samples[samples.len() / 2];
-    let mut values: BTreeMap<String, f64> =
-        signature.dims.iter().cloned().zip(launch.dims.iter().map(|&v| v as f64)).collect();
-    for (name, text) in &signature.consts {
-        if let Ok(v) = text.parse() {
-            values.insert(name.clone(), v);
-        }
-    }
-    let work = shape.and_then(|s| s.work).map(|f| f(&|n| values.get(n).copied().unwrap_or(f64::NAN)));
     let bytes: usize = launch
         .arguments
         .iter()
@@ -204,14 +227,18 @@ fn measure(
             || signature.tensors().next().map_or("-", |p| p.dtype.name()).to_string(),
             |(_, d)| d.name().to_string(),
         ),
-        threads: match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
-        },
+        threads: on.threads(),
         compile_ms,
         ms: seconds * 1e3,
         repetitions: samples.len(),
-        gflops: work.map(|w| w / seconds / 1e9),
+        gflops: work(&compiled.program, &launch.dims).map(|w| w / seconds / 1e9),
         gbytes_per_s: bytes as f64 / seconds / 1e9,
     })
+}
+
+/// Multiplications and additions of the dots, two for each product.
+fn work(program: &Program, dims: &[i64]) -> Option<f64> {
+    let [graph] = &program.graphs[..] else { return None };
+    let flops = tile_graph::count(graph, dims, &TileBinding::uniform(graph, 1)).dot_flops;
+    (flops > 0.0).then_some(flops)
 }

@@ -210,13 +210,33 @@ pub fn for_device(
     })
 }
 
+/// The PTX of one planned launch.
 #[cfg(feature = "ptx")]
-fn backend_there() -> Result<(), Vec<Diagnostic>> {
+pub(crate) fn ptx(
+    graph: &tile_graph::Graph,
+    plan: &tile_plan::Plan,
+    sources: &tile_base::Sources,
+) -> Result<String, Vec<Diagnostic>> {
+    let options = tile_ptx::Options { sources: Some(sources), llvm: false };
+    tile_ptx::compile(graph, plan, &options).map(|m| m.ptx)
+}
+
+#[cfg(not(feature = "ptx"))]
+pub(crate) fn ptx(
+    _: &tile_graph::Graph,
+    _: &tile_plan::Plan,
+    _: &tile_base::Sources,
+) -> Result<String, Vec<Diagnostic>> {
+    backend_there().map(|()| String::new())
+}
+
+#[cfg(feature = "ptx")]
+pub(crate) fn backend_there() -> Result<(), Vec<Diagnostic>> {
     Ok(())
 }
 
 #[cfg(not(feature = "ptx"))]
-fn backend_there() -> Result<(), Vec<Diagnostic>> {
+pub(crate) fn backend_there() -> Result<(), Vec<Diagnostic>> {
     Err(vec![Diagnostic::global("T0853", "this `tilec` was built without the PTX backend").help(
         "build it with LLVM and MLIR 22 at hand: `./x setup` installs them, `cargo build --release -p tilec` builds",
     )])

@@ -16,6 +16,7 @@ pub mod claims;
 pub mod compile;
 pub mod emit;
 pub mod facts;
+pub mod gpu;
 pub mod resources;
 pub mod run;
 pub mod schedule;

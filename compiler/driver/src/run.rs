@@ -1,22 +1,29 @@
 //! A run on this machine: arguments in order, dimensions bound, outputs made, the device called.
 
 use crate::{
+    Loaded, Session,
     choose::{Case, Given},
     compile::{self, Compiled},
+    gpu,
 };
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tile_base::{
     DType, Diagnostic, Mode, Signature,
     diagnostic::any_error,
     signature::{ParamKind, ScalarParam, TensorParam},
 };
+use tile_target::Target;
 use tile_tensor::{Argument, Arguments, Scalar, Tensor, launch, random::Random};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Device {
     Cpu,
     /// The f64 evaluator, rounding as the kernel says.
     Oracle,
+    /// The PTX for a target, on the simulator, in check mode.
+    Sim(&'static Target),
+    /// NVIDIA's driver; devices count from 0.
+    Cuda(u32),
 }
 
 impl Device {
@@ -24,6 +31,8 @@ impl Device {
         match self {
             Device::Cpu => "cpu",
             Device::Oracle => "oracle",
+            Device::Sim(_) => "sim",
+            Device::Cuda(_) => "cuda",
         }
     }
 }
@@ -117,6 +126,7 @@ impl Filler<'_> {
             self.taken.push((name.clone(), v.to_string()));
             dims.insert(name.clone(), v);
         }
+        self.check_memory(arguments, &dims)?;
         let mut found = vec![];
         for (at, param) in self.signature.params.iter().enumerate() {
             if !matches!(arguments[at], Argument::Absent) {
@@ -137,6 +147,27 @@ impl Filler<'_> {
         if any_error(&found) { Err(found) } else { Ok(()) }
     }
 
+    /// Room for everything that is still to be made, outputs included, before the first element is drawn.
+    fn check_memory(
+        &self,
+        arguments: &Arguments,
+        dims: &BTreeMap<String, i64>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let mut bytes = 0u64;
+        for (at, param) in self.signature.params.iter().enumerate() {
+            let ParamKind::Tensor(p) = param else { continue };
+            if p.present && matches!(arguments[at], Argument::Absent) {
+                let shape = launch::shape_of(self.signature, p, dims)?;
+                let count = tile_tensor::element_count(&shape);
+                let more = count.and_then(|n| tile_tensor::bytes_of(p.dtype, n)).unwrap_or(usize::MAX);
+                bytes = bytes.saturating_add(more as u64);
+            }
+        }
+        let mut found = vec![];
+        launch::check_memory(bytes, &mut found);
+        if any_error(&found) { Err(found) } else { Ok(()) }
+    }
+
     fn tensor(
         &self,
         p: &TensorParam,
@@ -144,12 +175,6 @@ impl Filler<'_> {
         seed: u64,
     ) -> Result<Tensor, Vec<Diagnostic>> {
         let shape = launch::shape_of(self.signature, p, dims)?;
-        let mut found = vec![];
-        let bytes = tile_tensor::element_count(&shape).and_then(|n| tile_tensor::bytes_of(p.dtype, n));
-        launch::check_memory(bytes.unwrap_or(usize::MAX) as u64, &mut found);
-        if any_error(&found) {
-            return Err(found);
-        }
         let mut random = Random::stream(seed, &p.name);
         let made = match &p.index {
             None => tile_tensor::random::fill(p.dtype, &shape, &mut random),
@@ -190,26 +215,80 @@ fn index_bound(kind: &tile_base::IndexKind) -> &tile_base::Size {
     }
 }
 
-/// Seconds that the device took, apart from compiling.
+/// Runs on a device; seconds that it took, apart from compiling. What a device has to say that is no error goes into
+/// the notes of `compiled`.
 pub fn execute(
+    session: &mut Session,
+    loaded: &Loaded,
     compiled: &mut Compiled,
     device: Device,
-    arguments: &mut Arguments,
+    launch: &mut Launch,
     threads: usize,
 ) -> Result<f64, Vec<Diagnostic>> {
     match device {
         Device::Oracle => {
             let start = Instant::now();
-            compile::run_oracle(&compiled.program, arguments)?;
+            compile::run_oracle(&compiled.program, &mut launch.arguments)?;
             Ok(start.elapsed().as_secs_f64())
         }
         Device::Cpu => {
-            let kernel = compiled.cpu()?;
+            session.timer.time("jit", || compiled.cpu_for(&launch.dims).map(drop))?;
+            execute_cpu(compiled, launch, threads)
+        }
+        Device::Sim(target) => {
+            let code = device_code(session, loaded, compiled, target, launch)?;
+            let image = code.image(&compiled.program, &launch.arguments, &launch.dims)?;
             let start = Instant::now();
-            kernel.run(arguments, threads)?;
+            gpu::simulate(&code.ptx, &image, &mut launch.arguments, &session.sources)?;
             Ok(start.elapsed().as_secs_f64())
         }
+        Device::Cuda(ordinal) => {
+            let cuda = gpu::Cuda::open(ordinal)?;
+            let seconds = execute_cuda(session, loaded, compiled, &cuda, launch, 0)?;
+            Ok(seconds.iter().sum())
+        }
     }
+}
+
+/// Runs on a CUDA device, and `repetitions` times more; seconds of each launch.
+pub fn execute_cuda(
+    session: &mut Session,
+    loaded: &Loaded,
+    compiled: &mut Compiled,
+    cuda: &gpu::Cuda,
+    launch: &mut Launch,
+    repetitions: usize,
+) -> Result<Vec<f64>, Vec<Diagnostic>> {
+    let code = device_code(session, loaded, compiled, cuda.target, launch)?;
+    let image = code.image(&compiled.program, &launch.arguments, &launch.dims)?;
+    cuda.run(&code, &image, &mut launch.arguments, repetitions)
+}
+
+/// Runs on the CPU, which compiles what is not compiled yet; seconds.
+pub fn execute_cpu(
+    compiled: &mut Compiled,
+    launch: &mut Launch,
+    threads: usize,
+) -> Result<f64, Vec<Diagnostic>> {
+    let kernel = compiled.cpu_for(&launch.dims)?;
+    let start = Instant::now();
+    kernel.run(&mut launch.arguments, threads)?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// PTX that suits the arguments.
+fn device_code(
+    session: &mut Session,
+    loaded: &Loaded,
+    compiled: &mut Compiled,
+    target: &'static Target,
+    launch: &Launch,
+) -> Result<Arc<gpu::Code>, Vec<Diagnostic>> {
+    let (sources, program) = (&session.sources, (&compiled.program, ""));
+    let make = || gpu::Codes::default().of(loaded, sources, program, target, &launch.arguments);
+    let code = session.timer.time("ptx", make)?;
+    compiled.notes.extend(code.notes.iter().cloned());
+    Ok(code)
 }
 
 /// Names of the tensors that a kernel writes, in order.

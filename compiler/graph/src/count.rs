@@ -47,7 +47,8 @@ impl Work {
 
 /// Counts the work of one launch. Tile sizes that `tiles` does not bind count as 64.
 pub fn count(graph: &Graph, dims: &[i64], tiles: &TileBinding) -> Work {
-    let mut c = Counter { graph, dims, tiles, known: HashMap::new(), extent: HashMap::new(), work: Work::default() };
+    let mut c =
+        Counter { graph, dims, tiles, known: HashMap::new(), extent: HashMap::new(), work: Work::default() };
     c.region(ROOT, 1.0);
     let mut touched = vec![false; graph.objects.len()];
     for node in graph.node_ids() {
@@ -55,9 +56,8 @@ pub fn count(graph: &Graph, dims: &[i64], tiles: &TileBinding) -> Work {
             touched[a.object.index()] = true;
         }
     }
-    let lookup = |name: &str| {
-        graph.signature.dims.iter().position(|d| d == name).and_then(|at| dims.get(at).copied())
-    };
+    let lookup =
+        |name: &str| graph.signature.dims.iter().position(|d| d == name).and_then(|at| dims.get(at).copied());
     for (object, _) in graph.objects.iter().zip(touched).filter(|(_, t)| *t) {
         let elements: f64 =
             object.shape.iter().map(|s| s.eval(&lookup).map_or(1.0, |v| v.max(0) as f64)).product();
@@ -116,8 +116,17 @@ impl Counter<'_> {
                 self.region(*otherwise, times / 2.0);
             }
             Op::Elem(e) if float || e.is_predicate() => match e {
-                ElemOp::Exp | ElemOp::Exp2 | ElemOp::Log | ElemOp::Log2 | ElemOp::Sqrt | ElemOp::Rsqrt
-                | ElemOp::Sin | ElemOp::Cos | ElemOp::Tanh | ElemOp::Erf | ElemOp::Pow => {
+                ElemOp::Exp
+                | ElemOp::Exp2
+                | ElemOp::Log
+                | ElemOp::Log2
+                | ElemOp::Sqrt
+                | ElemOp::Rsqrt
+                | ElemOp::Sin
+                | ElemOp::Cos
+                | ElemOp::Tanh
+                | ElemOp::Erf
+                | ElemOp::Pow => {
                     self.work.transcendental += out;
                 }
                 _ if inputs.iter().any(|&v| g.type_of(v).dtype.is_float()) => self.work.flops += out,
@@ -165,7 +174,8 @@ impl Counter<'_> {
         let args = self.graph.region_args(body);
         match iter {
             Iter::Each { .. } => {
-                self.known.insert(args[0], (lo + fraction * length).floor().min(lo + (length - 1.0).max(0.0)));
+                self.known
+                    .insert(args[0], (lo + fraction * length).floor().min(lo + (length - 1.0).max(0.0)));
                 length
             }
             Iter::Tiles { step, span, .. } => {

@@ -545,12 +545,7 @@ fn degree(graph: &Graph, body: RegionId, carried: &[Value], var: usize) -> Degre
     }
 }
 
-fn value_degree(
-    known: &HashMap<NodeId, Degree>,
-    state: Value,
-    unknown: &HashSet<Value>,
-    v: Value,
-) -> Degree {
+fn value_degree(known: &HashMap<NodeId, Degree>, state: Value, unknown: &HashSet<Value>, v: Value) -> Degree {
     match known.get(&v.node) {
         _ if v == state => Degree::Linear,
         _ if unknown.contains(&v) => Degree::Other(v.node),
@@ -559,12 +554,7 @@ fn value_degree(
     }
 }
 
-fn degrees(
-    graph: &Graph,
-    body: RegionId,
-    state: Value,
-    unknown: &HashSet<Value>,
-) -> HashMap<NodeId, Degree> {
+fn degrees(graph: &Graph, body: RegionId, state: Value, unknown: &HashSet<Value>) -> HashMap<NodeId, Degree> {
     let mut known = HashMap::new();
     for &node in &graph.region(body).nodes {
         if matches!(graph.node(node).op, Op::RegionArgs) {
@@ -573,7 +563,8 @@ fn degrees(
         let of = |v: Value| value_degree(&known, state, unknown, v);
         let parts: Vec<Degree> = graph.inputs(node).into_iter().map(of).collect();
         let inner = graph.node(node).op.regions();
-        let captured = inner.iter().any(|&r| graph.captures(r).into_iter().any(|v| of(v) != Degree::Constant));
+        let captured =
+            inner.iter().any(|&r| graph.captures(r).into_iter().any(|v| of(v) != Degree::Constant));
         let found = if captured { Degree::Other(node) } else { combine(graph, node, &parts) };
         known.insert(node, found);
     }

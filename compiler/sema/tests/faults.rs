@@ -91,8 +91,16 @@ const BODY: &[(&str, &str, &str)] = &[
     ("T0230", "opt[i] @ w", "if opt { let v = opt[i] @ w; }"),
     ("T0231", "z[i, :] @ w[j, :]", "for j in tiles(N, BN) { let v = z[i, :] @ w[j, :]; }"),
     ("T0231", "x[i, :].to(f32) @ z", "let v = x[i, :].to(f32) @ z;"),
-    ("T0232", "z[i, :].to(f16) @ w[j, :].t", "for j in tiles(N, BN) { let v = z[i, :].to(f16) @ w[j, :].t; }"),
-    ("T0232", "dot(z[i, :], w[j, :].t, acc = i32)", "for j in tiles(N, BN) { let v = dot(z[i, :], w[j, :].t, acc = i32); }"),
+    (
+        "T0232",
+        "z[i, :].to(f16) @ w[j, :].t",
+        "for j in tiles(N, BN) { let v = z[i, :].to(f16) @ w[j, :].t; }",
+    ),
+    (
+        "T0232",
+        "dot(z[i, :], w[j, :].t, acc = i32)",
+        "for j in tiles(N, BN) { let v = dot(z[i, :], w[j, :].t, acc = i32); }",
+    ),
     // tile sizes
     ("T0234", "i.start", "oz[i, :] = i.start.to(f32);"),
     ("T0234", "lo", "let lo = i.start; oz[i, :] = lo.to(f32);"),
@@ -119,7 +127,11 @@ const BODY: &[(&str, &str, &str)] = &[
     ("T0244", "q", "let q = 1; for j in tiles(N, BN) merge first(q) { }"),
     ("T0244", "lost", "var p: f32 = 0; var q: f32 = 0; for j in N merge lost(p, q) { p = q + 1; q = p; }"),
     ("T0214", "first", "var p: f32 = 0; var q: f32 = 0; for j in N merge first(p, q) { p = q + 1; q = p; }"),
-    ("T0244", "merge first(p)", "var p: f32 = 0; var q: f32 = 0; for j in N merge first(p) { p = q + 1; q = p; }"),
+    (
+        "T0244",
+        "merge first(p)",
+        "var p: f32 = 0; var q: f32 = 0; for j in N merge first(p) { p = q + 1; q = p; }",
+    ),
     ("T0245", "a", "for j in N affine a { }"),
     ("T0246", "par j in N { }", "par j in N { }"),
     ("T0247", "a + 1", "a + 1;"),

@@ -36,5 +36,5 @@ pub mod ir;
 pub mod memory;
 pub mod read;
 
-pub use exec::grid::{Geometry, Summary, run};
-pub use fault::{Fault, FaultKind};
+pub use exec::grid::{Geometry, Summary, place_variables, run, run_in_module};
+pub use fault::{Fault, FaultKind, Other, Severity};

@@ -1,6 +1,7 @@
 //! The command line's grammar: the contract that other tools call.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::str::FromStr;
 
 #[derive(Parser, Debug)]
 #[command(name = "tilec", version, about = "Compiler for tile kernels: check, run on the CPU, build PTX")]
@@ -17,7 +18,7 @@ pub enum Command {
     Fmt(Fmt),
     /// Compile a kernel and print any stage of it
     Build(Build),
-    /// Run a kernel on the CPU or on the oracle
+    /// Run a kernel on the CPU, on the oracle, on the simulator or on a GPU
     Run(Run),
     /// Run the `test` blocks of files or folders
     Test(Test),
@@ -102,10 +103,30 @@ pub enum Stage {
     Ptx,
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+/// Where a kernel runs: `cpu`, `oracle`, `sim`, `cuda` or `cuda:N`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Device {
     Cpu,
     Oracle,
+    Sim,
+    Cuda(u32),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Device, String> {
+        match (text, text.strip_prefix("cuda:")) {
+            ("cpu", _) => Ok(Device::Cpu),
+            ("oracle", _) => Ok(Device::Oracle),
+            ("sim", _) => Ok(Device::Sim),
+            ("cuda", _) => Ok(Device::Cuda(0)),
+            (_, Some(n)) => {
+                n.parse().map(Device::Cuda).map_err(|_| format!("`{n}` is no number of a device"))
+            }
+            _ => Err("there are cpu, oracle, sim, cuda and cuda:N".into()),
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -113,8 +134,12 @@ pub struct Run {
     pub file: String,
     #[command(flatten)]
     pub choose: Choose,
-    #[arg(long, value_enum, default_value = "cpu")]
+    /// cpu, oracle, sim (the PTX for `--target` on the simulator, in check mode), cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
     pub device: Device,
+    /// Architecture that the simulator runs code for
+    #[arg(long, default_value = "sm_90", value_name = "ARCH")]
+    pub target: String,
     /// A scalar argument: scale=0.125
     #[arg(long = "arg", value_name = "N=V", value_parser = pair)]
     pub args: Vec<(String, String)>,
@@ -141,7 +166,9 @@ pub struct Run {
 pub enum Rung {
     Oracle,
     Cpu,
+    Sim,
     Ptxas,
+    Cuda,
 }
 
 #[derive(Args, Debug)]
@@ -159,8 +186,9 @@ pub struct Test {
 pub struct Bench {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
-    #[arg(long, value_enum, default_value = "cpu")]
-    pub device: BenchDevice,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu", value_parser = bench_device)]
+    pub device: Device,
     #[command(flatten)]
     pub choose: Choose,
     /// Threads; 0 means all
@@ -170,9 +198,12 @@ pub struct Bench {
     pub json: bool,
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BenchDevice {
-    Cpu,
+/// A device whose times mean something.
+fn bench_device(text: &str) -> Result<Device, String> {
+    match text.parse()? {
+        device @ (Device::Cpu | Device::Cuda(_)) => Ok(device),
+        _ => Err("there are cpu, cuda and cuda:N".into()),
+    }
 }
 
 #[derive(Args, Debug)]

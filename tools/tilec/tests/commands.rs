@@ -294,3 +294,20 @@ fn ptx_without_the_backend_says_how_to_get_it() {
     let text = tilec(&["build", FLASH, "--emit", "ptx"]).refused("T0853");
     assert!(text.contains("./x setup"), "{text}");
 }
+
+#[test]
+fn outputs_share_a_file_under_their_own_names() {
+    let folder = Folder::new();
+    let flash = root().join(FLASH);
+    let run = |o: &str, lse: &str| {
+        let sizes = ["B=1", "M=3", "N=5", "HQ=2", "HK=1", "D=16"];
+        let mut args = vec!["run", flash.to_str().unwrap(), "--random", "7", "--out", o, "--out", lse];
+        sizes.iter().for_each(|s| args.extend(["--dim", s]));
+        folder.run(&args)
+    };
+    run("o=all.safetensors", "lse=all.safetensors").good();
+    assert_eq!(read_tensor(&folder.path("all.safetensors#o")).unwrap().shape, [1, 3, 2, 16]);
+    assert_eq!(read_tensor(&folder.path("all.safetensors#lse")).unwrap().shape, [1, 2, 3]);
+    run("o=all.safetensors#x", "lse=all.safetensors#x").refused("T0809");
+    run("o=all.npy", "lse=all.npy").refused("T0809");
+}

@@ -139,6 +139,7 @@ fn each_spine_crate_stays_in_its_place() {
         ("inkwell", &["compiler/ptx"]),
         ("mlir-sys", &["compiler/ptx"]),
         ("cranelift-codegen", &["compiler/cpu"]),
+        ("cudarc", &["runtime/core"]),
         ("safetensors", &["runtime/tensor"]),
         ("miette", &["tools/tilec"]),
     ] {
@@ -158,6 +159,7 @@ fn llvm_is_linked_by_the_ptx_backend_alone() {
         ("tile-plan", &[]),
         ("tile-lower", &[]),
         ("tile-sema", &[]),
+        ("tile-runtime", &[]),
         ("tile-tensor", &[]),
     ] {
         let out = Command::new(&cargo)
@@ -171,7 +173,7 @@ fn llvm_is_linked_by_the_ptx_backend_alone() {
         for forbidden in ["llvm-sys ", "mlir-sys ", "melior ", "inkwell "] {
             assert!(!tree.lines().any(|l| l.starts_with(forbidden)), "{package} depends on {forbidden}");
         }
-        if package == "tile-tensor" {
+        if package == "tile-tensor" || package == "tile-runtime" {
             let knows = tree.lines().any(|l| l.starts_with("tile-graph ") || l.starts_with("tile-syntax "));
             assert!(!knows, "the runtime knows the compiler");
         }

@@ -24,11 +24,11 @@ use tile_base::DType;
 const SHIFTER: f32 = 12_582_912.0;
 
 /// Taylor-like minimax coefficients of 2^f on [-1/2, 1/2], highest degree first.
-const EXP2: [f32; 7] =
+pub const EXP2: [f32; 7] =
     [1.535_920_9e-4, 1.339_262_7e-3, 9.618_385e-3, 5.550_347_3e-2, 0.240_226_45, 0.693_147_2, 1.0];
 
 /// e^r = 1 + r + r² q(r) on |r| <= ln 2 / 2, highest degree of q first.
-const EXP: [f32; 6] = [1.985_276_1e-4, 1.393_043_6e-3, 8.333_361e-3, 4.166_648_5e-2, 0.166_666_67, 0.5];
+pub const EXP: [f32; 6] = [1.985_276_1e-4, 1.393_043_6e-3, 8.333_361e-3, 4.166_648_5e-2, 0.166_666_67, 0.5];
 
 /// (ln(1 + x) - x + x²/2) / x³ on [√½ - 1, √2 - 1], highest degree first.
 const LOG: [f32; 9] = [

@@ -14,7 +14,7 @@
 
 pub mod buffers;
 mod control;
-mod functions;
+pub mod functions;
 mod fused;
 mod lanes;
 mod memory;
@@ -24,7 +24,7 @@ mod tiles;
 use crate::{
     fuse::{self, Schedule, Step},
     liveness::Liveness,
-    runtime::{self, Class, Entry, Env, memory::AccessPlan},
+    runtime::{self, Class, Entry, Env, memory::AccessPlan, rows::RowProgram},
 };
 use buffers::{Buffers, Tile};
 use cranelift_codegen::ir::{
@@ -32,7 +32,7 @@ use cranelift_codegen::ir::{
     types,
 };
 use cranelift_frontend::FunctionBuilder;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tile_base::{Diagnostic, Span};
 use tile_graph::{Axis, Graph, NodeId, Op, ROOT, RegionId, TileBinding, Value};
 
@@ -55,6 +55,10 @@ pub enum SiteKind {
     },
     Take,
     DivisionByZero,
+    /// Index arithmetic of that name leaves 64 bits.
+    Overflow {
+        name: String,
+    },
     Assert {
         message: String,
     },
@@ -67,6 +71,7 @@ pub enum SiteKind {
 #[derive(Default)]
 pub struct Support {
     pub plans: Vec<Box<AccessPlan>>,
+    pub rows: Vec<Box<RowProgram>>,
     pub sites: Vec<Site>,
     pub arena_bytes: u64,
 }
@@ -105,6 +110,8 @@ pub struct Emit<'a, 'f> {
     /// The number of the step in progress.
     position: usize,
     pub fma: bool,
+    /// Index arithmetic that has to be looked at.
+    pub may_overflow: HashSet<NodeId>,
 }
 
 const WORDS: u32 = 256;
@@ -156,6 +163,7 @@ impl<'a, 'f> Emit<'a, 'f> {
             failed,
             position: 0,
             fma: cfg!(not(target_arch = "x86_64")) || has_fma(),
+            may_overflow: tile_graph::facts::range::may_overflow(graph).into_iter().collect(),
         }
     }
 

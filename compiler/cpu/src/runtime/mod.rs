@@ -16,6 +16,7 @@ pub mod memory;
 pub mod ordering;
 pub mod pack;
 pub mod print;
+pub mod rows;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -117,6 +118,7 @@ pub struct Env {
     /// Labels of `print`, by site.
     pub labels: *const Vec<String>,
     pub packing: pack::Packing,
+    pub rows: Box<rows::Scratch>,
 }
 
 impl Env {

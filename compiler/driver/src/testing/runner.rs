@@ -9,6 +9,12 @@
 //!    split at random points. Tile sizes and claims promise not to matter; this is where the promise is kept.
 //! 3. *cpu*: the CPU's code against the oracle's rounded mode, within the tolerance of the test. What the CPU does not
 //!    lower yet stops the climb there, with the backend's diagnostic; it is not a failure of the kernel.
+//! 4. *sim*: the PTX for each of [`TARGETS`], for the strides and extents of the case, on the simulator in check mode.
+//!    What it finds fails the case; so does a value outside the tolerance.
+//!
+//! 5. *cuda*: the same on a CUDA device, for the target that it is.
+//!
+//! Cases run in parallel; their reports come in the order of the file.
 //!
 //! A failure is a diagnostic that names the case, the tensor, the first bad element, and both values.
 
@@ -19,12 +25,20 @@ use super::{
 use crate::{
     Loaded, Session,
     compile::{self, Compiled, Picked},
+    gpu,
 };
-use std::{collections::BTreeMap, time::Instant};
-use tile_base::{DType, Diagnostic, diagnostic::any_error};
+use rayon::prelude::*;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    time::Instant,
+};
+use tile_base::{DType, Diagnostic, Sources, diagnostic::any_error};
 use tile_oracle::{Array, Options, random_tiles, spec};
+use tile_runtime::LaunchImage;
 use tile_sema::Module;
 use tile_syntax::ast::{ItemKind, StmtKind, Test};
+use tile_target::Target;
 use tile_tensor::Arguments;
 
 /// How far up the ladder to climb.
@@ -32,7 +46,12 @@ use tile_tensor::Arguments;
 pub enum Rung {
     Oracle,
     Cpu,
+    Sim,
+    Cuda,
 }
+
+/// Targets whose PTX the simulator runs: the oldest, and the newest that it executes.
+pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
 
 #[derive(Clone, Debug)]
 pub struct TestOptions {
@@ -44,29 +63,33 @@ pub struct TestOptions {
     pub threads: usize,
     /// Only tests of this kernel.
     pub kernel: Option<String>,
+    /// The device of [`Rung::Cuda`].
+    pub cuda: Option<Arc<gpu::Cuda>>,
 }
 
 impl Default for TestOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        TestOptions { rung: Rung::Cpu, seed: 1, variants: 2, threads, kernel: None }
+        TestOptions { rung: Rung::Sim, seed: 1, variants: 2, threads, kernel: None, cuda: None }
     }
 }
 
 /// One comparison of a case, over all outputs.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// `spec`, `variants`, `cpu`
+    /// `spec`, `variants`, `cpu`, `sim`, `cuda`
     pub name: &'static str,
     pub ok: bool,
     pub max_abs: f64,
     pub max_rel: f64,
 }
 
-/// Why a case climbed no higher.
+/// Why a case did not climb a rung.
 #[derive(Clone, Debug)]
 pub struct Stopped {
     pub rung: Rung,
+    /// Of a rung that has several.
+    pub target: Option<&'static str>,
     pub because: Vec<Diagnostic>,
 }
 
@@ -79,7 +102,7 @@ pub struct CaseReport {
     pub shape: Vec<(String, i64)>,
     pub checks: Vec<Check>,
     pub failures: Vec<Diagnostic>,
-    pub stopped: Option<Stopped>,
+    pub stopped: Vec<Stopped>,
     pub seconds: f64,
 }
 
@@ -212,35 +235,70 @@ fn run_test(
         Err(diagnostics) => return report.diagnostics.extend(diagnostics),
     };
     report.left_out += found.left_out;
-    for mut case in found.cases {
-        case.seed = options.seed;
-        let start = Instant::now();
-        let mut run = Run {
-            loaded,
-            options,
-            report: CaseReport {
-                kernel: case.kernel.clone(),
-                label: case.label.clone(),
-                shape: vec![],
-                checks: vec![],
-                failures: vec![],
-                stopped: None,
-                seconds: 0.0,
-            },
-            case: &case,
+    let cases = found.cases;
+    let environment =
+        Environment { loaded, sources: &session.sources, options, codes: gpu::Codes::default() };
+    let mut done: Vec<Option<CaseReport>> = cases.iter().map(|_| None).collect();
+    let (sender, receiver) = mpsc::channel();
+    let work = || {
+        cases.par_iter().enumerate().for_each_with(sender, |sender, (at, case)| {
+            let _ = sender.send((at, run_case(&environment, case)));
+        });
+    };
+    std::thread::scope(|scope| {
+        match pool() {
+            Some(pool) => scope.spawn(move || pool.install(work)),
+            None => scope.spawn(work),
         };
-        if let Err(diagnostics) = run.case(session) {
-            run.fail(diagnostics);
+        for (at, case) in receiver {
+            each(&case);
+            done[at] = Some(case);
         }
-        let mut done = run.report;
-        done.seconds = start.elapsed().as_secs_f64();
-        each(&done);
-        report.cases.push(done);
+    });
+    report.cases.extend(done.into_iter().flatten());
+}
+
+/// Threads for the cases. Deeply nested kernels recurse deeply.
+fn pool() -> Option<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new().stack_size(256 << 20).build().ok()
+}
+
+/// What all cases of a test share.
+struct Environment<'a> {
+    loaded: &'a Loaded,
+    sources: &'a Sources,
+    options: &'a TestOptions,
+    codes: gpu::Codes,
+}
+
+fn run_case(environment: &Environment, case: &Case) -> CaseReport {
+    let start = Instant::now();
+    let mut case = case.clone();
+    case.seed = environment.options.seed;
+    let mut run = Run {
+        environment,
+        loaded: environment.loaded,
+        options: environment.options,
+        case: &case,
+        report: CaseReport {
+            kernel: case.kernel.clone(),
+            label: case.label.clone(),
+            shape: vec![],
+            checks: vec![],
+            failures: vec![],
+            stopped: vec![],
+            seconds: 0.0,
+        },
+    };
+    if let Err(diagnostics) = run.case() {
+        run.fail(diagnostics);
     }
+    CaseReport { seconds: start.elapsed().as_secs_f64(), ..run.report }
 }
 
 /// One case on its way up.
 struct Run<'a> {
+    environment: &'a Environment<'a>,
     loaded: &'a Loaded,
     options: &'a TestOptions,
     case: &'a Case,
@@ -250,10 +308,10 @@ struct Run<'a> {
 type Outputs = BTreeMap<String, Array>;
 
 impl Run<'_> {
-    fn case(&mut self, session: &mut Session) -> Result<(), Vec<Diagnostic>> {
+    fn case(&mut self) -> Result<(), Vec<Diagnostic>> {
         let picked = Picked { name: self.case.kernel.clone(), is_op: self.case.is_op };
         let instance = self.case.instance();
-        let mut compiled = compile::compile(session, self.loaded, &picked, &instance)?;
+        let mut compiled = compile::compile(&mut Session::new(), self.loaded, &picked, &instance)?;
         let signature = compiled.signature().clone();
         let arguments = self.case.arguments(&signature)?;
         let dims = tile_tensor::launch::bind(&signature, &arguments)?;
@@ -270,8 +328,15 @@ impl Run<'_> {
         if let Some(exact) = &exact {
             self.check_variants(&compiled, &arguments, exact);
         }
-        if let (Some(rounded), Rung::Cpu) = (&rounded, self.options.rung) {
+        let Some(rounded) = &rounded else { return Ok(()) };
+        if self.options.rung >= Rung::Cpu {
             self.check_cpu(&mut compiled, &arguments, rounded);
+        }
+        if self.options.rung >= Rung::Sim {
+            self.check_sim(&compiled, &arguments, rounded);
+        }
+        if let (Rung::Cuda, Some(cuda)) = (self.options.rung, &self.options.cuda) {
+            self.check_cuda(cuda, &compiled, &arguments, rounded);
         }
         Ok(())
     }
@@ -360,15 +425,7 @@ impl Run<'_> {
         let mut arguments = arguments.clone();
         let run = match compiled.cpu() {
             Ok(kernel) => kernel.run(&mut arguments, self.options.threads),
-            Err(because) => {
-                // A limit of the backend is told; a fault of the compiler is a failure.
-                if because.iter().any(|d| d.code.starts_with("T09")) {
-                    self.fail(because);
-                } else {
-                    self.report.stopped = Some(Stopped { rung: Rung::Cpu, because });
-                }
-                return;
-            }
+            Err(because) => return self.stop(Rung::Cpu, None, because),
         };
         let mut check = Check { name: "cpu", ok: true, max_abs: 0.0, max_rel: 0.0 };
         if let Err(diagnostics) = run {
@@ -376,22 +433,98 @@ impl Run<'_> {
             self.report.checks.push(check);
             return self.fail(diagnostics);
         }
-        let signature = compiled.signature().clone();
-        for (p, argument) in signature.params.iter().zip(arguments.iter()) {
+        self.compare(&mut check, "the CPU and the oracle disagree on", compiled, &arguments, rounded);
+        self.report.checks.push(check);
+    }
+
+    fn check_sim(&mut self, compiled: &Compiled, arguments: &Arguments, rounded: &Outputs) {
+        let mut check = Check { name: "sim", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut ran = false;
+        for target in TARGETS {
+            let mut arguments = arguments.clone();
+            match self.simulate(compiled, target, &mut arguments) {
+                Ok(()) => {
+                    ran = true;
+                    let what = format!("the simulator ({target}) and the oracle disagree on");
+                    self.compare(&mut check, &what, compiled, &arguments, rounded);
+                }
+                Err(because) => {
+                    check.ok &= !is_failure(&because);
+                    self.stop(Rung::Sim, Some(target), because);
+                }
+            }
+        }
+        if ran || !check.ok {
+            self.report.checks.push(check);
+        }
+    }
+
+    fn simulate(
+        &self,
+        compiled: &Compiled,
+        target: &'static str,
+        arguments: &mut Arguments,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let (code, image) = self.device_code(compiled, crate::emit::find_target(target)?, arguments)?;
+        gpu::simulate(&code.ptx, &image, arguments, self.environment.sources).map(drop)
+    }
+
+    fn check_cuda(
+        &mut self,
+        cuda: &gpu::Cuda,
+        compiled: &Compiled,
+        arguments: &Arguments,
+        rounded: &Outputs,
+    ) {
+        let mut check = Check { name: "cuda", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut arguments = arguments.clone();
+        let ran = self
+            .device_code(compiled, cuda.target, &arguments)
+            .and_then(|(code, image)| cuda.run(&code, &image, &mut arguments, 0));
+        if let Err(because) = ran {
+            return self.stop(Rung::Cuda, Some(cuda.target.name), because);
+        }
+        let what = format!("the CUDA device ({}) and the oracle disagree on", cuda.target.name);
+        self.compare(&mut check, &what, compiled, &arguments, rounded);
+        self.report.checks.push(check);
+    }
+
+    fn device_code(
+        &self,
+        compiled: &Compiled,
+        target: &'static Target,
+        arguments: &Arguments,
+    ) -> Result<(Arc<gpu::Code>, LaunchImage), Vec<Diagnostic>> {
+        let Environment { loaded, sources, codes, .. } = self.environment;
+        let dims = tile_tensor::launch::bind(compiled.signature(), arguments)?;
+        let instance = format!("{} {:?}", self.case.kernel, self.case.instance());
+        let code = codes.of(loaded, sources, (&compiled.program, &instance), target, arguments)?;
+        let image = code.image(&compiled.program, arguments, &dims)?;
+        Ok((code, image))
+    }
+
+    /// A limit of a backend is told; a fault of the compiler, and what a run finds, is a failure.
+    fn stop(&mut self, rung: Rung, target: Option<&'static str>, because: Vec<Diagnostic>) {
+        match is_failure(&because) {
+            true => self.fail(because),
+            false => self.report.stopped.push(Stopped { rung, target, because }),
+        }
+    }
+
+    fn compare(
+        &mut self,
+        check: &mut Check,
+        what: &str,
+        compiled: &Compiled,
+        arguments: &Arguments,
+        rounded: &Outputs,
+    ) {
+        for (p, argument) in compiled.signature().params.iter().zip(arguments.iter()) {
             let (Some(e), Some(t)) = (rounded.get(p.name()), argument.tensor()) else { continue };
             let tolerance = self.case.tolerance(p.name(), t.dtype);
             let c = compare(&e.values, t, tolerance);
-            self.note(
-                &mut check,
-                "T0495",
-                "the CPU and the oracle disagree on",
-                p.name(),
-                &c,
-                tolerance,
-                None,
-            );
+            self.note(check, "T0495", what, p.name(), &c, tolerance, None);
         }
-        self.report.checks.push(check);
     }
 
     fn dtype(&self, compiled: &Compiled, name: &str) -> DType {
@@ -423,6 +556,14 @@ impl Run<'_> {
         }
         self.fail(vec![d]);
     }
+}
+
+/// Whether diagnostics of a backend or of a run say more than "not lowered yet": faults of the compiler (T09xx), what the
+/// simulator refutes or cannot run, what a driver refuses or a device fails at.
+fn is_failure(because: &[Diagnostic]) -> bool {
+    because.iter().any(|d| {
+        d.code.starts_with("T09") || matches!(d.code, "T0863" | "T0864" | "T0872" | "T0873" | "T0874")
+    })
 }
 
 /// An absolute tolerance is meant for values of size one.

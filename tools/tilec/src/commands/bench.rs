@@ -1,15 +1,18 @@
-//! `tilec bench`: how quick kernels are on this CPU, and how quickly they are compiled.
+//! `tilec bench`: how quick kernels are on this CPU or on a GPU, and how quickly they are compiled.
 
 use super::{
     given,
     process::{self, Whole},
     show,
 };
-use crate::{cli::Bench, json, output, table};
+use crate::{
+    cli::{Bench, Device},
+    json, output, table,
+};
 use serde_json::{Map, json};
 use std::io::IsTerminal;
 use tile_base::{Diagnostic, diagnostic::any_error};
-use tile_driver::{Session, bench, session::tile_files};
+use tile_driver::{Session, bench, gpu, session::tile_files};
 
 pub fn run(args: Bench) -> bool {
     let mut session = Session::new();
@@ -84,15 +87,26 @@ fn measure(
             return results;
         }
     };
+    let on = match args.device {
+        Device::Cuda(ordinal) => gpu::Cuda::open(ordinal).map(bench::On::Cuda),
+        _ => Ok(bench::On::Cpu(args.threads)),
+    };
+    let on = match on {
+        Ok(on) => on,
+        Err(more) => {
+            found.extend(more);
+            return results;
+        }
+    };
     let progress = indicatif::ProgressBar::new(files.len() as u64);
     if args.json || !std::io::stderr().is_terminal() {
         progress.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
     for file in files {
         progress.set_message(file.clone());
-        let measured = session.load(&file).and_then(|loaded| {
-            bench::file(session, &loaded, args.choose.kernel.as_deref(), &given, args.threads)
-        });
+        let measured = session
+            .load(&file)
+            .and_then(|loaded| bench::file(session, &loaded, args.choose.kernel.as_deref(), &given, &on));
         match measured {
             Ok(list) => results.extend(list.into_iter().map(|m| (file.clone(), m))),
             Err(more) => found.extend(more),

@@ -7,10 +7,7 @@ use super::show;
 use crate::{cli::Demo, output, table};
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use tile_base::{DType, Diagnostic, diagnostic::any_error};
-use tile_driver::{
-    Given, Session, choose, compile, emit, resources,
-    run::{self, Device},
-};
+use tile_driver::{Given, Session, choose, compile, emit, resources, run};
 use tile_tensor::{Argument, Scalar, Tensor, files, random};
 
 pub fn run(args: Demo) -> bool {
@@ -154,7 +151,7 @@ fn cpu(
         tile_driver::compile::spec(&loaded, &picked, &choice.instance, &signature, &launch.arguments)?;
     let mut samples = vec![];
     for _ in 0..3 {
-        samples.push(run::execute(&mut compiled, Device::Cpu, &mut launch.arguments, 0)?);
+        samples.push(run::execute_cpu(&mut compiled, &mut launch, 0)?);
     }
     let seconds = samples.iter().copied().fold(f64::INFINITY, f64::min);
     let (error, allowed) = worst(&signature, &launch.arguments, &expected, case.dtype);

@@ -8,7 +8,7 @@ use crate::{
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::{Diagnostic, diagnostic::any_error};
-use tile_driver::{Session, choose::Given, compile, run};
+use tile_driver::{Session, choose::Given, compile, emit, run};
 use tile_tensor::{Argument, Scalar, Tensor, files};
 
 pub fn run(args: Run) -> bool {
@@ -151,11 +151,10 @@ fn execute(session: &mut Session, args: &Run) -> Result<Done, Vec<Diagnostic>> {
     let device = match args.device {
         Device::Cpu => run::Device::Cpu,
         Device::Oracle => run::Device::Oracle,
+        Device::Cuda(ordinal) => run::Device::Cuda(ordinal),
+        Device::Sim => run::Device::Sim(emit::find_target(&args.target)?),
     };
-    if device == run::Device::Cpu {
-        session.timer.time("jit", || compiled.cpu_for(&launch.dims).map(|_| ()))?;
-    }
-    let seconds = run::execute(&mut compiled, device, &mut launch.arguments, args.threads)?;
+    let seconds = run::execute(session, &loaded, &mut compiled, device, &mut launch, args.threads)?;
     session.timer.add("run", std::time::Duration::from_secs_f64(seconds));
     let places: BTreeMap<&String, &String> = args.outputs.iter().map(|(n, f)| (n, f)).collect();
     let mut outputs = vec![];
@@ -222,7 +221,11 @@ fn inputs(session: &mut Session, args: &Run) -> Result<Given, Vec<Diagnostic>> {
     let mut places = BTreeMap::new();
     for (name, file) in &args.outputs {
         twice(!given.outputs.insert(name.clone()), "--out", name, &mut found);
-        if let Some(other) = places.insert(files::split_place(file), name) {
+        let place = match files::split_place(file) {
+            (path, tensor) if path.ends_with(".safetensors") => (path, Some(tensor.unwrap_or(name))),
+            place => place,
+        };
+        if let Some(other) = places.insert(place, name) {
             let message = format!("`--out {name}` and `--out {other}` write to the same place `{file}`");
             found.push(Diagnostic::global("T0809", message).help("name different files or tensors"));
         }

@@ -6,10 +6,10 @@ use crate::{
     json, output,
 };
 use serde_json::{Map, Value, json};
-use std::{io::IsTerminal, time::Instant};
+use std::{io::IsTerminal, sync::Arc, time::Instant};
 use tile_base::{Diagnostic, diagnostic::any_error};
 use tile_driver::{
-    Session,
+    Session, gpu,
     session::tile_files,
     testing::{self, CaseReport, FileReport, TestOptions},
 };
@@ -25,15 +25,27 @@ pub fn run(args: Test) -> bool {
             return !args.json && show(&session, &found);
         }
     };
-    let rung = match args.rung {
-        Some(Rung::Oracle) => testing::Rung::Oracle,
-        _ => testing::Rung::Cpu,
-    };
-    let assembles = args.rung.is_none_or(|r| r == Rung::Ptxas);
-    let options = TestOptions { rung, ..TestOptions::default() };
+    let mut options = TestOptions { rung: driver_rung(args.rung), ..TestOptions::default() };
+    let assembles = args.rung.is_none_or(|r| r >= Rung::Ptxas);
+    let mut found = vec![];
+    let mut no_gpu = None;
+    if args.rung.is_none_or(|r| r == Rung::Cuda) && cfg!(feature = "ptx") {
+        match (gpu::Cuda::open(0), args.rung) {
+            (Ok(cuda), _) => {
+                (options.rung, options.cuda) = (testing::Rung::Cuda, Some(Arc::new(cuda)));
+            }
+            // Nobody asked for it by name.
+            (Err(why), None) => no_gpu = why.into_iter().next().map(|d| d.message),
+            (Err(why), Some(_)) => {
+                if !args.json {
+                    show(&session, &why);
+                }
+                found.extend(why);
+            }
+        }
+    }
     let start = Instant::now();
     let mut totals = Totals::default();
-    let mut found = vec![];
     for file in &files {
         let progress = spinner(file, args.json);
         let report = testing::run_file(&mut session, file, &options, &mut |case| {
@@ -60,9 +72,7 @@ pub fn run(args: Test) -> bool {
             }
         }
     }
-    if args.rung == Some(Rung::Ptxas) && totals.assembled == 0 {
-        let d = Diagnostic::global("T0859", "the rung `ptxas` was asked for, and nothing was assembled");
-        let d = d.note(why_no_ptxas()).help("`./x setup` fetches ptxas; build with the feature `ptx`");
+    if let Some(d) = unclimbed(args.rung, &totals) {
         if !args.json {
             show(&session, std::slice::from_ref(&d));
         }
@@ -81,8 +91,42 @@ pub fn run(args: Test) -> bool {
         if assembles && totals.assembled == 0 {
             output::print(&format!("{}\n", why_no_ptxas()));
         }
+        if let Some(why) = no_gpu {
+            output::print(&format!("stopped below the GPU: {why}\n"));
+        }
     }
     good
+}
+
+/// How far the driver climbs. Without the backend there is nothing to simulate, which the last line says.
+fn driver_rung(asked: Option<Rung>) -> testing::Rung {
+    match asked {
+        Some(Rung::Oracle) => testing::Rung::Oracle,
+        Some(Rung::Cpu) => testing::Rung::Cpu,
+        None if !cfg!(feature = "ptx") => testing::Rung::Cpu,
+        _ => testing::Rung::Sim,
+    }
+}
+
+/// A rung that was asked for by name has to be climbed at least once.
+fn unclimbed(rung: Option<Rung>, totals: &Totals) -> Option<Diagnostic> {
+    let (name, nothing, why) = match rung? {
+        Rung::Ptxas if totals.assembled == 0 => ("ptxas", "assembled", why_no_ptxas()),
+        Rung::Sim if totals.simulated == 0 => ("sim", "simulated", why_no_sim()),
+        Rung::Cuda if totals.on_gpu == 0 => ("cuda", "run on a GPU", why_no_sim()),
+        _ => return None,
+    };
+    let message = format!("the rung `{name}` was asked for, and nothing was {nothing}");
+    let help = "build with the feature `ptx`; `./x setup` fetches what that needs, and ptxas";
+    Some(Diagnostic::global("T0859", message).note(why).help(help))
+}
+
+/// Why nothing ran on the simulator.
+fn why_no_sim() -> &'static str {
+    match cfg!(feature = "ptx") {
+        false => "this `tilec` was built without the PTX backend (see `tilec doctor`)",
+        true => "the PTX backend lowers none of these kernels yet",
+    }
 }
 
 fn spinner(file: &str, quiet: bool) -> indicatif::ProgressBar {
@@ -111,6 +155,8 @@ struct Totals {
     cases: usize,
     failed: usize,
     stopped: usize,
+    simulated: usize,
+    on_gpu: usize,
     assembled: usize,
     reports: Vec<(FileReport, Vec<Assembled>)>,
 }
@@ -119,14 +165,26 @@ impl Totals {
     fn add(&mut self, report: &FileReport, ptx: &[Assembled]) {
         self.cases += report.cases.len();
         self.failed += report.cases.iter().filter(|c| !c.passed()).count();
-        self.stopped += report.cases.iter().filter(|c| c.stopped.is_some()).count();
+        self.stopped += report.cases.iter().filter(|c| !c.stopped.is_empty()).count();
+        let climbed = |rung: &str| {
+            let on = |c: &&CaseReport| c.checks.iter().any(|k| k.name == rung);
+            report.cases.iter().filter(on).count()
+        };
+        self.simulated += climbed("sim");
+        self.on_gpu += climbed("cuda");
         self.assembled += ptx.iter().filter(|p| p.resources.is_some()).count();
     }
 
     fn sentence(&self) -> String {
         let mut text = format!("{} cases, {} failed", self.cases, self.failed);
         if self.stopped > 0 {
-            text += &format!(", {} stopped before the CPU (not lowered yet)", self.stopped);
+            text += &format!(", {} stopped below the top (not lowered yet)", self.stopped);
+        }
+        if self.simulated > 0 {
+            text += &format!(", {} on the simulator", self.simulated);
+        }
+        if self.on_gpu > 0 {
+            text += &format!(", {} on the GPU", self.on_gpu);
         }
         if self.assembled > 0 {
             text += &format!(", {} PTX modules assembled", self.assembled);
@@ -152,7 +210,8 @@ impl Totals {
         map.insert("ptx".into(), json!(modules));
         map.insert(
             "counts".into(),
-            json!({"cases": self.cases, "failed": self.failed, "stopped": self.stopped, "assembled": self.assembled}),
+            json!({"cases": self.cases, "failed": self.failed, "stopped": self.stopped,
+                "simulated": self.simulated, "on_gpu": self.on_gpu, "assembled": self.assembled}),
         );
         map
     }
@@ -169,7 +228,7 @@ fn case_json(file: &str, c: &CaseReport) -> Value {
     json!({
         "file": file, "kernel": c.kernel, "case": c.label, "dims": dims, "ok": c.passed(), "checks": checks,
         "seconds": c.seconds,
-        "stopped": c.stopped.as_ref().and_then(|s| s.because.first()).map(|d| format!("{}: {}", d.code, d.message)),
+        "stopped": c.stopped.first().and_then(|s| s.because.first()).map(|d| format!("{}: {}", d.code, d.message)),
     })
 }
 
@@ -184,7 +243,7 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
         report.path,
         report.cases.len()
     );
-    for name in ["spec", "variants", "cpu"] {
+    for name in ["spec", "variants", "cpu", "sim", "cuda"] {
         if let Some(error) = worst(name) {
             line += &format!(", {name} {error:.1e}");
         }
@@ -207,7 +266,9 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
     if failed.len() > SHOWN {
         output::tell(&format!("… and {} more failed cases; --json lists all", failed.len() - SHOWN));
     }
-    if let Some(s) = report.cases.iter().find_map(|c| c.stopped.as_ref()) {
+    for s in stops(report) {
+        let target = s.target.map(|t| format!(" {t}")).unwrap_or_default();
+        output::tell(&format!("       stopped before {}{target}:", rung_name(s.rung)));
         show(session, &s.because);
     }
     for p in ptx {
@@ -215,6 +276,30 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
         if let Some(d) = p.stopped.first() {
             output::tell(&format!("       {} {}: {}: {}", p.kernel, p.target, d.code, d.message));
         }
+    }
+}
+
+/// One stop for each rung, target and reason.
+fn stops(report: &FileReport) -> Vec<&testing::Stopped> {
+    let mut out: Vec<&testing::Stopped> = vec![];
+    for s in report.cases.iter().flat_map(|c| &c.stopped) {
+        let same = |o: &testing::Stopped| {
+            (o.rung, o.target, o.because.first().map(|d| d.code))
+                == (s.rung, s.target, s.because.first().map(|d| d.code))
+        };
+        if !out.iter().any(|o| same(o)) {
+            out.push(s);
+        }
+    }
+    out
+}
+
+fn rung_name(rung: testing::Rung) -> &'static str {
+    match rung {
+        testing::Rung::Oracle => "oracle",
+        testing::Rung::Cpu => "cpu",
+        testing::Rung::Sim => "sim",
+        testing::Rung::Cuda => "cuda",
     }
 }
 
@@ -274,7 +359,7 @@ fn why_no_ptxas() -> &'static str {
         return "stopped at the CPU: this `tilec` was built without the PTX backend (see `tilec doctor`)";
     }
     match tile_driver::facts::cuda_tool("ptxas") {
-        None => "stopped at the CPU: there is no ptxas (see `tilec doctor`)",
+        None => "stopped at the simulator: there is no ptxas (see `tilec doctor`)",
         Some(_) => "nothing was assembled",
     }
 }

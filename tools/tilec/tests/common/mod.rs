@@ -20,11 +20,17 @@ pub fn root() -> PathBuf {
 
 /// Runs `tilec` in a folder; a panic or a signal fails the test, whatever the test looks at.
 pub fn tilec_in(folder: &Path, args: &[&str]) -> Output {
+    tilec_with(folder, args, &[])
+}
+
+/// The same with variables of the environment set.
+pub fn tilec_with(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
     let done = Command::new(env!("CARGO_BIN_EXE_tilec"))
         .args(args)
         .current_dir(folder)
         .env_remove("RUST_BACKTRACE")
         .env("NO_COLOR", "1")
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");

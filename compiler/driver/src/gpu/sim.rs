@@ -1,0 +1,176 @@
+//! A launch on the simulator, in check mode, with what it finds as diagnostics.
+//!
+//! A finding carries a line of the PTX and, where the compiler wrote `.loc`, a line of the user's file; that line is what
+//! the diagnostic points at.
+
+use ptx_sim::{Fault, FaultKind, Summary, decode, memory::Memory, read};
+use tile_base::{Diagnostic, Sources, Span};
+use tile_runtime::{BufferImage, LaunchImage};
+use tile_tensor::Arguments;
+
+/// Findings that are shown of one launch; they tend to repeat.
+const SHOWN: usize = 4;
+
+/// Runs a launch in check mode; outputs land in the arguments.
+pub fn simulate(
+    ptx: &str,
+    image: &LaunchImage,
+    arguments: &mut Arguments,
+    sources: &Sources,
+) -> Result<Summary, Vec<Diagnostic>> {
+    if image.geometry.grid[0] == 0 {
+        return Ok(Summary::default());
+    }
+    let unreadable = |e: read::ReadError| vec![refused(image, &e.to_string())];
+    let module = read::parse(ptx).map_err(unreadable)?;
+    let kernel = decode::kernel(&module, &image.entry).map_err(unreadable)?;
+    let mut memory = Memory::new();
+    let place = |b: &BufferImage| memory.allocate(&b.name, &image.contents(b, arguments));
+    let addresses: Vec<u64> = image.buffers.iter().map(place).collect();
+    let geometry = ptx_sim::Geometry {
+        grid: image.geometry.grid,
+        block: image.geometry.block,
+        cluster: image.geometry.cluster,
+        dynamic_shared: image.geometry.shared as usize,
+        check: true,
+        ..ptx_sim::Geometry::default()
+    };
+    let shown = |faults: &[Fault]| -> Vec<Diagnostic> {
+        faults.iter().take(SHOWN).map(|f| finding(image, &module, f, sources)).collect()
+    };
+    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &image.parameters(&addresses))
+        .map_err(|fault| shown(&[fault]))?;
+    if !summary.findings.is_empty() {
+        return Err(shown(&summary.findings));
+    }
+    for (buffer, address) in image.buffers.iter().zip(addresses) {
+        if let (true, Some(bytes)) = (buffer.mode.writes(), memory.contents(address)) {
+            image.store(buffer, &bytes, arguments);
+        }
+    }
+    Ok(summary)
+}
+
+fn refused(image: &LaunchImage, why: &str) -> Diagnostic {
+    Diagnostic::global("T0864", format!("the simulator does not run the PTX of `{}`: {why}", image.entry))
+        .help("this is a fault of the compiler or of the simulator; `--emit ptx` shows the text")
+}
+
+fn finding(image: &LaunchImage, module: &read::Module, fault: &Fault, sources: &Sources) -> Diagnostic {
+    if matches!(fault.kind, FaultKind::Launch | FaultKind::NotSupported | FaultKind::StepLimit) {
+        return refused(image, &format!("{} (PTX line {})", fault.message, fault.line));
+    }
+    let message = format!("the simulator refutes `{}`: {:?}: {}", image.entry, fault.kind, fault.message);
+    let d = match place(module, fault.loc, sources) {
+        Some(span) => Diagnostic::error("T0863", span, message).label("the instruction is of this line"),
+        None => Diagnostic::global("T0863", message),
+    };
+    let lane = fault.lane.map(|l| format!(", lane {l}")).unwrap_or_default();
+    let [x, y, z] = fault.cta;
+    d.note(format!("PTX line {}, CTA {x},{y},{z}, warp {}{lane}", fault.line, fault.warp))
+        .help("unless the kernel reads or writes out of its tensors, this is a fault of the compiler")
+}
+
+/// The line of a `.loc`, as far as it is of a file of this session.
+fn place(module: &read::Module, (file, line): (u32, u32), sources: &Sources) -> Option<Span> {
+    let (_, name) = module.files.iter().find(|(number, _)| *number == file)?;
+    let found =
+        |source: &str| name == source || name.ends_with(&format!("/{}", source.trim_start_matches('/')));
+    let (id, source) = sources.iter().find(|(_, s)| found(&s.name))?;
+    let before = source.text.split_inclusive('\n').take(line.checked_sub(1)? as usize);
+    let start = before.map(str::len).sum::<usize>();
+    let text = source.text.get(start..)?.lines().next()?;
+    let indent = text.len() - text.trim_start().len();
+    Some(Span::new(id, start + indent, start + text.trim_end().len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tile_base::{
+        DType, Mode, Signature, Size,
+        signature::{ParamKind, TensorParam},
+    };
+    use tile_runtime::Geometry;
+    use tile_tensor::{Argument, Tensor};
+
+    /// Thread n stores 1.0 to element n of `y`; line 2 of `k.tile` has it.
+    const STORE: &str = r#"
+.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry k(.param .u64 y, .param .u64 stride, .param .u64 m) {
+    .reg .b64 %rd<4>; .reg .b32 %r<2>; .reg .f32 %f<2>;
+    .loc 1 2 5
+    ld.param.u64 %rd1, [y];
+    mov.u32 %r1, %tid.x;
+    mul.wide.u32 %rd2, %r1, 4;
+    add.s64 %rd3, %rd1, %rd2;
+    mov.f32 %f1, 0f3F800000;
+    st.global.f32 [%rd3], %f1;
+    ret;
+}
+.file 1 "/somewhere/k.tile"
+"#;
+
+    fn launch(elements: usize, ptx: &str) -> (Result<Summary, Vec<Diagnostic>>, Arguments, Sources) {
+        let y = TensorParam {
+            name: "y".into(),
+            mode: Mode::Out,
+            optional: false,
+            present: true,
+            dtype: DType::F32,
+            index: None,
+            shape: vec![Size::name("M")],
+        };
+        let signature = Signature {
+            kernel: "k".into(),
+            params: vec![ParamKind::Tensor(y)],
+            dims: vec!["M".into()],
+            consts: vec![],
+            facts: vec![],
+        };
+        let mut sources = Sources::default();
+        sources.add("k.tile", "kernel k() {\n    y[i] = 1.0;\n}\n");
+        let mut arguments = Arguments(vec![Argument::Tensor(Tensor::zeros(DType::F32, &[elements]))]);
+        let geometry = Geometry { grid: [1; 3], block: [32, 1, 1], cluster: [1; 3], shared: 0 };
+        let image = LaunchImage::new("k", &signature, &arguments, &[elements as i64], geometry).unwrap();
+        let result = simulate(ptx, &image, &mut arguments, &sources);
+        (result, arguments, sources)
+    }
+
+    #[test]
+    fn outputs_land_in_the_arguments() {
+        let (result, arguments, _) = launch(32, STORE);
+        assert_eq!(result.unwrap().ctas, 1);
+        assert_eq!(arguments[0].tensor().unwrap().to_f64_vec(), [1.0; 32]);
+    }
+
+    #[test]
+    fn a_store_past_the_end_is_shown_at_the_line_of_the_kernel() {
+        let (result, _, sources) = launch(20, STORE);
+        let found = result.unwrap_err();
+        assert_eq!(found[0].code, "T0863");
+        assert!(found[0].message.contains("OutOfBounds"), "{}", found[0].message);
+        assert_eq!(sources.snippet(found[0].primary.unwrap()), "y[i] = 1.0;");
+        assert!(found[0].notes[0].contains("lane 20"), "{:?}", found[0].notes);
+    }
+
+    #[test]
+    fn what_the_simulator_cannot_read_is_no_finding_about_the_kernel() {
+        let (result, ..) = launch(32, &STORE.replace("mul.wide.u32", "frobnicate.u32"));
+        let found = result.unwrap_err();
+        assert!(found[0].code == "T0864" && found[0].message.contains("frobnicate"), "{found:?}");
+    }
+
+    #[test]
+    fn a_location_is_found_in_the_file_it_names() {
+        let mut sources = Sources::default();
+        let file = sources.add("dir/k.tile", "kernel k() {\n    y[i] = x[i];\n}\n");
+        let module = read::Module { files: vec![(1, "/elsewhere/dir/k.tile".into())], ..Default::default() };
+        assert_eq!(place(&module, (1, 2), &sources), Some(Span::new(file, 17, 29)));
+        assert_eq!(sources.snippet(place(&module, (1, 2), &sources).unwrap()), "y[i] = x[i];");
+        assert_eq!(place(&module, (2, 2), &sources), None);
+        assert_eq!(place(&module, (1, 99), &sources), None);
+    }
+}

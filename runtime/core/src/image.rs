@@ -1,0 +1,300 @@
+//! A launch as bytes: what a driver needs to call a kernel, whichever driver it is.
+//!
+//! `docs/abi.md` says in which order a kernel takes its parameters. [`LaunchImage`] writes them down with holes where
+//! device addresses go, because addresses are known only after the driver has placed the buffers:
+//!
+//! ```text
+//! kernel scale(x: in f32[M], y: out f32[M], s: f32)      x of shape [5], stored from element 2 on; s = 0.5
+//!
+//! byte   0        8        16       24       32       40
+//!        x + 8    1        y        1        M = 5    0.5
+//!        ─────── pointer   ─────── pointer
+//! buffers: x (28 bytes, copied to the device), y (20 bytes, copied there and back)
+//! ```
+//!
+//! The simulator and the CUDA driver both go through these steps: place each buffer ([`LaunchImage::contents`]), fill
+//! the holes ([`LaunchImage::parameters`]), launch, and copy back what was written ([`LaunchImage::store`]). Nothing
+//! here depends on either.
+//!
+//! A buffer is the tensor's whole storage, so that a view (a slice, a transposed matrix) reaches the device with the
+//! strides it has. A `sum` tensor starts at zero: its elements are cleared in the copy, and what lies between them is
+//! left alone.
+
+use std::borrow::Cow;
+use tile_base::{
+    DType, Diagnostic, Mode, Signature,
+    signature::{ParamKind, TensorParam},
+};
+use tile_tensor::{Argument, Arguments, Scalar, Tensor, convert};
+
+/// How many threads, and how they are grouped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    /// CTAs of a cluster; all 1 for a launch without clusters.
+    pub cluster: [u32; 3],
+    /// Bytes of dynamic shared memory.
+    pub shared: u32,
+}
+
+/// The storage of one tensor argument.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BufferImage {
+    /// Position among the signature's parameters.
+    pub param: usize,
+    pub name: String,
+    pub mode: Mode,
+    pub bytes: usize,
+}
+
+/// A place in the parameter bytes that an address goes into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Hole {
+    at: usize,
+    buffer: usize,
+    /// Of the element at coordinate 0, in bytes from the start of the buffer.
+    offset: u64,
+}
+
+/// One launch, complete but for the addresses of its buffers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaunchImage {
+    pub entry: String,
+    pub geometry: Geometry,
+    pub buffers: Vec<BufferImage>,
+    bytes: Vec<u8>,
+    /// Where each parameter begins.
+    starts: Vec<usize>,
+    holes: Vec<Hole>,
+}
+
+impl LaunchImage {
+    /// Writes down the arguments of a launch. They have been checked by [`tile_tensor::launch::bind`], which also
+    /// gave `dims`, in the order of the signature.
+    pub fn new(
+        entry: &str,
+        signature: &Signature,
+        arguments: &Arguments,
+        dims: &[i64],
+        geometry: Geometry,
+    ) -> Result<LaunchImage, Vec<Diagnostic>> {
+        let mut image = LaunchImage {
+            entry: entry.to_string(),
+            geometry,
+            buffers: vec![],
+            bytes: vec![],
+            starts: vec![],
+            holes: vec![],
+        };
+        let pairs = || signature.params.iter().zip(arguments.iter()).enumerate();
+        for (param, pair) in pairs() {
+            if let (ParamKind::Tensor(p), Argument::Tensor(t)) = pair {
+                image.tensor(param, p, t)?;
+            }
+        }
+        for dim in dims {
+            image.push(&dim.to_le_bytes());
+        }
+        for (_, pair) in pairs() {
+            if let (ParamKind::Scalar(p), Argument::Scalar(s)) = pair {
+                image.push(&scalar_bytes(*s, p.dtype));
+            }
+        }
+        Ok(image)
+    }
+
+    fn tensor(&mut self, param: usize, p: &TensorParam, t: &Tensor) -> Result<(), Vec<Diagnostic>> {
+        let bits = t.offset() as u64 * t.dtype.bits() as u64;
+        if !bits.is_multiple_of(8) {
+            let message =
+                format!("`{}` starts in the middle of a byte ({} of {})", p.name, t.offset(), t.dtype);
+            return Err(vec![
+                Diagnostic::global("T0829", message).help("pass a copy that starts at its own byte"),
+            ]);
+        }
+        let at = self.push(&[0; 8]);
+        self.holes.push(Hole { at, buffer: self.buffers.len(), offset: bits / 8 });
+        for stride in &t.strides {
+            self.push(&stride.to_le_bytes());
+        }
+        let bytes = t.bytes().len();
+        self.buffers.push(BufferImage { param, name: p.name.clone(), mode: p.mode, bytes });
+        Ok(())
+    }
+
+    /// Appends a parameter at its natural alignment; where it begins.
+    fn push(&mut self, bytes: &[u8]) -> usize {
+        let at = self.bytes.len().next_multiple_of(bytes.len());
+        self.bytes.resize(at, 0);
+        self.starts.push(at);
+        self.bytes.extend_from_slice(bytes);
+        at
+    }
+
+    /// Where each parameter begins in the parameter bytes.
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    /// The parameter bytes, given the address of each buffer.
+    ///
+    /// # Panics
+    /// When there are fewer addresses than buffers.
+    pub fn parameters(&self, addresses: &[u64]) -> Vec<u8> {
+        let mut out = self.bytes.clone();
+        for hole in &self.holes {
+            let address = addresses[hole.buffer] + hole.offset;
+            out[hole.at..hole.at + 8].copy_from_slice(&address.to_le_bytes());
+        }
+        out
+    }
+
+    /// What a buffer holds before the launch.
+    pub fn contents<'a>(&self, buffer: &BufferImage, arguments: &'a Arguments) -> Cow<'a, [u8]> {
+        match arguments.0.get(buffer.param).and_then(Argument::tensor) {
+            None => Cow::Borrowed(&[]),
+            Some(t) if buffer.mode == Mode::Sum => {
+                let mut zeros = t.clone();
+                zeros.fill_with(|_| 0.0);
+                Cow::Owned(zeros.bytes().to_vec())
+            }
+            Some(t) => Cow::Borrowed(t.bytes()),
+        }
+    }
+
+    /// Puts what a buffer holds after the launch into its argument. Call it for buffers whose mode writes.
+    pub fn store(&self, buffer: &BufferImage, bytes: &[u8], arguments: &mut Arguments) {
+        let argument = arguments.0.get_mut(buffer.param).and_then(Argument::tensor_mut);
+        if let Some(t) = argument {
+            let own = t.bytes_mut();
+            let common = own.len().min(bytes.len());
+            own[..common].copy_from_slice(&bytes[..common]);
+        }
+    }
+}
+
+/// A scalar in its own type, little end first.
+fn scalar_bytes(s: Scalar, dtype: DType) -> Vec<u8> {
+    let bits = match s {
+        Scalar::Float(v) => convert::encode(dtype, v),
+        _ if dtype.is_float() => convert::encode(dtype, s.to_f64()),
+        _ => convert::encode_int(dtype, s.to_i64()),
+    };
+    bits.to_le_bytes()[..dtype.bits().div_ceil(8)].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tile_base::{Size, signature::ScalarParam};
+
+    fn tensor(name: &str, mode: Mode, dtype: DType, shape: &[&str]) -> ParamKind {
+        let shape = shape.iter().map(|n| Size::name(*n)).collect();
+        let name = name.to_string();
+        ParamKind::Tensor(TensorParam {
+            name,
+            mode,
+            optional: false,
+            present: true,
+            dtype,
+            index: None,
+            shape,
+        })
+    }
+
+    fn scalar(name: &str, dtype: DType) -> ParamKind {
+        ParamKind::Scalar(ScalarParam { name: name.to_string(), dtype })
+    }
+
+    fn signature(params: Vec<ParamKind>, dims: &[&str]) -> Signature {
+        Signature {
+            kernel: "k".into(),
+            params,
+            dims: dims.iter().map(|d| d.to_string()).collect(),
+            consts: vec![],
+            facts: vec![],
+        }
+    }
+
+    const ONE: Geometry = Geometry { grid: [1; 3], block: [32, 1, 1], cluster: [1; 3], shared: 0 };
+
+    fn word(bytes: &[u8], at: usize) -> u64 {
+        u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+    }
+
+    #[test]
+    fn a_view_keeps_its_strides_and_its_place() {
+        let whole = Tensor::from_f32(&[7], &[0., 1., 2., 3., 4., 5., 6.]);
+        let view = whole.view(&[5], &[1], 2).unwrap();
+        let s = signature(
+            vec![
+                tensor("x", Mode::In, DType::F32, &["M"]),
+                tensor("y", Mode::Out, DType::F32, &["M"]),
+                scalar("s", DType::F32),
+            ],
+            &["M"],
+        );
+        let out = Argument::Tensor(Tensor::zeros(DType::F32, &[5]));
+        let mut arguments =
+            Arguments(vec![Argument::Tensor(view), out, Argument::Scalar(Scalar::Float(0.5))]);
+        let image = LaunchImage::new("k", &s, &arguments, &[5], ONE).unwrap();
+        let bytes = image.parameters(&[0x1000, 0x2000]);
+        assert_eq!([0, 8, 16, 24, 32].map(|at| word(&bytes, at)), [0x1008, 1, 0x2000, 1, 5]);
+        assert_eq!((&bytes[40..], image.buffers[0].bytes), (&0.5f32.to_le_bytes()[..], 28));
+        let y = image.buffers[1].clone();
+        image.store(&y, &1f32.to_le_bytes().repeat(5), &mut arguments);
+        assert_eq!(arguments[1].tensor().unwrap().to_f64_vec(), [1.0; 5]);
+    }
+
+    #[test]
+    fn scalars_stand_in_their_own_width_at_their_own_alignment() {
+        let s = signature(
+            vec![
+                scalar("h", DType::F16),
+                scalar("b", DType::Bool),
+                scalar("i", DType::I32),
+                scalar("n", DType::I64),
+                scalar("f", DType::F32),
+            ],
+            &[],
+        );
+        let arguments = Arguments(vec![
+            Argument::Scalar(Scalar::Float(1.5)),
+            Argument::Scalar(Scalar::Bool(true)),
+            Argument::Scalar(Scalar::Int(-2)),
+            Argument::Scalar(Scalar::Int(-3)),
+            Argument::Scalar(Scalar::Int(2)),
+        ]);
+        let bytes = LaunchImage::new("k", &s, &arguments, &[], ONE).unwrap().parameters(&[]);
+        assert_eq!(bytes[..3], [0x00, 0x3e, 1], "f16 1.5 is 0x3e00; the bool follows it");
+        assert_eq!(bytes[4..8], (-2i32).to_le_bytes());
+        assert_eq!(bytes[8..16], (-3i64).to_le_bytes());
+        assert_eq!(bytes[16..], 2f32.to_le_bytes());
+    }
+
+    #[test]
+    fn a_sum_tensor_starts_at_zero_and_an_absent_one_has_no_parameter() {
+        let mut absent = tensor("z", Mode::Out, DType::F32, &["M"]);
+        if let ParamKind::Tensor(p) = &mut absent {
+            (p.optional, p.present) = (true, false);
+        }
+        let s = signature(vec![absent, tensor("s", Mode::Sum, DType::F32, &["M"])], &["M"]);
+        let data = Tensor::from_f32(&[4], &[9., 9., 9., 9.]).view(&[2], &[2], 0).unwrap();
+        let arguments = Arguments(vec![Argument::Absent, Argument::Tensor(data)]);
+        let image = LaunchImage::new("k", &s, &arguments, &[2], ONE).unwrap();
+        assert_eq!(image.buffers.len(), 1);
+        let contents = image.contents(&image.buffers[0], &arguments).into_owned();
+        let floats: Vec<f32> =
+            contents.chunks(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect();
+        assert_eq!(floats, [0., 9., 0., 9.], "what lies between the elements is not the kernel's");
+    }
+
+    #[test]
+    fn half_a_byte_is_no_address() {
+        let nibbles = Tensor::zeros(DType::I4, &[4]).view(&[3], &[1], 1).unwrap();
+        let s = signature(vec![tensor("x", Mode::In, DType::I4, &["M"])], &["M"]);
+        let refused = LaunchImage::new("k", &s, &Arguments(vec![Argument::Tensor(nibbles)]), &[3], ONE);
+        assert_eq!(refused.unwrap_err()[0].code, "T0829");
+    }
+}

@@ -1,0 +1,118 @@
+//! Operations as values: run at once, or kept as the nodes of a graph and run when that is launched.
+
+use crate::{
+    clock, device,
+    errors::{
+        Error, ILLEGAL_ADDRESS, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_TIMEOUT, MISALIGNED_ADDRESS,
+        NOT_SUPPORTED,
+    },
+    handles::Handle,
+    launch::Launch,
+    log,
+    memory::Copy,
+    state::{Driver, callback},
+};
+use ptx_sim::{Fault, FaultKind, Geometry, Summary};
+use std::ffi::c_void;
+
+#[derive(Clone)]
+pub enum Work {
+    Kernel(Launch),
+    Copy(Copy),
+    /// `count` elements of a value, each row `pitch` bytes after the one before.
+    Set {
+        address: u64,
+        value: Vec<u8>,
+        width: usize,
+        height: usize,
+        pitch: usize,
+    },
+    Host {
+        function: unsafe extern "C" fn(*mut c_void),
+        data: usize,
+    },
+    /// Joins what it depends on.
+    Empty,
+}
+
+/// Runs one; how long it took on the simulated clock.
+pub fn run(driver: &mut Driver, context: Handle, work: &Work) -> Result<u64, Error> {
+    match work {
+        Work::Empty => Ok(0),
+        Work::Copy(copy) => copy.run(driver),
+        Work::Host { function, data } => {
+            // SAFETY: the client's function with the client's argument.
+            callback(|| unsafe { function(std::ptr::without_provenance_mut(*data)) });
+            Ok(0)
+        }
+        Work::Set { address, value, width, height, pitch } => {
+            let (base, len) = driver.memory.range_of(*address).ok_or(INVALID_VALUE)?;
+            let row = value.len().checked_mul(*width).filter(|&r| r <= len).ok_or(INVALID_VALUE)?;
+            let last = height.saturating_sub(1).checked_mul(*pitch).ok_or(INVALID_VALUE)?;
+            let end = (address - base) as usize + last.checked_add(row).ok_or(INVALID_VALUE)?;
+            if end > len {
+                return Err(INVALID_VALUE);
+            }
+            let bytes = value.repeat(*width);
+            for n in 0..*height {
+                driver.memory.write(address + (n * pitch) as u64, &bytes);
+            }
+            Ok(clock::copy((row * height) as u64, false))
+        }
+        Work::Kernel(launch) => {
+            match execute(driver, launch) {
+                Ok(summary) => Ok(clock::kernel(&summary)),
+                Err(error @ (INVALID_VALUE | NOT_SUPPORTED)) => Err(error),
+                // As on a device: the launch was good, and later calls tell what it ended with.
+                Err(error) => {
+                    driver.context(context)?.fault = Some(error);
+                    Ok(0)
+                }
+            }
+        }
+    }
+}
+
+/// Whether findings of check mode count.
+fn checks() -> bool {
+    std::env::var_os("SIM_CUDA_CHECK").is_some_and(|v| !v.is_empty() && v != "0")
+}
+
+fn execute(driver: &mut Driver, launch: &Launch) -> Result<Summary, Error> {
+    let (kernel, globals) = {
+        let function = driver.functions.get(launch.function)?;
+        (function.kernel.clone(), function.globals.clone())
+    };
+    let geometry = Geometry {
+        grid: launch.grid,
+        block: launch.block,
+        cluster: launch.cluster,
+        dynamic_shared: launch.shared,
+        check: checks(),
+        ..Geometry::default()
+    };
+    let tell = |fault: &Fault| log::line(&format!("sim-cuda: kernel `{}`: {fault}", kernel.name));
+    match ptx_sim::run_in_module(&kernel, &driver.memory, (*globals).clone(), &geometry, &launch.params) {
+        Ok(summary) if summary.findings.is_empty() => Ok(summary),
+        Ok(summary) => {
+            summary.findings.iter().for_each(tell);
+            Err(LAUNCH_FAILED)
+        }
+        Err(fault) => {
+            tell(&fault);
+            Err(match fault.kind {
+                FaultKind::OutOfBounds => ILLEGAL_ADDRESS,
+                FaultKind::Misaligned => MISALIGNED_ADDRESS,
+                FaultKind::StepLimit => LAUNCH_TIMEOUT,
+                FaultKind::Launch => INVALID_VALUE,
+                FaultKind::NotSupported => NOT_SUPPORTED,
+                _ => LAUNCH_FAILED,
+            })
+        }
+    }
+}
+
+/// What the device has of shared memory for a CTA with so much of its own; `None` when it does not fit.
+pub fn shared_room(fixed: usize) -> Option<usize> {
+    device::SHARED_OPT_IN.checked_sub(fixed)
+}

@@ -1,0 +1,132 @@
+//! Kernels on the simulator and through a CUDA driver, from the command line: `--device` and `--rung`.
+
+#![cfg(feature = "ptx")]
+
+mod common;
+#[path = "../../sim-cuda/tests/common/mod.rs"]
+mod shim;
+
+use common::{Folder, root, tilec};
+use tile_base::DType;
+use tile_tensor::{Tensor, read_npy, write_npy};
+
+const MATMUL: &str = "kernels-lib/gemm/matmul.tile";
+const TWO_STEPS: &str = "
+kernel twice(x: in f32[M], y: out f32[M]) { tile B; par i in tiles(M, B) { y[i] = x[i] * 2; } }
+op both(x: in f32[M], y: out f32[M]) {
+    temp t: f32[M];
+    run twice(x, t);
+    run twice(t, y);
+}
+";
+
+/// All shapes of the library: for both targets in check mode, with nothing found and nothing left out; and through
+/// the CUDA driver's API, for which the driver over the simulator stands.
+#[test]
+fn the_library_runs_on_the_simulator_and_through_a_driver() {
+    let driver = shim::Driver::build();
+    let place = [("LD_LIBRARY_PATH", driver.path().to_str().unwrap())];
+    let text =
+        common::tilec_with(&root(), &["test", "kernels-lib", "--rung", "cuda", "--json"], &place).good();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let cases = json["cases"].as_array().unwrap();
+    assert!(cases.len() > 100);
+    for case in cases {
+        let checks = case["checks"].as_array().unwrap();
+        for rung in ["sim", "cuda"] {
+            assert!(checks.iter().any(|c| c["name"] == rung && c["ok"] == true), "{rung}: {case:#}");
+        }
+        assert!(case["stopped"].is_null(), "{case:#}");
+    }
+    assert_eq!(json["counts"]["simulated"], cases.len());
+    assert_eq!(json["counts"]["on_gpu"], cases.len());
+}
+
+#[test]
+fn kernels_run_and_are_measured_through_a_driver() {
+    let driver = shim::Driver::build();
+    let place = [("LD_LIBRARY_PATH", driver.path().to_str().unwrap())];
+    let folder = Folder::new();
+    let (here, there) = (folder.path("cpu.npy"), folder.path("cuda.npy"));
+    for (device, file) in [("cpu", &here), ("cuda:0", &there)] {
+        let out = format!("c={file}");
+        let dims = ["--dim", "M=40", "--dim", "N=24", "--dim", "K=33", "--const", "T=f16"];
+        let args = [&["run", MATMUL, "--device", device, "--random", "7", "--out", &out][..], &dims].concat();
+        common::tilec_with(&root(), &args, &place).good();
+    }
+    let (a, b) = (read_npy(&here).unwrap().to_f64_vec(), read_npy(&there).unwrap().to_f64_vec());
+    let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 4e-2, "{worst}");
+    common::tilec_with(&root(), &["run", MATMUL, "--device", "cuda:1", "--random", "7"], &place)
+        .refused("T0871");
+    let args =
+        ["bench", MATMUL, "--device", "cuda", "--json", "--dim", "M=32", "--dim", "N=32", "--dim", "K=32"];
+    let json: serde_json::Value =
+        serde_json::from_str(&common::tilec_with(&root(), &args, &place).good()).unwrap();
+    let results = json["results"].as_array().unwrap();
+    assert!(!results.is_empty() && results.iter().all(|r| r["ms"].as_f64().unwrap() > 0.0), "{json:#}");
+}
+
+#[test]
+fn the_simulator_agrees_with_the_cpu_at_sizes_without_vectors() {
+    let folder = Folder::new();
+    let file = root().join(MATMUL);
+    let values = |n: usize| -> Vec<f64> { (0..n).map(|v| (v as f64 * 0.37).sin()).collect() };
+    // Rows of 46 bytes: no vectors for b.
+    let (a_file, b_file) = (folder.path("a.npy"), folder.path("b.npy"));
+    write_npy(&a_file, &Tensor::from_f64(DType::F16, &[17, 40], &values(17 * 40))).unwrap();
+    write_npy(&b_file, &Tensor::from_f64(DType::F16, &[40, 23], &values(40 * 23))).unwrap();
+    let (a_arg, b_arg) = (format!("a={a_file}"), format!("b={b_file}"));
+    let run = |device: &str, target: &str| {
+        let out = folder.path(&format!("{device}-{target}.npy"));
+        let c = format!("c={out}");
+        let file = file.to_str().unwrap();
+        let args = [
+            "run", file, "--device", device, "--target", target, "--in", &a_arg, "--in", &b_arg, "--out", &c,
+        ];
+        let done = folder.run(&args);
+        assert_eq!(done.status, 0, "{}", done.stderr);
+        (read_npy(&out).unwrap().to_f64_vec(), done.stderr)
+    };
+    let (expected, _) = run("cpu", "sm_90");
+    for target in ["sm_80", "sm_90"] {
+        let (found, said) = run("sim", target);
+        assert!(
+            said.contains("T0860") && said.contains("`b`"),
+            "other code than the default is told:\n{said}"
+        );
+        let worst = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < 4e-3, "{target}: {worst}");
+    }
+}
+
+#[test]
+fn what_no_device_runs_yet_is_said() {
+    let folder = Folder::new();
+    let file = folder.write("two.tile", TWO_STEPS);
+    let args = ["run", &file, "--kernel", "both", "--device", "sim", "--random", "1", "--dim", "M=5"];
+    folder.run(&args).refused("T0861");
+    let args = ["run", MATMUL, "--device", "sim", "--target", "sm_7", "--random", "1"];
+    tilec(&args).refused("T0854");
+}
+
+/// Files that are no libraries stand before any driver that this machine may have.
+#[test]
+fn without_a_driver_the_command_says_so() {
+    let folder = Folder::new();
+    folder.write("libcuda.so", "no library");
+    folder.write("libcuda.so.1", "no library");
+    let file = root().join(MATMUL);
+    let run = |args: &[&str]| {
+        let place = [("LD_LIBRARY_PATH", folder.0.path().to_str().unwrap())];
+        common::tilec_with(&root(), args, &place)
+    };
+    let file = file.to_str().unwrap();
+    run(&["run", file, "--device", "cuda", "--random", "1"]).refused("T0870");
+    run(&["test", file, "--rung", "cuda"]).refused("T0870");
+    run(&["bench", file, "--device", "cuda:1"]).refused("T0870");
+    let text = run(&["test", "kernels-lib/reduce/sum.tile"]).good();
+    assert!(text.contains("stopped below the GPU: there is no CUDA driver"), "{text}");
+    assert_eq!(run(&["run", file, "--device", "cuda:x"]).status, 2);
+    assert_eq!(run(&["bench", file, "--device", "oracle"]).status, 2);
+}
