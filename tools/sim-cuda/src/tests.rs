@@ -136,7 +136,7 @@ fn parameters_come_in_a_block_too_and_by_value_at_their_alignment() {
     let c = Client::new();
     let y = c.buffer(&[0.0; 2]);
     // first at 0, the map at 64, y at 192.
-    let mut block = vec![0u8; 200];
+    let mut block = [0u8; 200];
     block[64 + 120..192].copy_from_slice(&0x0123_4567_89ab_cdefu64.to_le_bytes());
     block[192..].copy_from_slice(&y.to_le_bytes());
     let size = block.len();
