@@ -44,6 +44,14 @@ pub fn fault(graph: &Graph, sites: &[Site], fault: &Fault) -> Diagnostic {
         SiteKind::DivisionByZero => {
             Diagnostic::error("T0712", site.span, "an integer is divided by zero").note(instance)
         }
+        SiteKind::Overflow { name } => {
+            let message =
+                format!("`{name}` of {} and {} leaves the 64 bits of an index", fault.value, fault.lo);
+            Diagnostic::error("T0715", site.span, message)
+                .label("index arithmetic is exact")
+                .note(instance)
+                .help("limit the operands, with `min` or `%`, or use smaller dimensions")
+        }
         SiteKind::Assert { message } => {
             Diagnostic::error("T0713", site.span, format!("the assertion does not hold: {message}"))
                 .note(instance)

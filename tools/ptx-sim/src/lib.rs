@@ -37,4 +37,4 @@ pub mod memory;
 pub mod read;
 
 pub use exec::grid::{Geometry, Summary, place_variables, run, run_in_module};
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Other, Severity};

@@ -1,11 +1,14 @@
-//! `ptx-sim run K.ptx --entry NAME --grid X,Y,Z --block X,Y,Z --arg SPEC…`
+//! `ptx-sim run K.ptx --entry NAME --grid X,Y,Z --block X,Y,Z [--cluster X,Y,Z] --arg SPEC…`
 //!
 //! Exit status: 0 clean, 1 refuted (the finding is printed), 2 usage or unreadable input.
 
 mod args;
+mod report;
 
+use args::Arguments;
 use clap::{Parser, Subcommand};
-use ptx_sim::{Geometry, decode, memory::Memory, read};
+use ptx_sim::{FaultKind, Geometry, decode, memory::Memory, read};
+use report::Report;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -33,6 +36,9 @@ struct Run {
     /// Threads in x, y, z.
     #[arg(long, value_parser = triple)]
     block: [u32; 3],
+    /// CTAs of a cluster in x, y, z; by default what the kernel requires.
+    #[arg(long, value_parser = triple)]
+    cluster: Option<[u32; 3]>,
     /// Dynamic shared memory in bytes.
     #[arg(long, default_value_t = 0)]
     shared: usize,
@@ -42,11 +48,18 @@ struct Run {
     /// Look for races and undefined values too.
     #[arg(long)]
     check: bool,
+    /// When asynchronous effects come: 0 as late as possible, 1 at once, others at random.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print the report as JSON.
     #[arg(long)]
     json: bool,
-    /// Arguments in parameter order: in:FILE.npy, out:DTYPE:N:FILE.npy, inout:FROM.npy:TO.npy, i32:V (and the other
-    /// scalars), ptr:ARGUMENT+OFFSET, null, bytes:HEX.
-    #[arg(long = "arg", allow_hyphen_values = true)]
+    /// A buffer that is no argument itself: NAME=SPEC with in:, out: or inout:.
+    #[arg(long = "buffer", value_name = "NAME=SPEC")]
+    buffers: Vec<String>,
+    /// Arguments in parameter order: in:FILE.npy, out:DTYPE:N:FILE.npy, inout:FROM.npy:TO.npy, i32:V (and u8 … f64),
+    /// ptr:BUFFER+OFFSET, null, bytes:HEX, tmap:BUFFER:DTYPE:dims:strides:box:elemstrides:swizzle:fill.
+    #[arg(long = "arg", value_name = "SPEC", allow_hyphen_values = true)]
     args: Vec<String>,
 }
 
@@ -62,76 +75,49 @@ fn triple(text: &str) -> Result<[u32; 3], String> {
     Ok(out)
 }
 
-/// What keeps a run from happening, or what a run found.
-enum Stop {
-    Unusable(String),
-    Refuted(Vec<ptx_sim::Fault>),
-}
-
-fn run(run: &Run) -> Result<ptx_sim::Summary, Stop> {
-    let text =
-        std::fs::read_to_string(&run.file).map_err(|e| Stop::Unusable(format!("{}: {e}", run.file)))?;
-    let unreadable = |e: read::ReadError| Stop::Unusable(format!("{}: {e}", run.file));
+/// What was found; or what keeps the kernel from running.
+fn run(run: &Run) -> Result<Report, String> {
+    let text = std::fs::read_to_string(&run.file).map_err(|e| format!("{}: {e}", run.file))?;
+    let unreadable = |e: read::ReadError| format!("{}: {e}", run.file);
     let module = read::parse(&text).map_err(unreadable)?;
     let kernel = decode::kernel(&module, &run.entry).map_err(unreadable)?;
     let mut memory = Memory::new();
-    let placed = args::place(&run.args, &mut memory).map_err(Stop::Unusable)?;
-    let params = args::parameters(&kernel, &placed).map_err(Stop::Unusable)?;
+    let arguments = Arguments::place(&run.buffers, &run.args, &mut memory)?;
+    let params = arguments.parameters(&kernel)?;
+    let required = kernel.limits.required_cluster.map(|n| n.max(1));
     let geometry = Geometry {
         grid: run.grid,
         block: run.block,
+        cluster: run.cluster.unwrap_or(required),
         dynamic_shared: run.shared,
         step_limit: run.steps,
         check: run.check,
-        ..Geometry::default()
+        seed: run.seed,
     };
-    let summary =
-        ptx_sim::run(&kernel, &mut memory, &geometry, &params).map_err(|fault| match fault.kind {
-            ptx_sim::FaultKind::Launch => Stop::Unusable(fault.message),
-            _ => Stop::Refuted(vec![fault]),
-        })?;
-    args::write_back(&placed, &memory).map_err(Stop::Unusable)?;
-    if summary.findings.is_empty() { Ok(summary) } else { Err(Stop::Refuted(summary.findings)) }
-}
-
-fn describe(fault: &ptx_sim::Fault) -> serde_json::Value {
-    serde_json::json!({
-        "kind": format!("{:?}", fault.kind),
-        "message": fault.message,
-        "line": fault.line,
-        "source_line": fault.loc.1,
-        "cta": fault.cta,
-        "warp": fault.warp,
-        "lane": fault.lane,
-    })
+    let summary = match ptx_sim::run(&kernel, &mut memory, &geometry, &params) {
+        Ok(summary) => summary,
+        Err(fault) if fault.kind == FaultKind::Launch => return Err(fault.message),
+        Err(fault) => return Ok(Report { findings: vec![fault], summary: None }),
+    };
+    let report = Report { findings: summary.findings.clone(), summary: Some(summary) };
+    if report.clean() {
+        arguments.write_back(&memory)?;
+    }
+    Ok(report)
 }
 
 fn main() -> ExitCode {
     let Command::Run(command) = Cli::parse().command;
     match run(&command) {
-        Ok(summary) => {
+        Ok(report) => {
             if command.json {
-                let report = serde_json::json!({
-                    "verdict": "clean",
-                    "ctas": summary.ctas,
-                    "thread_instructions": summary.thread_instructions,
-                });
-                println!("{report}");
+                println!("{}", report.json());
             } else {
-                println!("clean: {} CTAs, {} thread-instructions", summary.ctas, summary.thread_instructions);
+                println!("{}", report.text());
             }
-            ExitCode::SUCCESS
+            if report.clean() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
-        Err(Stop::Refuted(faults)) => {
-            if command.json {
-                let findings: Vec<_> = faults.iter().map(describe).collect();
-                println!("{}", serde_json::json!({ "verdict": "refuted", "findings": findings }));
-            } else {
-                faults.iter().for_each(|fault| println!("refuted: {fault}"));
-            }
-            ExitCode::from(1)
-        }
-        Err(Stop::Unusable(message)) => {
+        Err(message) => {
             eprintln!("ptx-sim: {message}");
             ExitCode::from(2)
         }

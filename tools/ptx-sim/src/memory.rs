@@ -61,7 +61,7 @@ impl Memory {
     /// The allocation that an access of `bytes` bytes lies in.
     pub fn find(&self, addr: u64, bytes: u64) -> Option<&Allocation> {
         let (_, a) = self.by_base.range(..=addr).next_back()?;
-        (addr - a.base + bytes <= a.len as u64).then_some(a)
+        a.holds(addr, bytes).then_some(a)
     }
 
     /// What lies nearest to an address, for a message.
@@ -76,6 +76,45 @@ impl Memory {
 }
 
 impl Allocation {
+    /// Whether an access lies inside.
+    #[inline]
+    pub fn holds(&self, addr: u64, bytes: u64) -> bool {
+        addr.checked_sub(self.base).is_some_and(|offset| offset + bytes <= self.len as u64)
+    }
+
+    /// Reads any range inside.
+    pub fn read_bytes(&self, addr: u64, out: &mut [u8]) {
+        let mut at = 0;
+        while at < out.len() {
+            let here = addr + at as u64;
+            if here.is_multiple_of(8) && out.len() - at >= 8 {
+                out[at..at + 8].copy_from_slice(&self.load(here, 8).to_le_bytes());
+                at += 8;
+            } else {
+                out[at] = self.load(here, 1) as u8;
+                at += 1;
+            }
+        }
+    }
+
+    /// Writes any range inside.
+    pub fn write_bytes(&self, addr: u64, from: &[u8]) {
+        let mut at = 0;
+        while at < from.len() {
+            let here = addr + at as u64;
+            match from.get(at..at + 8) {
+                Some(word) if here.is_multiple_of(8) => {
+                    self.store(here, 8, word.iter().rev().fold(0, |v, b| v << 8 | *b as u64));
+                    at += 8;
+                }
+                _ => {
+                    self.store(here, 1, from[at] as u64);
+                    at += 1;
+                }
+            }
+        }
+    }
+
     fn pointer(&self, addr: u64) -> *mut u8 {
         let offset = (addr - self.base) as usize;
         debug_assert!(offset < self.len);

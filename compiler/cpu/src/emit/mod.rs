@@ -32,7 +32,7 @@ use cranelift_codegen::ir::{
     types,
 };
 use cranelift_frontend::FunctionBuilder;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tile_base::{Diagnostic, Span};
 use tile_graph::{Axis, Graph, NodeId, Op, ROOT, RegionId, TileBinding, Value};
 
@@ -55,6 +55,10 @@ pub enum SiteKind {
     },
     Take,
     DivisionByZero,
+    /// Index arithmetic of that name leaves 64 bits.
+    Overflow {
+        name: String,
+    },
     Assert {
         message: String,
     },
@@ -106,6 +110,8 @@ pub struct Emit<'a, 'f> {
     /// The number of the step in progress.
     position: usize,
     pub fma: bool,
+    /// Index arithmetic that has to be looked at.
+    pub may_overflow: HashSet<NodeId>,
 }
 
 const WORDS: u32 = 256;
@@ -157,6 +163,7 @@ impl<'a, 'f> Emit<'a, 'f> {
             failed,
             position: 0,
             fma: cfg!(not(target_arch = "x86_64")) || has_fma(),
+            may_overflow: tile_graph::facts::range::may_overflow(graph).into_iter().collect(),
         }
     }
 

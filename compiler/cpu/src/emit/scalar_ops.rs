@@ -49,6 +49,7 @@ impl Emit<'_, '_> {
                 }
             }
             Class::Bool => self.bool_op(node, op, args, lanes),
+            Class::I64 if self.may_overflow.contains(&node) => self.checked_op(node, op, args, lanes),
             Class::I32 | Class::I64 => {
                 let r = self.int_op(node, op, class, args, lanes)?;
                 let exact = op.is_predicate()
@@ -271,6 +272,41 @@ impl Emit<'_, '_> {
                 Ok(if ty == types::I32 { e.fb.ins().ireduce(types::I32, p) } else { p })
             })?,
             _ => return Err(self.bug(node, "a float function of integers")),
+        })
+    }
+
+    /// Index arithmetic whose result may not fit: one lane at a time, with a look at each.
+    fn checked_op(&mut self, node: NodeId, op: ElemOp, args: &[Operand], lanes: Lanes) -> Result<Reg> {
+        let a = args[0].reg;
+        let b = args.get(1).map_or(a, |x| x.reg);
+        self.per_lane(&[(a, Class::I64), (b, Class::I64)], Class::I64, lanes, |e, v| {
+            let (x, y) = (v[0], v[1]);
+            let zero = e.int(0);
+            let (result, bad) = match op {
+                ElemOp::Add => e.fb.ins().sadd_overflow(x, y),
+                ElemOp::Sub => e.fb.ins().ssub_overflow(x, y),
+                ElemOp::Mul => e.fb.ins().smul_overflow(x, y),
+                ElemOp::Neg => e.fb.ins().ssub_overflow(zero, x),
+                ElemOp::Abs => {
+                    let least = e.fb.ins().icmp_imm_s(IntCC::Equal, x, i64::MIN);
+                    (e.fb.ins().iabs(x), least)
+                }
+                ElemOp::Pow => {
+                    let fine = e.host_call(math::pow_fits as *const () as i64, &[x, y], types::I8);
+                    let bad = e.fb.ins().bxor_imm_s(fine, 1);
+                    (e.host_call(math::pow_i64 as *const () as i64, &[x, y], types::I64), bad)
+                }
+                _ => {
+                    let operands = [x, y].map(|v| Operand { reg: v.into(), number: false });
+                    let r = e.int_op(node, op, Class::I64, &operands, Lanes::One)?.low;
+                    let least = e.fb.ins().icmp_imm_s(IntCC::Equal, x, i64::MIN);
+                    let minus = e.fb.ins().icmp_imm_s(IntCC::Equal, y, -1);
+                    (r, e.fb.ins().band(least, minus))
+                }
+            };
+            let site = e.site(node, SiteKind::Overflow { name: op.name() });
+            e.fail_if(bad, site, 0, [x, y, zero]);
+            Ok(result)
         })
     }
 

@@ -61,6 +61,11 @@ pub extern "C" fn round_f64(dtype: u32, x: f64) -> f32 {
     tile_tensor::convert::round_to(DType::ALL[dtype as usize], x) as f32
 }
 
+/// Whether `pow_i64` has its exact result in 64 bits.
+pub extern "C" fn pow_fits(a: i64, b: i64) -> bool {
+    b < 0 || matches!(a, -1..=1) || u32::try_from(b).is_ok_and(|b| a.checked_pow(b).is_some())
+}
+
 /// An integer to the power of another; a negative power is 0 but of 1 and -1.
 pub extern "C" fn pow_i64(a: i64, b: i64) -> i64 {
     match (a, b) {

@@ -2,6 +2,7 @@
 
 pub mod linear;
 pub mod prove;
+pub mod range;
 
 use crate::{access::*, ir::*, op::*};
 use linear::{Atom, Linear, of_size, of_value};

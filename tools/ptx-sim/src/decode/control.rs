@@ -76,9 +76,10 @@ impl Decoder<'_> {
             return Ok(Some(Op::WarpSync { members }));
         }
         w.take("cta");
-        w.take("aligned");
+        // `bar` is short for `barrier.cta….aligned`.
+        let aligned = w.take("aligned") || w.name() == "bar";
         if w.take("red") {
-            return self.barrier_reduction(i, w).map(Some);
+            return self.barrier_reduction(i, aligned, w).map(Some);
         }
         let wait = if w.take("sync") {
             true
@@ -90,14 +91,13 @@ impl Decoder<'_> {
         self.operand_count(i, &[1, 2])?;
         let id = self.source(&i.operands[0], 32, false)?;
         let count = i.operands.get(1).map(|o| self.source(o, 32, false)).transpose()?;
-        Ok(Some(Op::Barrier { id, count, wait }))
+        Ok(Some(Op::Barrier { id, count, wait, aligned }))
     }
 
     /// `barrier.red.popc.u32 d, a{, b}, {!}c;` and `barrier.red.{and,or}.pred p, a{, b}, {!}c;`
-    fn barrier_reduction(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
+    fn barrier_reduction(&mut self, i: &Instruction, aligned: bool, w: &mut Words) -> Decode<Op> {
         let kind = w.take_one(&[("popc", 0), ("and", 1), ("or", 2)]);
         let kind = kind.ok_or_else(|| self.error(format!("`{}` without an operation", w.text())))?;
-        w.take("aligned");
         w.take(if kind == 0 { "u32" } else { "pred" });
         self.operand_count(i, &[3, 4])?;
         let result = match kind {
@@ -111,6 +111,6 @@ impl Decoder<'_> {
             _ => None,
         };
         let (a, negate) = self.predicate(&i.operands[i.operands.len() - 1])?;
-        Ok(Op::BarrierReduce { id, count, a, negate, result })
+        Ok(Op::BarrierReduce { id, count, a, negate, aligned, result })
     }
 }

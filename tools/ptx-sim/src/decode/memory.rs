@@ -265,13 +265,13 @@ impl Decoder<'_> {
             return Ok(Some(Op::CopyAsyncCommit));
         }
         if w.take("wait_all") {
-            return Ok(Some(Op::CopyAsyncWait { pending: 0 }));
+            return Ok(Some(Op::CopyAsyncWait { pending: 0, all: true }));
         }
         if w.take("wait_group") {
             let Operand::Int(pending) = self.operand(i, 0)? else {
                 return Err(self.error("`cp.async.wait_group` needs a literal"));
             };
-            return Ok(Some(Op::CopyAsyncWait { pending: *pending as u32 }));
+            return Ok(Some(Op::CopyAsyncWait { pending: *pending as u32, all: false }));
         }
         let policy = usize::from(w.has("L2::cache_hint"));
         w.take_hints();

@@ -2,8 +2,9 @@
 //! `__assertfail`.
 
 use super::{
-    access::{GENERIC_LOCAL, GENERIC_SHARED, Refused, Spaces},
     rows::{Rows, lanes},
+    warp::Refused,
+    world::{GENERIC_LOCAL, GENERIC_SHARED, World},
 };
 use crate::{fault::FaultKind, ir::*};
 
@@ -28,8 +29,22 @@ pub fn is_space(r: &mut Rows, mask: u32, p: Pred, space: MemSpace, a: Slot) {
     r.set_pred(p, holds, mask);
 }
 
+/// What texts are read from: the warp's local memory and everything else.
+struct Texts<'a, 'b> {
+    local: &'a [u8],
+    m: &'a mut World<'b>,
+}
+
+impl Texts<'_, '_> {
+    /// One byte, for messages: no fault, no trace.
+    fn read_byte(&mut self, address: u64, lane: usize) -> Option<u8> {
+        let place = self.m.place_bytes(MemSpace::Generic, address, 1, lane).ok()?;
+        Some(self.m.load(self.local, place, 0, 1) as u8)
+    }
+}
+
 /// Bytes at a generic address, up to a zero or to where nothing may be read.
-fn text(m: &Spaces, address: u64, lane: usize) -> Vec<u8> {
+fn text(m: &mut Texts, address: u64, lane: usize) -> Vec<u8> {
     let mut out = vec![];
     for n in 0..LONGEST_TEXT as u64 {
         match m.read_byte(address.wrapping_add(n), lane) {
@@ -41,12 +56,13 @@ fn text(m: &Spaces, address: u64, lane: usize) -> Vec<u8> {
 }
 
 /// `__assertfail`: the fault of the first lane.
-pub fn assertion(r: &Rows, mask: u32, op: &Op, m: &Spaces) -> Refused {
+pub fn assertion(r: &Rows, mask: u32, op: &Op, local: &[u8], m: &mut World) -> Refused {
     let &Op::AssertFail { message, file, line, place } = op else {
         return (FaultKind::Trap, "assertion failed".into(), None);
     };
     let lane = mask.trailing_zeros() as usize & 31;
-    let read = |slot| String::from_utf8_lossy(&text(m, r.wide(slot, lane), lane)).into_owned();
+    let mut texts = Texts { local, m };
+    let mut read = |slot| String::from_utf8_lossy(&text(&mut texts, r.wide(slot, lane), lane)).into_owned();
     let said = format!(
         "assertion failed: {} ({}:{}, {})",
         read(message),
@@ -58,11 +74,18 @@ pub fn assertion(r: &Rows, mask: u32, op: &Op, m: &Spaces) -> Refused {
 }
 
 /// `vprintf`: what each lane prints, in order; the count of arguments goes to `d`.
-pub fn print(r: &mut Rows, mask: u32, d: Slot, format: Slot, arguments: Slot, m: &Spaces) -> Vec<u8> {
+pub fn print(
+    r: &mut Rows,
+    mask: u32,
+    (d, format, arguments): (Slot, Slot, Slot),
+    local: &[u8],
+    m: &mut World,
+) -> Vec<u8> {
     let mut out = vec![];
+    let mut texts = Texts { local, m };
     for lane in lanes(mask) {
-        let format = text(m, r.wide(format, lane), lane);
-        let mut block = Arguments { at: r.wide(arguments, lane), lane, m };
+        let format = text(&mut texts, r.wide(format, lane), lane);
+        let mut block = Arguments { at: r.wide(arguments, lane), lane, m: &mut texts };
         let count = formatted(&format, &mut block, &mut out);
         r.row_mut(d)[lane] = count;
     }
@@ -70,13 +93,13 @@ pub fn print(r: &mut Rows, mask: u32, d: Slot, format: Slot, arguments: Slot, m:
 }
 
 /// The block of arguments, each aligned to its size.
-struct Arguments<'a, 'b> {
+struct Arguments<'t, 'a, 'b> {
     at: u64,
     lane: usize,
-    m: &'a Spaces<'b>,
+    m: &'t mut Texts<'a, 'b>,
 }
 
-impl Arguments<'_, '_> {
+impl Arguments<'_, '_, '_> {
     fn next(&mut self, bytes: u64) -> u64 {
         self.at = self.at.next_multiple_of(bytes);
         let value = (0..bytes).fold(0, |out, n| {

@@ -1,19 +1,46 @@
-//! Execution: a warp steps through the code, a CTA runs its warps, a grid its CTAs.
+//! Execution: warps step through the code, the machine runs the warps of CTAs that belong together, a grid its machines.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`grid`], [`launch`] | a launch: checks, what all CTAs share, machines in parallel |
+//! | [`machine`], [`world`], [`cycle`] | CTAs that run together: rounds, deadlock; and what their warps share |
+//! | [`cta`], [`barrier`], [`mbarrier`], [`registers`] | what a CTA owns |
+//! | [`agents`], [`bulk`], [`tensor`], [`copy_async`], [`tensor_core`] | asynchronous operations |
+//! | [`warp`], [`divergence`], [`rows`] | a warp, where its lanes stand, its registers |
+//! | [`access`], [`mbarrier_ops`], [`hopper`] | instructions that touch more than registers |
+//! | [`int`], [`float`], [`convert`], [`warp_ops`], [`matrix`] | arithmetic |
+//! | [`units`] | tensor copies and warpgroup products as pure functions |
+//! | [`check`] | what check mode keeps |
 
 pub mod access;
+pub mod agents;
+pub mod barrier;
 pub mod bits;
+pub mod bulk;
 pub mod check;
 pub mod compare;
 pub mod convert;
+pub mod copy_async;
 pub mod cta;
+pub mod cycle;
+pub mod divergence;
 pub mod float;
 pub mod generic;
 pub mod grid;
+pub mod hopper;
 pub mod int;
+pub mod launch;
+pub mod machine;
 pub mod matrix;
+pub mod mbarrier;
+pub mod mbarrier_ops;
+pub mod registers;
 pub mod round;
 pub mod rows;
 pub mod sparse;
+pub mod tensor;
+pub mod tensor_core;
 pub mod units;
 pub mod warp;
 pub mod warp_ops;
+pub mod world;

@@ -17,6 +17,11 @@ impl Rows {
         Rows { rows: vec![[0; LANES]; rows as usize + 1], preds: vec![0; preds as usize] }
     }
 
+    /// All that the registers hold, to recognise a state.
+    pub fn words(&self) -> impl Iterator<Item = u32> + '_ {
+        self.rows.iter().flatten().chain(&self.preds).copied()
+    }
+
     #[inline]
     pub fn row(&self, slot: Slot) -> &Row {
         &self.rows[slot as usize]

@@ -1,40 +1,59 @@
-//! A warp: its lanes, where each group of them stands, and one instruction after the other.
+//! A warp: its registers, where its lanes stand ([`super::divergence`]), and one instruction after the other.
 //!
-//! Divergence is a stack of groups. A branch that splits a group leaves it waiting at the point where both ways meet
-//! again (the immediate post-dominator) and pushes a group for each way; the group on top runs until it gets there.
+//! Most instructions run for the lanes of one group and end there. The others *converge* (collectives wait until all
+//! lanes they name stand at the same instruction) or *wait* for something outside of the warp; the machine comes back
+//! to a warp that waits and looks whether the wait is over.
 
 use super::{
-    access::{self, PendingCopy, Refused, Spaces},
+    access,
+    barrier::Arrival,
     bits,
-    check::{Defined, Finding},
-    compare, convert, float, generic, int, matrix,
+    check::Defined,
+    compare, convert, copy_async,
+    cycle::Cycle,
+    divergence::{Group, Groups, Wait},
+    float, generic, hopper, int, matrix,
     rows::{Rows, lanes},
+    tensor_core::Queue,
     warp_ops,
+    world::{Me, World},
 };
-use crate::{fault::FaultKind, flow::NEVER, ir::*};
-use std::collections::VecDeque;
+use crate::{fault::FaultKind, ir::*};
 
-#[derive(Clone, Copy, Debug)]
-struct Group {
-    pc: u32,
-    mask: u32,
-    /// Where it merges into the group below.
-    meet: u32,
-}
+/// A refused operation: kind, message, lane.
+pub type Refused = (FaultKind, String, Option<u32>);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pause {
     Done,
-    /// Arrived at a barrier and waits there.
-    Barrier(u32),
+    /// Every lane waits for something.
+    Blocked,
     /// The slice of steps is used up.
     Preempted,
 }
 
+/// How a group goes on after an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    Go,
+    /// On, after the others have had their turn.
+    Yield,
+    /// Waits, then runs the instruction again.
+    Again(Wait),
+    /// Waits, then goes on behind it.
+    After(Wait),
+}
+
+/// Steps after which another group of the warp runs, and after which a warp is looked at for spinning.
+const TURN: u32 = 512;
+
 pub struct Warp {
-    pub number: u32,
+    /// Place of the CTA in the machine; number in the CTA and in the machine.
+    pub cta: usize,
+    pub number: usize,
+    pub agent: usize,
     pub rows: Rows,
-    groups: Vec<Group>,
+    pub groups: Groups,
     pub exited: u32,
     /// Lanes that exist (the last warp of a CTA may be partial).
     pub lanes: u32,
@@ -44,35 +63,31 @@ pub struct Warp {
     pub steps: u64,
     /// Thread-instructions executed.
     pub work: u64,
-    open_copies: Vec<PendingCopy>,
-    copy_groups: VecDeque<Vec<PendingCopy>>,
-}
-
-/// What an instruction asks of the CTA.
-pub enum Ask {
-    Arrive { id: u32, threads: Option<u32>, wait: bool, count: u32 },
-}
-
-/// A fault of one instruction, at its position.
-pub struct WarpFault {
-    pub at: u32,
-    pub refused: Refused,
+    tensor: Queue,
+    turn: u32,
+    cycle: Cycle,
+    /// Changes this warp has made.
+    changed: u64,
 }
 
 impl Warp {
-    pub fn new(number: u32, rows: Rows, lanes: u32, local_bytes: usize) -> Warp {
+    pub fn new(cta: usize, number: usize, agent: usize, rows: Rows, lanes: u32, local_bytes: usize) -> Warp {
         Warp {
+            cta,
             number,
+            agent,
             rows,
-            groups: vec![Group { pc: 0, mask: lanes, meet: NEVER }],
+            groups: Groups::new(lanes),
             exited: 0,
             lanes,
             local: vec![0; local_bytes * 32],
             defined: None,
             steps: 0,
             work: 0,
-            open_copies: vec![],
-            copy_groups: VecDeque::new(),
+            tensor: Queue::default(),
+            turn: 0,
+            cycle: Cycle::default(),
+            changed: 0,
         }
     }
 
@@ -80,25 +95,27 @@ impl Warp {
         self.lanes & !self.exited
     }
 
-    /// Position of the next instruction.
-    pub fn position(&self) -> u32 {
-        self.groups.last().map_or(0, |g| g.pc)
-    }
-
-    /// Runs until the warp is done, waits, or has used `budget` steps.
-    pub fn run(
-        &mut self,
-        kernel: &Kernel,
-        meets: &[u32],
-        mut spaces: Spaces,
-        budget: u64,
-        ask: &mut dyn FnMut(Ask) -> Result<(), Refused>,
-    ) -> Result<Pause, WarpFault> {
-        for _ in 0..budget {
-            let Some(group) = self.settle() else {
-                self.land_all(&mut spaces);
+    /// Runs until the warp is done, waits, or has used `budget` steps. A fault is at `world.me`.
+    pub fn run(&mut self, world: &mut World, budget: u64) -> Result<Pause, Refused> {
+        let kernel = world.launch.kernel;
+        let meets = world.launch.meets;
+        let before = world.changes;
+        world.me = Me { cta: self.cta, warp: self.agent, number: self.number, at: self.groups.position() };
+        self.wake(world);
+        let mut left = budget;
+        while left > 0 {
+            left -= 1;
+            let Some(group) = self.groups.settle(self.exited) else {
                 return Ok(Pause::Done);
             };
+            if group.wait.is_some() {
+                if self.groups.rotate() {
+                    continue;
+                }
+                self.changed += world.changes - before;
+                return self.blocked(world).map(|()| Pause::Blocked);
+            }
+            world.me = Me { cta: self.cta, warp: self.agent, number: self.number, at: group.pc };
             let inst = &kernel.code[group.pc as usize];
             let active = match inst.guard {
                 None => group.mask,
@@ -106,119 +123,294 @@ impl Warp {
                 Some((p, true)) => group.mask & !self.rows.pred(p),
             };
             self.steps += 1;
+            self.turn += 1;
             self.work += active.count_ones() as u64;
-            let fault = |refused| WarpFault { at: group.pc, refused };
-            if spaces.check.is_some() {
-                self.look(inst, group.pc, active, group.mask, &mut spaces);
+            if world.check.is_some() {
+                self.look(inst, active, group.mask, world);
             }
-            match &inst.op {
-                Op::Branch { target } => self.branch(active, *target, meets[group.pc as usize]),
-                Op::Exit => {
-                    self.advance();
-                    self.exit(active);
+            match self.step(inst, group, active, meets, world)? {
+                Next::Go => {}
+                Next::Yield => left = 0,
+                Next::Again(wait) => {
+                    let g = self.groups.current();
+                    (g.wait, g.give_up) = (Some(wait), false);
                 }
-                Op::Trap if active != 0 => {
-                    return Err(fault((
-                        FaultKind::Trap,
-                        "`trap` was reached".into(),
-                        lanes(active).next().map(|l| l as u32),
-                    )));
+                Next::After(wait) => {
+                    let g = self.groups.current();
+                    g.pc += 1;
+                    g.wait = Some(wait);
                 }
-                Op::Barrier { id, count, wait } if active != 0 => {
-                    let lane = active.trailing_zeros() as usize;
-                    let number = self.rows.row(*id)[lane];
-                    let threads = count.map(|c| self.rows.row(c)[lane]);
-                    if active != self.live() {
-                        let message = format!(
-                            "barrier {number} is reached by lanes {active:#010x} while {:#010x} are alive",
-                            self.live()
-                        );
-                        return Err(fault((FaultKind::DivergentBarrier, message, None)));
-                    }
-                    self.advance();
-                    ask(Ask::Arrive { id: number, threads, wait: *wait, count: 32 }).map_err(fault)?;
-                    if *wait {
-                        return Ok(Pause::Barrier(number));
-                    }
-                }
-                op => {
-                    if active != 0 {
-                        self.execute(op, active, &mut spaces).map_err(fault)?;
-                    }
-                    self.advance();
-                }
+            }
+            if self.turn >= TURN {
+                self.take_turns(world.changes - before);
             }
         }
+        self.changed += world.changes - before;
         Ok(Pause::Preempted)
     }
 
-    /// Drops empty and merged groups; the one that runs next.
-    fn settle(&mut self) -> Option<Group> {
-        while let Some(top) = self.groups.last() {
-            if top.mask & !self.exited == 0 || top.pc == top.meet {
-                self.groups.pop();
-                continue;
+    /// One instruction; moves the group, but for a wait.
+    #[inline]
+    fn step(
+        &mut self,
+        inst: &Inst,
+        group: Group,
+        active: u32,
+        meets: &[u32],
+        world: &mut World,
+    ) -> Result<Next, Refused> {
+        match &inst.op {
+            Op::Branch { target } => {
+                self.groups.branch(active, *target, meets[group.pc as usize], self.exited);
+                return Ok(Next::Go);
             }
-            let mask = top.mask & !self.exited;
-            let group = Group { mask, ..*top };
-            return Some(group);
+            Op::Exit => {
+                self.groups.current().pc += 1;
+                self.exit(active, world);
+                return Ok(Next::Go);
+            }
+            _ if active == 0 => {}
+            op => {
+                let next = match members(op) {
+                    Some(members) => return self.converge(op, group, active, members, world),
+                    None => self.execute(op, active, group.give_up, world)?,
+                };
+                if next != Next::Go {
+                    if next == Next::Yield {
+                        let g = self.groups.current();
+                        g.pc += 1;
+                        g.give_up = false;
+                    }
+                    return Ok(next);
+                }
+            }
         }
-        None
+        let g = self.groups.current();
+        g.pc += 1;
+        g.give_up = false;
+        Ok(Next::Go)
     }
 
-    fn advance(&mut self) {
-        if let Some(top) = self.groups.last_mut() {
-            top.pc += 1;
+    /// A collective: runs when all lanes that it names and that live are here.
+    fn converge(
+        &mut self,
+        op: &Op,
+        group: Group,
+        active: u32,
+        members: Members,
+        world: &mut World,
+    ) -> Result<Next, Refused> {
+        let wanted = match members {
+            Members::Warp => self.live(),
+            Members::Named(row) => lanes(active).fold(0, |m, l| m | self.rows.row(row)[l]) & self.live(),
+        };
+        let here = active | (self.groups.converging(group.pc, self.exited) & !group.mask);
+        if let Members::Named(row) = members
+            && let Some(l) = lanes(active).find(|&l| self.rows.row(row)[l] >> l & 1 == 0)
+        {
+            let message =
+                format!("lane {l} is not among the lanes {:#010x} that it names", self.rows.row(row)[l]);
+            return Err((FaultKind::SyncMask, message, Some(l as u32)));
+        }
+        if wanted & !here != 0 {
+            if wanted & group.mask & !active != 0 {
+                return Err(self.refuse_partial(op, active, wanted));
+            }
+            return Ok(Next::Again(Wait::Converge { members: wanted }));
+        }
+        if here == active {
+            return match self.collective(op, here, members, group.give_up, world)? {
+                Next::Go => {
+                    self.groups.current().pc += 1;
+                    Ok(Next::Go)
+                }
+                other => Ok(other),
+            };
+        }
+        // Several groups at once: all of them go on, or wait alike.
+        let next = self.collective(op, here, members, group.give_up, world)?;
+        self.groups.current().wait = Some(Wait::Converge { members: wanted });
+        match next {
+            Next::Again(wait) => {
+                self.groups.wait_together(group.pc, wait);
+                Ok(Next::Again(wait))
+            }
+            Next::Go | Next::Yield => {
+                self.groups.pass_together(group.pc, None);
+                Ok(Next::Go)
+            }
+            Next::After(wait) => {
+                self.groups.pass_together(group.pc, Some(wait));
+                Ok(Next::Go)
+            }
         }
     }
 
-    fn exit(&mut self, mask: u32) {
+    fn refuse_partial(&self, op: &Op, here: u32, wanted: u32) -> Refused {
+        let missing = wanted & !here;
+        match op {
+            Op::Barrier { .. } | Op::BarrierReduce { .. } => {
+                let message = format!(
+                    "an aligned barrier is reached by lanes {here:#010x} while {:#010x} are alive",
+                    self.live()
+                );
+                (FaultKind::DivergentBarrier, message, None)
+            }
+            _ => {
+                let message = format!(
+                    "a collective operation by lanes {here:#010x} names or needs {missing:#010x} too, which do not come"
+                );
+                (FaultKind::SyncMask, message, None)
+            }
+        }
+    }
+
+    /// Runs a collective for all lanes that take part, once for each set of lanes that name each other.
+    fn collective(
+        &mut self,
+        op: &Op,
+        mask: u32,
+        members: Members,
+        give_up: bool,
+        world: &mut World,
+    ) -> Result<Next, Refused> {
+        let Members::Named(row) = members else {
+            if mask != self.live() || needs_whole_warp(op) && mask != u32::MAX {
+                return Err(self.refuse_partial(op, mask, u32::MAX));
+            }
+            return self.execute(op, mask, give_up, world);
+        };
+        let mut left = mask;
+        let live = self.live();
+        while left != 0 {
+            let leader = left.trailing_zeros() as usize;
+            let named = self.rows.row(row)[leader] & live;
+            let agree = lanes(named & mask).all(|l| self.rows.row(row)[l] & live == named);
+            if named & !left != 0 || !agree {
+                let message = format!(
+                    "lane {leader} names lanes {named:#010x}, which do not all name the same (or not together)"
+                );
+                return Err((FaultKind::SyncMask, message, Some(leader as u32)));
+            }
+            self.execute(op, named, give_up, world)?;
+            left &= !named;
+        }
+        Ok(Next::Go)
+    }
+
+    /// Looks whether what the groups wait for has come.
+    fn wake(&mut self, world: &mut World) {
+        let Warp { groups, rows, defined, exited, cta, agent, .. } = self;
+        let size = world.launch.cluster_size();
+        for g in groups.leaves() {
+            let Some(wait) = g.wait else { continue };
+            match wait {
+                Wait::Converge { .. } => continue,
+                Wait::Barrier { id, round } => {
+                    let barrier = &world.ctas[*cta].barriers[id];
+                    if barrier.round == round {
+                        continue;
+                    }
+                    if let Some(check) = &mut world.check {
+                        check.learn(*agent, &barrier.opened);
+                    }
+                    let inst = &world.launch.kernel.code[g.pc as usize - 1];
+                    give_votes(&inst.op, rows, defined, g.mask & !*exited, barrier.result);
+                }
+                Wait::Cluster { round, acquire } => {
+                    let barrier = &world.cluster_barriers[*cta / size];
+                    if barrier.round == round {
+                        continue;
+                    }
+                    if let (true, Some(check)) = (acquire, &mut world.check) {
+                        check.learn(*agent, &barrier.opened);
+                    }
+                }
+                Wait::Mbarrier { cta, at, goal } => {
+                    if !g.give_up && !world.reached(cta, at, goal) {
+                        continue;
+                    }
+                }
+                Wait::Registers { .. } => {}
+            }
+            g.wait = None;
+        }
+    }
+
+    /// Every lane waits: for others of this warp only, it waits in vain.
+    fn blocked(&mut self, world: &mut World) -> Result<(), Refused> {
+        let mut inside = None;
+        for g in self.groups.leaves() {
+            match g.wait {
+                Some(Wait::Converge { members }) => inside = Some((g.pc, g.mask, members)),
+                _ => return Ok(()),
+            }
+        }
+        let Some((pc, mask, members)) = inside else { return Ok(()) };
+        // Lanes that met others' ways may be among those that are missing: let them come first.
+        if self.groups.release_met(self.exited) {
+            return Ok(());
+        }
+        world.me.at = pc;
+        Err(self.refuse_partial(&world.launch.kernel.code[pc as usize].op, mask & !self.exited, members))
+    }
+
+    /// A group has run for a while: another one's turn. If the warp only repeats itself, lanes that wait for it to
+    /// meet them go on by themselves.
+    fn take_turns(&mut self, changes: u64) {
+        self.turn = 0;
+        if !self.groups.diverged() {
+            self.cycle.forget();
+            return;
+        }
+        let state = self.state();
+        if self.cycle.returned(state, self.changed + changes) {
+            self.groups.release_met(self.exited);
+            self.cycle.forget();
+        }
+        self.groups.rotate();
+    }
+
+    /// Lets lanes that wait to be met go on by themselves, as nothing else helps. Whether there were any.
+    pub fn let_go(&mut self) -> bool {
+        self.groups.release_met(self.exited)
+    }
+
+    /// A number for the state of registers and groups; equal states have equal numbers.
+    pub fn state(&self) -> u64 {
+        let mut h = 0xcbf2_9ce4_8422_2325u64;
+        let mut mix = |w: u64| h = (h ^ w).wrapping_mul(0x100_0000_01b3).rotate_left(29);
+        self.groups.state().for_each(&mut mix);
+        mix(self.exited as u64);
+        if self.groups.diverged() {
+            // When the next group has its turn.
+            mix(self.turn as u64);
+        }
+        self.rows.words().for_each(|w| mix(w as u64));
+        h
+    }
+
+    fn exit(&mut self, mask: u32, world: &mut World) {
         self.exited |= mask;
-    }
-
-    fn branch(&mut self, taken: u32, target: u32, meet: u32) {
-        let exited = self.exited;
-        let Some(top) = self.groups.last_mut() else { return };
-        let rest = top.mask & !exited & !taken;
-        if taken == 0 {
-            top.pc += 1;
-            return;
+        let live = self.live();
+        let cta = &mut world.ctas[self.cta];
+        cta.live[self.number] = live;
+        for b in cta.barriers.iter_mut().filter(|b| b.waits()) {
+            b.exited(self.number, live);
         }
-        if rest == 0 {
-            top.pc = target;
-            return;
-        }
-        let next = top.pc + 1;
-        if top.meet == meet {
-            // The group below already waits there with all of these lanes.
-            self.groups.pop();
-        } else {
-            top.pc = meet;
-        }
-        for (pc, mask) in [(next, rest), (target, taken)] {
-            if pc != meet {
-                self.groups.push(Group { pc, mask, meet });
-            }
-        }
+        cta.open_barriers();
+        world.open_cluster_barrier(self.cta / world.launch.cluster_size());
+        world.changes += 1;
     }
 
     /// Check mode, before an instruction: are guard, addresses and barrier operands defined? And what will its results be?
-    fn look(&mut self, inst: &Inst, at: u32, active: u32, group: u32, m: &mut Spaces) {
-        let (Some(defined), Some(watch)) = (&mut self.defined, &mut m.check) else { return };
-        watch.at = at;
-        let warp = watch.warp as u32;
+    fn look(&mut self, inst: &Inst, active: u32, group: u32, m: &mut World) {
+        let me = m.me;
+        let (Some(defined), Some(check)) = (&mut self.defined, &mut m.check) else { return };
         let mut refute = |lanes: u32, what: &str| {
             if lanes != 0 {
                 let message = format!("an undefined value reaches {what}");
-                let lane = Some(lanes.trailing_zeros());
-                watch.cta.report(Finding {
-                    kind: FaultKind::Undefined,
-                    at,
-                    warp,
-                    lane,
-                    message,
-                    other: None,
-                });
+                check.report(FaultKind::Undefined, me.warp, me.at, Some(lanes.trailing_zeros()), message);
             }
         };
         if let Some((p, _)) = inst.guard {
@@ -232,10 +424,13 @@ impl Warp {
             }
         });
         refute(active & !operands, "an address, a barrier or a lane operand");
-        match inst.op {
+        if m.launch.uses.wgmma && active != 0 && !matches!(inst.op, Op::Hopper(_)) {
+            self.tensor.plain(&inst.op, check, me.warp, me.at);
+        }
+        match &inst.op {
             // Memory decides what a load gives; see `execute`.
             Op::Load { .. } | Op::LoadMatrix { .. } => {}
-            Op::Select { rows, d, a, b, p } => {
+            &Op::Select { rows, d, a, b, p } => {
                 let pick = self.rows.pred(p);
                 for n in 0..rows as u32 {
                     let chosen = (defined.of_rows([a + n]) & pick) | (defined.of_rows([b + n]) & !pick);
@@ -243,7 +438,7 @@ impl Warp {
                 }
             }
             // A lane receives what its source lane has: reductions of a few lanes leave the others undefined.
-            Op::Shuffle { kind, d, p, a, lane, clamp, .. } => {
+            &Op::Shuffle { kind, d, p, a, lane, clamp, .. } => {
                 let (have, by, limit) = (defined.of_rows([a]), self.rows.row(lane), self.rows.row(clamp));
                 let received = lanes(active).fold(0, |m, l| {
                     let (source, inside) = warp_ops::source_lane(kind, l as u32, by[l] & 31, limit[l]);
@@ -254,6 +449,8 @@ impl Warp {
                     defined.define_pred(p);
                 }
             }
+            // Looked at when it is issued.
+            Op::Hopper(op) if matches!(**op, HopperOp::Wgmma(_)) => {}
             _ => defined.propagate(&inst.op, active),
         }
     }
@@ -270,18 +467,18 @@ impl Warp {
         mask
     }
 
-    fn execute(&mut self, op: &Op, mask: u32, m: &mut Spaces) -> Result<(), Refused> {
+    fn execute(&mut self, op: &Op, mask: u32, give_up: bool, m: &mut World) -> Result<Next, Refused> {
         let sources = if m.check.is_some() { self.sources_defined(op) } else { u32::MAX };
+        let live = self.live();
         let r = &mut self.rows;
         match op {
-            Op::Nop
-            | Op::Fence(_)
-            | Op::NanoSleep { .. }
-            | Op::WarpSync { .. }
-            | Op::Trap
-            | Op::Exit
-            | Op::Branch { .. }
-            | Op::Barrier { .. } => {}
+            Op::Nop | Op::WarpSync { .. } | Op::Exit | Op::Branch { .. } => {}
+            Op::Trap => {
+                return Err((FaultKind::Trap, "`trap` was reached".into(), Some(mask.trailing_zeros())));
+            }
+            Op::NanoSleep { .. } => return Ok(Next::Yield),
+            Op::Fence(fence) => fence_of(*fence, m),
+            Op::Barrier { .. } | Op::BarrierReduce { .. } => return self.barrier(op, mask, m),
             Op::Copy { to, from } => {
                 if let ([d], [a]) = (&to[..], &from[..]) {
                     let row = *r.row(*a);
@@ -312,14 +509,11 @@ impl Warp {
             Op::Carry { .. } => bits::carry(r, mask, op),
             Op::IsSpace { p, space, a } => generic::is_space(r, mask, *p, *space, *a),
             Op::Print { d, format, arguments } => {
-                let text = generic::print(r, mask, *d, *format, *arguments, m);
-                m.shared.printed.extend_from_slice(&text);
+                let text = generic::print(r, mask, (*d, *format, *arguments), &self.local, m);
+                m.printed.extend_from_slice(&text);
             }
-            Op::AssertFail { .. } => return Err(generic::assertion(r, mask, op, m)),
+            Op::AssertFail { .. } => return Err(generic::assertion(r, mask, op, &self.local, m)),
             Op::Refuse(why) => return Err((FaultKind::NotSupported, why.to_string(), None)),
-            Op::BarrierReduce { .. } => {
-                return Err((FaultKind::NotSupported, "`barrier.red` is not run yet".into(), None));
-            }
             Op::Convert { .. } => convert::convert(r, mask, op),
             Op::Setp { .. } => compare::setp(r, mask, op),
             Op::TestClass { p, a, wide, class } => compare::test_class(r, mask, *p, *a, *wide, *class),
@@ -348,7 +542,7 @@ impl Warp {
             | Op::Cvta { .. }
             | Op::LoadMatrix { .. }
             | Op::StoreMatrix { .. } => {
-                let loaded = access::run(r, mask, op, m, sources)?;
+                let loaded = access::run(r, &mut self.local, mask, op, m, sources)?;
                 if let (Op::Load { .. } | Op::LoadMatrix { .. }, Some(defined)) = (op, &mut self.defined) {
                     op.visit(&mut |role| {
                         if let Role::Def(s) = role {
@@ -357,14 +551,9 @@ impl Warp {
                     });
                 }
             }
-            Op::CopyAsync { .. } => access::copy_async(r, mask, op, m, &mut self.open_copies)?,
-            Op::CopyAsyncCommit => self.copy_groups.push_back(std::mem::take(&mut self.open_copies)),
-            Op::CopyAsyncWait { pending } => {
-                while self.copy_groups.len() > *pending as usize {
-                    let group = self.copy_groups.pop_front().unwrap_or_default();
-                    land(&group, m);
-                }
-            }
+            Op::CopyAsync { .. } => copy_async::issue(r, mask, op, m)?,
+            Op::CopyAsyncCommit => copy_async::commit(mask, m),
+            Op::CopyAsyncWait { pending, all } => copy_async::wait(mask, *pending, *all, m),
             Op::Shuffle { .. }
             | Op::VotePred { .. }
             | Op::VoteBallot { .. }
@@ -374,20 +563,18 @@ impl Warp {
             | Op::Redux { .. }
             | Op::Elect { .. }
             | Op::ActiveMask { .. } => {
-                warp_ops::run(r, mask, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
+                warp_ops::run(r, mask, live, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
             }
             Op::Mma { .. } => {
-                if mask != u32::MAX {
-                    let message =
-                        format!("`mma` by lanes {mask:#010x} only; the whole warp has to take part");
-                    return Err((FaultKind::SyncMask, message, None));
-                }
                 matrix::mma(r, op);
             }
-            Op::Hopper(op) => {
-                let message = format!("the simulator does not run {op:?} yet");
-                return Err((FaultKind::NotSupported, message, None));
-            }
+            Op::Hopper(op) => match &**op {
+                HopperOp::Wgmma(w) => self.tensor.issue(r, &mut self.defined, w, m)?,
+                HopperOp::WgmmaFence => self.tensor.fence(),
+                HopperOp::WgmmaCommit => self.tensor.commit(),
+                HopperOp::WgmmaWait { pending } => self.tensor.wait(r, *pending as usize, m)?,
+                op => return hopper::run(r, mask, op, give_up, m),
+            },
             Op::Clock { d, wide } => {
                 let steps = self.steps;
                 r.put(*d, mask, &[steps as u32; 32]);
@@ -396,20 +583,121 @@ impl Warp {
                 }
             }
         }
-        Ok(())
+        Ok(Next::Go)
     }
 
-    fn land_all(&mut self, m: &mut Spaces) {
-        for group in self.copy_groups.drain(..) {
-            land(&group, m);
+    fn barrier(&mut self, op: &Op, mask: u32, m: &mut World) -> Result<Next, Refused> {
+        let (id, count, wait, votes) = match *op {
+            Op::Barrier { id, count, wait, .. } => (id, count, wait, 0),
+            Op::BarrierReduce { id, count, a, negate, .. } => {
+                let votes = self.rows.pred(a);
+                (id, count, true, if negate { !votes } else { votes })
+            }
+            _ => return Ok(Next::Go),
+        };
+        let lane = mask.trailing_zeros() as usize;
+        let id = self.rows.row(id)[lane];
+        let threads = count.map(|c| self.rows.row(c)[lane]);
+        if lanes(mask).any(|l| match *op {
+            Op::Barrier { id: i, count, .. } | Op::BarrierReduce { id: i, count, .. } => {
+                self.rows.row(i)[l] != id || count.map(|c| self.rows.row(c)[l]) != threads
+            }
+            _ => false,
+        }) {
+            return Err((FaultKind::BarrierMisuse, "lanes of a warp name different barriers".into(), None));
         }
-        land(&std::mem::take(&mut self.open_copies), m);
+        if id as usize >= super::barrier::BARRIERS {
+            return Err((FaultKind::BarrierMisuse, format!("barrier {id}; there are 16"), None));
+        }
+        let know = m.publish();
+        let (me, live) = (m.me, self.live());
+        let cta = &mut m.ctas[me.cta];
+        let warps = cta.live.len();
+        let arrival = Arrival { id, warp: me.number, lanes: mask, live, threads, votes, at: me.at };
+        let barrier = &mut cta.barriers[id as usize];
+        barrier.arrive(&arrival, warps, know.as_ref())?;
+        let round = barrier.round;
+        m.changes += 1;
+        cta.open_barriers();
+        Ok(if wait { Next::After(Wait::Barrier { id: id as usize, round }) } else { Next::Go })
     }
 }
 
-/// Asynchronous copies land as late as the program allows: at the wait. A missing wait reads old bytes.
-fn land(group: &[PendingCopy], m: &mut Spaces) {
-    for copy in group {
-        m.shared.bytes[copy.to..copy.to + copy.bytes.len()].copy_from_slice(&copy.bytes);
+/// Lanes that have to come together for an operation.
+#[derive(Clone, Copy)]
+enum Members {
+    /// All of the warp that live.
+    Warp,
+    /// Those in a register.
+    Named(Slot),
+}
+
+fn members(op: &Op) -> Option<Members> {
+    match op {
+        Op::Barrier { aligned: true, .. }
+        | Op::BarrierReduce { aligned: true, .. }
+        | Op::LoadMatrix { .. }
+        | Op::StoreMatrix { .. }
+        | Op::Mma { .. } => Some(Members::Warp),
+        Op::Shuffle { members, .. }
+        | Op::VotePred { members, .. }
+        | Op::VoteBallot { members, .. }
+        | Op::MatchAny { members, .. }
+        | Op::Redux { members, .. }
+        | Op::Elect { members, .. }
+        | Op::WarpSync { members } => Some(Members::Named(*members)),
+        Op::Hopper(op) => match &**op {
+            HopperOp::Wgmma(_)
+            | HopperOp::WgmmaFence
+            | HopperOp::WgmmaCommit
+            | HopperOp::WgmmaWait { .. }
+            | HopperOp::SetMaxRegisters { .. }
+            | HopperOp::ClusterArrive { aligned: true, .. }
+            | HopperOp::ClusterWait { aligned: true, .. } => Some(Members::Warp),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Operations on matrices, which have no meaning for a part of a warp.
+fn needs_whole_warp(op: &Op) -> bool {
+    match op {
+        Op::LoadMatrix { .. } | Op::StoreMatrix { .. } | Op::Mma { .. } => true,
+        Op::Hopper(op) => matches!(**op, HopperOp::Wgmma(_) | HopperOp::SetMaxRegisters { .. }),
+        _ => false,
+    }
+}
+
+/// What a fence does: nothing to values, all to knowledge.
+fn fence_of(fence: Fence, m: &mut World) {
+    let warp = m.me.warp;
+    let Some(check) = &mut m.check else { return };
+    match fence {
+        Fence::Thread(order) => check.thread_fence(warp, order),
+        Fence::ProxyAsync { .. } | Fence::ProxyAlias => check.proxy_fence(warp),
+        Fence::TensorMapRelease { scope } => {
+            check.thread_fence(warp, Order { semantics: Semantics::Release, scope });
+        }
+        Fence::TensorMapAcquire { scope, .. } => {
+            check.thread_fence(warp, Order { semantics: Semantics::Acquire, scope });
+        }
+        Fence::MbarrierInit => {
+            check.thread_fence(warp, Order { semantics: Semantics::Release, scope: Scope::Cluster });
+        }
+    }
+}
+
+/// The result of `barrier.red`, when the barrier has opened.
+fn give_votes(op: &Op, rows: &mut Rows, defined: &mut Option<Defined>, mask: u32, (yes, all): (u32, u32)) {
+    let Op::BarrierReduce { result, .. } = op else { return };
+    let pred = |v: bool| if v { u32::MAX } else { 0 };
+    match *result {
+        BarrierResult::Count(d) => {
+            rows.put(d, mask, &[yes; 32]);
+            defined.iter_mut().for_each(|x| x.set_row(d, mask, u32::MAX));
+        }
+        BarrierResult::All(p) => rows.set_pred(p, pred(yes == all), mask),
+        BarrierResult::Any(p) => rows.set_pred(p, pred(yes > 0), mask),
     }
 }

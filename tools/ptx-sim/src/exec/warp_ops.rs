@@ -3,17 +3,60 @@
 use super::rows::{LANES, Rows, lanes};
 use crate::ir::{AtomOp, FloatMods, Op, Shuffle, Vote};
 
-/// Executes a warp-wide operation for the lanes of `mask`; an error names what is wrong.
-pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
+/// Executes a warp-wide operation for the lanes of `mask`; an error names what is wrong. `live`: lanes that have not exited.
+///
+/// Lanes that execute one instruction together may name different members (tiles of eight lanes, say): each set of
+/// members is an operation of its own.
+pub fn run(r: &mut Rows, mask: u32, live: u32, op: &Op) -> Result<(), String> {
+    let Some(members) = members_of(op) else { return run_group(r, mask, op) };
+    let named = *r.row(members);
+    let mut left = mask;
+    while left != 0 {
+        let first = left.trailing_zeros() as usize;
+        let group = lanes(left).filter(|&l| named[l] == named[first]).fold(0, |m, l| m | 1 << l);
+        let missing = named[first] & live & !group;
+        if let Some(l) = lanes(group).find(|&l| named[l] >> l & 1 == 0) {
+            return Err(format!(
+                "lane {l} executes an operation of lanes {:#010x}, and is none of them",
+                named[l]
+            ));
+        }
+        if missing != 0 {
+            return Err(format!(
+                "lanes {:#010x} are named, but only {group:#010x} execute this together; {missing:#010x} are missing",
+                named[first]
+            ));
+        }
+        run_group(r, group, op)?;
+        left &= !group;
+    }
+    Ok(())
+}
+
+/// The row that holds the member mask, of `.sync` operations that have one.
+fn members_of(op: &Op) -> Option<u32> {
     match op {
-        Op::Shuffle { kind, d, p, a, lane, clamp, members } => {
-            check_members(r, mask, *members)?;
+        Op::Shuffle { members, .. }
+        | Op::VotePred { members, .. }
+        | Op::VoteBallot { members, .. }
+        | Op::MatchAny { members, .. }
+        | Op::MatchAll { members, .. }
+        | Op::Redux { members, .. }
+        | Op::Elect { members, .. } => Some(*members),
+        _ => None,
+    }
+}
+
+/// The operation among lanes that all name each other.
+fn run_group(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
+    match op {
+        Op::Shuffle { kind, d, p, a, lane, clamp, .. } => {
             let (from, by, limit) = (*r.row(*a), *r.row(*lane), *r.row(*clamp));
             let mut out = [0; LANES];
             let mut inside = 0;
             for l in lanes(mask) {
                 let (source, ok) = source_lane(*kind, l as u32, by[l] & 31, limit[l]);
-                // Reading a lane that does not take part gives an undefined value; the own one here.
+                // Beyond the segment a lane keeps its own value. What a lane that takes no part would give is undefined.
                 out[l] = if ok { from[source as usize] } else { from[l] };
                 inside |= (ok as u32) << l;
             }
@@ -22,8 +65,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
                 r.set_pred(*p, inside, mask);
             }
         }
-        Op::VotePred { kind, d, a, negate, members } => {
-            check_members(r, mask, *members)?;
+        Op::VotePred { kind, d, a, negate, .. } => {
             let votes = votes(r, *a, *negate) & mask;
             let result = match kind {
                 Vote::All => votes == mask,
@@ -32,13 +74,11 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
             };
             r.set_pred(*d, if result { u32::MAX } else { 0 }, mask);
         }
-        Op::VoteBallot { d, a, negate, members } => {
-            check_members(r, mask, *members)?;
+        Op::VoteBallot { d, a, negate, .. } => {
             let votes = votes(r, *a, *negate) & mask;
             r.put(*d, mask, &[votes; LANES]);
         }
-        Op::MatchAny { wide, d, a, members } => {
-            check_members(r, mask, *members)?;
+        Op::MatchAny { wide, d, a, .. } => {
             let value = |r: &Rows, l| if *wide { r.wide(*a, l) } else { r.row(*a)[l] as u64 };
             let mut out = [0; LANES];
             for l in lanes(mask) {
@@ -46,8 +86,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
             }
             r.put(*d, mask, &out);
         }
-        Op::MatchAll { wide, d, p, a, members } => {
-            check_members(r, mask, *members)?;
+        Op::MatchAll { wide, d, p, a, .. } => {
             let value = |l| if *wide { r.wide(*a, l) } else { r.row(*a)[l] as u64 };
             let first = value(mask.trailing_zeros() as usize & 31);
             let all = lanes(mask).all(|l| value(l) == first);
@@ -74,8 +113,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
             });
             r.put(*d, mask, &out);
         }
-        Op::Redux { op, float, magnitude, signed, d, a, members } => {
-            check_members(r, mask, *members)?;
+        Op::Redux { op, float, magnitude, signed, d, a, .. } => {
             let values = *r.row(*a);
             let join = |x: u32, y: u32| match float {
                 Some(mods) => float_extremum(*op, *mods, x, y),
@@ -89,8 +127,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
             let result = lanes(mask).map(own).reduce(join).unwrap_or(0);
             r.put(*d, mask, &[result; LANES]);
         }
-        Op::Elect { d, p, members } => {
-            check_members(r, mask, *members)?;
+        Op::Elect { d, p, .. } => {
             let leader = mask.trailing_zeros();
             if let Some(d) = d {
                 r.put(*d, mask, &[leader; LANES]);
@@ -101,15 +138,6 @@ pub fn run(r: &mut Rows, mask: u32, op: &Op) -> Result<(), String> {
         _ => {}
     }
     Ok(())
-}
-
-/// The lanes named in a `.sync` operation have to be the ones that execute it together.
-fn check_members(r: &Rows, mask: u32, members: u32) -> Result<(), String> {
-    let row = r.row(members);
-    match lanes(mask).find(|&l| row[l] & mask != mask || row[l] >> l & 1 == 0) {
-        None => Ok(()),
-        Some(l) => Err(format!("lane {l} names lanes {:#010x}, but {mask:#010x} execute together", row[l])),
-    }
 }
 
 fn votes(r: &Rows, a: u32, negate: bool) -> u32 {

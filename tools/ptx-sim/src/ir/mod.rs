@@ -505,8 +505,10 @@ pub enum Op {
         from: Addr,
     },
     CopyAsyncCommit,
+    /// `all`: the copies that are not committed yet, too (`wait_all`).
     CopyAsyncWait {
         pending: u32,
+        all: bool,
     },
 
     Shuffle {
@@ -585,14 +587,6 @@ pub enum Op {
         c: Vec<Slot>,
     },
 
-    /// `barrier.red`: a barrier that also counts or joins a predicate of all threads.
-    BarrierReduce {
-        id: Slot,
-        count: Option<Slot>,
-        a: Pred,
-        negate: bool,
-        result: BarrierResult,
-    },
     /// Sum or difference with a carry in and a carry out, each a bit of a predicate (`addc.cc`, `madc.hi.cc`).
     Carry {
         op: CarryOp,
@@ -632,10 +626,21 @@ pub enum Op {
     },
     Exit,
     Trap,
+    /// `bar.sync`, `bar.arrive` (`wait` false). `count`: threads that take part; all of the CTA without.
     Barrier {
         id: Slot,
         count: Option<Slot>,
         wait: bool,
+        aligned: bool,
+    },
+    /// `barrier.red`: a barrier that also counts or joins a predicate of all threads.
+    BarrierReduce {
+        id: Slot,
+        count: Option<Slot>,
+        a: Pred,
+        negate: bool,
+        aligned: bool,
+        result: BarrierResult,
     },
     WarpSync {
         members: Slot,

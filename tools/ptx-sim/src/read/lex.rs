@@ -151,12 +151,14 @@ fn is_word_start(c: char) -> bool {
     c.is_ascii_alphabetic() || matches!(c, '_' | '$' | '%' | '.')
 }
 
-/// A word runs over letters, digits, `_ $ .` and `::`; a leading `%` belongs to it.
+/// A word runs over letters, digits, `_ $ .` and `::`; a leading `%` belongs to it. One that begins with a dot ends at the
+/// next: `.reg.b32` is two.
 fn word_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut at = 1;
     while at < bytes.len() {
         match bytes[at] {
+            b'.' if bytes[0] == b'.' => break,
             b if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.') => at += 1,
             b':' if bytes.get(at + 1) == Some(&b':') => at += 2,
             _ => break,

@@ -63,9 +63,9 @@ pub fn walk(map: &TensorMap, at: &[i32], shared: u32, mut visit: impl FnMut(Run)
 fn row_address(map: &TensorMap, at: &[i32], row: u32) -> Option<u64> {
     let mut rest = row;
     let mut address = map.address();
-    for dim in 1..map.rank() {
+    for (dim, &at) in at.iter().enumerate().skip(1) {
         let count = map.count(dim);
-        let position = at[dim] as i64 + (rest % count) as i64 * map.element_stride(dim) as i64;
+        let position = at as i64 + (rest % count) as i64 * map.element_stride(dim) as i64;
         rest /= count;
         if position < 0 || position as u64 >= map.dims()[dim] {
             return None;

@@ -305,7 +305,7 @@ fn sparse_a_of_halves() {
     // Row r stores 1 + (group) and 100 at positions 1 and 3 of every group of four k's.
     let mut w = instruction(8, 32, WgmmaAcc::F32, WgmmaType::F16);
     w.sparse = Some((0, 1));
-    let stored = |c: usize| if c % 2 == 0 { 1 + c as i32 / 2 } else { 100 };
+    let stored = |c: usize| if c.is_multiple_of(2) { 1 + c as i32 / 2 } else { 100 };
     let values = (0..16).flat_map(|_| (0..16).map(stored)).collect();
     let fragment = a_registers(&Matrix { lines: 16, length: 16, values }, WgmmaType::F16, 0);
     let metadata = [0xdddd_dddd; 32];

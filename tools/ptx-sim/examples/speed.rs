@@ -1,0 +1,81 @@
+//! How fast the simulator runs: `cargo run --release -p ptx-sim --example speed`.
+//!
+//! Prints thread-instructions per second of processor time, in both modes, for loops of a kind each.
+
+use ptx_sim::{Geometry, decode, memory::Memory, read};
+
+fn kernel(body: &str) -> String {
+    format!(
+        ".version 8.6\n.target sm_90a\n.address_size 64\n.shared .align 1024 .b8 smem[16384];
+.visible .entry k(.param .u64 pa) {{
+    .reg .b32 %r<64>; .reg .b64 %rd<64>; .reg .pred %p<16>; .reg .f32 %f<64>;
+    ld.param.u64 %rd1, [pa];
+    mov.u32 %r1, %tid.x;
+    mov.u32 %r2, smem;
+    mad.lo.u32 %r3, %r1, 4, %r2;
+    mul.wide.u32 %rd2, %r1, 4;
+    add.s64 %rd2, %rd1, %rd2;
+    cvt.rn.f32.u32 %f1, %r1; mov.f32 %f2, 0f3F800001; mov.f32 %f3, 0f00000000; mov.f32 %f4, %f1;
+    mov.u32 %r4, %r1; mov.u32 %r5, 1; mov.u32 %r10, 0;
+    st.shared.u32 [%r3], %r1;
+LOOP:
+{body}
+    add.u32 %r10, %r10, 1;
+    setp.lt.u32 %p1, %r10, 100000;
+    @%p1 bra LOOP;
+    cvt.rn.f32.u32 %f9, %r4;
+    add.rn.f32 %f3, %f3, %f9;
+    st.global.f32 [%rd2], %f3;
+    ret;
+}}"
+    )
+}
+
+/// Processor time of this process so far, in seconds (Linux; elsewhere 0 and no rates).
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = |n: usize| after.split_whitespace().nth(n).and_then(|w| w.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+fn main() {
+    let float = "fma.rn.f32 %f3, %f1, %f2, %f3; fma.rn.f32 %f4, %f3, %f2, %f4; mul.rn.f32 %f5, %f3, %f2;
+        add.rn.f32 %f6, %f5, %f4; "
+        .repeat(3);
+    let int =
+        "mad.lo.u32 %r4, %r4, %r5, %r10; xor.b32 %r6, %r4, %r10; shl.b32 %r7, %r6, 3; add.u32 %r8, %r7, %r4;
+        and.b32 %r9, %r8, %r6; "
+            .repeat(3);
+    let address = "mul.wide.u32 %rd3, %r4, 4; add.s64 %rd4, %rd1, %rd3; shl.b64 %rd5, %rd4, 1; ".repeat(3);
+    let mixed = "ld.shared.u32 %r6, [%r3]; add.u32 %r6, %r6, %r10; xor.b32 %r7, %r6, %r4; st.shared.u32 [%r3], %r7;
+        fma.rn.f32 %f3, %f1, %f2, %f3; add.u32 %r4, %r7, 1; mul.rn.f32 %f5, %f3, %f2; add.rn.f32 %f6, %f5, %f4;"
+        .to_string();
+    let global = "ld.global.u32 %r6, [%rd2]; add.u32 %r6, %r6, %r10; xor.b32 %r7, %r6, %r4; add.u32 %r4, %r7, 1;
+        fma.rn.f32 %f3, %f1, %f2, %f3; mul.rn.f32 %f5, %f3, %f2; add.rn.f32 %f6, %f5, %f4; st.global.u32 [%rd2], %r4;"
+        .to_string();
+    let bodies = [
+        ("float", float),
+        ("integer", int),
+        ("64-bit", address),
+        ("shared 1/4", mixed),
+        ("global 1/4", global),
+    ];
+    for (name, body) in bodies {
+        let text = kernel(&body);
+        let module = read::parse(&text).unwrap_or_else(|e| panic!("{e}"));
+        let kernel = decode::kernel(&module, "k").unwrap_or_else(|e| panic!("{e}"));
+        let mut line = format!("{name:12}");
+        for check in [false, true] {
+            let mut memory = Memory::new();
+            let at = memory.allocate("a", &[0; 4 * 128]);
+            let geometry = Geometry { block: [128, 1, 1], check, ..Geometry::default() };
+            let start = cpu();
+            let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &at.to_le_bytes())
+                .unwrap_or_else(|f| panic!("{f}"));
+            let rate = summary.thread_instructions as f64 / (cpu() - start) / 1e6;
+            line += &format!("   {} {rate:7.0} M/s", if check { "check" } else { "fast" });
+        }
+        println!("{line}");
+    }
+}

@@ -1,0 +1,90 @@
+//! `setmaxnreg`: registers move between the warpgroups of a CTA through a pool.
+//!
+//! At launch every thread has the same number. `dec` gives the difference to the pool, `inc` takes it and waits until it
+//! is there; nothing is ever created. 384 threads start with 168 each: 24 + 240 + 240 = 504 = 3 * 168 works out, and
+//! 24 + 248 + 248 = 520 waits for ever, which ptxas does not say.
+
+use crate::ir::Kernel;
+
+/// Registers of a multiprocessor.
+const FILE: u32 = 65536;
+
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Registers of each thread of a warp.
+    of: Vec<u32>,
+    /// Free, in registers of one warp (32 threads).
+    free: u32,
+    entry: u32,
+}
+
+/// Registers per thread at launch: `.maxnreg`, or what an equal share of the file gives.
+pub fn at_entry(kernel: &Kernel, threads: u32) -> u32 {
+    let share = FILE / threads.next_multiple_of(128).max(128) / 8 * 8;
+    match kernel.limits.max_registers {
+        0 => share.min(248),
+        n => n.next_multiple_of(8).min(share),
+    }
+}
+
+pub enum Outcome {
+    Done,
+    Wait,
+    Illegal(String),
+}
+
+impl Pool {
+    pub fn new(entry: u32, warps: usize) -> Pool {
+        Pool { of: vec![entry; warps], free: 0, entry }
+    }
+
+    pub fn set(&mut self, warp: usize, increase: bool, count: u32) -> Outcome {
+        let have = self.of[warp];
+        if !(24..=256).contains(&count) || count % 8 != 0 {
+            return Outcome::Illegal(format!("{count} registers; 24 to 256 in steps of 8 are possible"));
+        }
+        if increase && count < have {
+            return Outcome::Illegal(format!("setmaxnreg.inc to {count} where a thread has {have}"));
+        }
+        if !increase && count > have {
+            return Outcome::Illegal(format!("setmaxnreg.dec to {count} where a thread has {have}"));
+        }
+        if increase && count - have > self.free {
+            return Outcome::Wait;
+        }
+        self.free = self.free + have - count.min(have) - count.saturating_sub(have);
+        self.of[warp] = count;
+        Outcome::Done
+    }
+
+    /// For a report of who waits: the sums.
+    pub fn describe(&self, warp: usize, count: u32) -> String {
+        format!(
+            "setmaxnreg.inc from {} to {count}: the pool holds {} registers a thread for one warp, {} are needed \
+             (threads began with {}, all warps hold {} of {})",
+            self.of[warp],
+            self.free,
+            count.saturating_sub(self.of[warp]),
+            self.entry,
+            self.of.iter().sum::<u32>(),
+            self.entry * self.of.len() as u32,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_increase_waits_until_others_have_given() {
+        let mut p = Pool::new(168, 12);
+        assert!(matches!(p.set(4, true, 240), Outcome::Wait));
+        (0..4).for_each(|w| assert!(matches!(p.set(w, false, 24), Outcome::Done)));
+        (4..12).for_each(|w| assert!(matches!(p.set(w, true, 240), Outcome::Done)));
+        let mut p = Pool::new(168, 12);
+        (0..4).for_each(|w| assert!(matches!(p.set(w, false, 24), Outcome::Done)));
+        let waits = (4..12).filter(|&w| matches!(p.set(w, true, 248), Outcome::Wait)).count();
+        assert!(waits > 0, "24 + 248 + 248 is more than 3 * 168");
+    }
+}

@@ -1,0 +1,15 @@
+//! Small PTX texts on the machine: what they compute, or what is found wrong with them.
+//!
+//! Each text is the body of a kernel with two pointers, `a` and `b`, whose addresses are in `%rd1` and `%rd2`; `%r1` is
+//! `%tid.x`. Right programs are run in both modes and with several seeds; wrong ones name the class expected.
+
+mod asynchronous;
+mod barriers;
+mod clusters;
+mod divergence;
+mod grids;
+mod mbarriers;
+mod races;
+mod registers;
+mod support;
+mod tensor_core;

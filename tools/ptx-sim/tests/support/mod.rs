@@ -1,0 +1,158 @@
+//! The hand-written kernels with their inputs, launches and expected results, for tests of the kernels and of what
+//! happens when they are broken.
+//!
+//! Inputs are small integers, so sums are exact in any order and results are compared bit for bit.
+
+mod attention;
+mod gemm;
+mod sums;
+
+pub use attention::attention;
+pub use gemm::{gemm_cluster, gemm_cp_async, gemm_tma};
+pub use sums::{split_k, stream_reduce};
+
+use half::bf16;
+use ptx_sim::{FaultKind, Geometry, Severity, decode, memory::Memory, read};
+use tile_machine::{
+    Swizzle, TensorMap,
+    tensor_map::{ElementType, Spec},
+};
+
+/// One launch of a kernel and what it has to leave behind.
+pub struct Problem {
+    pub entry: &'static str,
+    pub memory: Memory,
+    pub params: Vec<u8>,
+    pub geometry: Geometry,
+    pub output: u64,
+    pub expected: Vec<u8>,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Refuting findings: class and text.
+    pub findings: Vec<(FaultKind, String)>,
+    pub notes: Vec<String>,
+    /// Whether the output is the expected one; `None` when the run was cut short.
+    pub right: Option<bool>,
+}
+
+impl Outcome {
+    pub fn clean(&self) -> bool {
+        self.findings.is_empty() && self.right == Some(true)
+    }
+}
+
+impl Problem {
+    pub fn run(mut self, ptx: &str, check: bool, seed: u64) -> Outcome {
+        let module = read::parse(ptx).unwrap_or_else(|e| panic!("{}: {e}", self.entry));
+        let kernel = decode::kernel(&module, self.entry).unwrap_or_else(|e| panic!("{}: {e}", self.entry));
+        let geometry = Geometry { check, seed, ..self.geometry };
+        match ptx_sim::run(&kernel, &mut self.memory, &geometry, &self.params) {
+            Ok(summary) => {
+                let result = self.memory.contents(self.output).unwrap_or_default();
+                Outcome {
+                    findings: summary.findings.iter().map(|f| (f.kind, f.to_string())).collect(),
+                    notes: summary.notes.iter().map(|f| f.to_string()).collect(),
+                    right: Some(result == self.expected),
+                }
+            }
+            Err(fault) => {
+                assert_eq!(fault.severity, Severity::Refuted);
+                Outcome { findings: vec![(fault.kind, fault.to_string())], notes: vec![], right: None }
+            }
+        }
+    }
+}
+
+/// A parameter block, each entry at its natural alignment.
+#[derive(Default)]
+pub struct Params(Vec<u8>);
+
+impl Params {
+    fn put(mut self, bytes: &[u8], align: usize) -> Self {
+        self.0.resize(self.0.len().next_multiple_of(align), 0);
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub fn u32(self, v: u32) -> Self {
+        self.put(&v.to_le_bytes(), 4)
+    }
+
+    pub fn u64(self, v: u64) -> Self {
+        self.put(&v.to_le_bytes(), 8)
+    }
+
+    pub fn map(self, map: &TensorMap) -> Self {
+        self.put(&map.encode(), 64)
+    }
+
+    pub fn done(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// A row-major matrix of small integers.
+pub struct Matrix {
+    pub rows: usize,
+    pub columns: usize,
+    pub values: Vec<i32>,
+}
+
+impl Matrix {
+    /// Values from −`limit` to `limit`, the same for the same seed.
+    pub fn random(rows: usize, columns: usize, limit: i32, seed: u32) -> Matrix {
+        let mut state = seed.wrapping_mul(2654435761) | 1;
+        let values = (0..rows * columns).map(|_| {
+            state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+            (state >> 16) as i32 % (2 * limit + 1) - limit
+        });
+        Matrix { rows, columns, values: values.collect() }
+    }
+
+    pub fn at(&self, row: usize, column: usize) -> i32 {
+        self.values[row * self.columns + column]
+    }
+
+    pub fn bf16(&self) -> Vec<u8> {
+        self.values.iter().flat_map(|&v| bf16::from_f32(v as f32).to_le_bytes()).collect()
+    }
+
+    pub fn f32(&self) -> Vec<u8> {
+        self.values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect()
+    }
+
+    /// self · otherᵀ
+    pub fn times_transposed(&self, other: &Matrix) -> Matrix {
+        let value = |i: usize, j: usize| (0..self.columns).map(|x| self.at(i, x) * other.at(j, x)).sum();
+        let values = (0..self.rows).flat_map(|i| (0..other.rows).map(move |j| (i, j)));
+        Matrix { rows: self.rows, columns: other.rows, values: values.map(|(i, j)| value(i, j)).collect() }
+    }
+
+    /// self · other
+    pub fn times(&self, other: &Matrix) -> Matrix {
+        let value = |i: usize, j: usize| (0..self.columns).map(|x| self.at(i, x) * other.at(x, j)).sum();
+        let values = (0..self.rows).flat_map(|i| (0..other.columns).map(move |j| (i, j)));
+        Matrix { rows: self.rows, columns: other.columns, values: values.map(|(i, j)| value(i, j)).collect() }
+    }
+}
+
+/// The map of a row-major bf16 matrix, boxes of 64 columns (128 bytes, the widest swizzle) by `rows`.
+pub fn bf16_map(address: u64, rows: usize, columns: usize, box_rows: u32) -> TensorMap {
+    TensorMap::new(Spec {
+        address,
+        dims: &[columns as u64, rows as u64],
+        strides: &[columns as u64 * 2],
+        box_dims: &[64, box_rows],
+        element_strides: &[1, 1],
+        swizzle: Swizzle::B128,
+        ..Spec::new(ElementType::Bf16)
+    })
+    .unwrap()
+}
+
+pub fn grid(x: usize, y: usize) -> [u32; 3] {
+    [x as u32, y as u32, 1]
+}

@@ -1,0 +1,55 @@
+//! Sums over the rows of a matrix.
+
+use super::{Matrix, Params, Problem, grid};
+use ptx_sim::{Geometry, memory::Memory};
+
+fn column_sums(x: &Matrix, scale: i32) -> Vec<u8> {
+    let sum = |j: usize| (0..x.rows).map(|i| x.at(i, j)).sum::<i32>() * scale;
+    (0..x.columns).flat_map(|j| (sum(j) as f32).to_le_bytes()).collect()
+}
+
+/// y = 2 · column sums of x, by bulk copies and bulk reductions; columns are a multiple of 4.
+pub fn stream_reduce(rows: usize, columns: usize) -> Problem {
+    let x = Matrix::random(rows, columns, 9, 3);
+    let mut memory = Memory::new();
+    let at_x = memory.allocate("x", &x.f32());
+    let at_y = memory.allocate("y", &vec![0; columns * 4]);
+    Problem {
+        entry: "stream_reduce",
+        params: Params::default().u64(at_x).u64(at_y).u32(columns as u32).done(),
+        geometry: Geometry {
+            grid: grid(columns.div_ceil(1024), rows),
+            block: [128, 1, 1],
+            ..Geometry::default()
+        },
+        output: at_y,
+        expected: column_sums(&x, 2),
+        memory,
+    }
+}
+
+/// y = column sums of x, rows in `pieces` that take turns.
+pub fn split_k(rows: usize, columns: usize, pieces: usize) -> Problem {
+    let x = Matrix::random(rows, columns, 9, 4);
+    let mut memory = Memory::new();
+    let at_x = memory.allocate("x", &x.f32());
+    let at_y = memory.allocate("y", &vec![0xcc; columns * 4]);
+    let blocks = columns.div_ceil(128);
+    let semaphores = memory.allocate("semaphores", &vec![0; blocks * 4]);
+    let params = Params::default()
+        .u64(at_x)
+        .u64(at_y)
+        .u64(semaphores)
+        .u32(rows as u32)
+        .u32(columns as u32)
+        .u32(rows.div_ceil(pieces) as u32)
+        .done();
+    Problem {
+        entry: "split_k",
+        params,
+        geometry: Geometry { grid: grid(blocks, pieces), block: [128, 1, 1], ..Geometry::default() },
+        output: at_y,
+        expected: column_sums(&x, 1),
+        memory,
+    }
+}
