@@ -91,11 +91,16 @@ fn execute(driver: &mut Driver, launch: &Launch) -> Result<Summary, Error> {
         check: checks(),
         ..Geometry::default()
     };
-    let tell = |fault: &Fault| log::line(&format!("sim-cuda: kernel `{}`: {fault}", kernel.name));
+    let tell = |fault: &Fault| {
+        for f in fault.before.iter().chain([fault]) {
+            log::line(&format!("sim-cuda: kernel `{}`: {f}", kernel.name));
+        }
+    };
     match ptx_sim::run_in_module(&kernel, &driver.memory, (*globals).clone(), &geometry, &launch.params) {
         Ok(summary) if summary.findings.is_empty() => {
             // What the kernel printed, as a driver shows it: on the client's own output.
             let _ = std::io::stdout().write_all(summary.printed.as_bytes());
+            summary.notes.iter().for_each(tell);
             Ok(summary)
         }
         Ok(summary) => {

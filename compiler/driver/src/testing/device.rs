@@ -18,8 +18,9 @@ impl Run<'_> {
         for target in TARGETS {
             let mut arguments = arguments.clone();
             match self.simulate(compiled, target, &mut arguments) {
-                Ok(()) => {
+                Ok(notes) => {
                     ran = true;
+                    self.report.notes.extend(notes);
                     let what = format!("the simulator ({target}) and the oracle disagree on");
                     self.compare(&mut check, &what, compiled, &arguments, rounded);
                 }
@@ -34,14 +35,15 @@ impl Run<'_> {
         }
     }
 
+    /// Runs the code for a target; what the simulator has doubts about.
     fn simulate(
         &self,
         compiled: &Compiled,
         target: &'static str,
         arguments: &mut Arguments,
-    ) -> Result<(), Vec<Diagnostic>> {
+    ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         let (code, image) = self.device_code(compiled, crate::emit::find_target(target)?, arguments)?;
-        gpu::simulate(&code.ptx, &image, arguments, self.environment.sources).map(drop)
+        gpu::simulate(&code.ptx, &image, arguments, self.environment.sources).map(|done| done.notes)
     }
 
     pub(super) fn check_cuda(

@@ -97,6 +97,8 @@ pub struct CaseReport {
     pub shape: Vec<(String, i64)>,
     pub checks: Vec<Check>,
     pub failures: Vec<Diagnostic>,
+    /// What the simulator has doubts about.
+    pub notes: Vec<Diagnostic>,
     pub stopped: Vec<Stopped>,
     pub seconds: f64,
 }
@@ -281,6 +283,7 @@ fn run_case(environment: &Environment, case: &Case) -> CaseReport {
             shape: vec![],
             checks: vec![],
             failures: vec![],
+            notes: vec![],
             stopped: vec![],
             seconds: 0.0,
         },
