@@ -348,6 +348,24 @@ fn what_is_not_there_says_so() {
     }
 }
 
+/// Null for every pointer and handle, 0 for every number: an answer, and no crash.
+#[test]
+fn every_function_takes_nothing_at_all() {
+    type Any = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u32;
+    let c = Client::new();
+    let known = |code| crate::errors::RESULTS.iter().any(|(n, ..)| *n == code);
+    // Other tests hold the primary context.
+    let all = stubs::FUNCTIONS.iter().filter(|f| f.implemented && !f.name.starts_with("cuDevicePrimaryCtx"));
+    for f in all {
+        unsafe {
+            assert_eq!(cuCtxSetCurrent(c.context), 0);
+            let call: Any = std::mem::transmute(f.entry.0);
+            let code = call(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            assert!(known(code) && code != UNKNOWN.0, "{}: {code}", f.name);
+        }
+    }
+}
+
 #[test]
 fn a_refused_module_says_why_in_the_clients_log() {
     let c = Client::new();

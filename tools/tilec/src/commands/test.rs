@@ -267,7 +267,9 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
     if failed.len() > SHOWN {
         output::tell(&format!("… and {} more failed cases; --json lists all", failed.len() - SHOWN));
     }
-    doubts(report).into_iter().for_each(|d| drop(show(session, std::slice::from_ref(d))));
+    for d in doubts(report) {
+        show(session, std::slice::from_ref(d));
+    }
     for s in stops(report) {
         let target = s.target.map(|t| format!(" {t}")).unwrap_or_default();
         output::tell(&format!("       stopped before {}{target}:", rung_name(s.rung)));
