@@ -393,17 +393,22 @@ fn fits(class: &Class, outcome: &Outcome) -> bool {
     }
 }
 
+/// Some seed has to do: asynchronous effects come late, at once, or at random.
+const SEEDS: std::ops::Range<u64> = 0..4;
+
 fn all_refuted(ptx: &str, mutants: &[Mutant]) {
     let mut missed = vec![];
     for m in mutants {
         let text = m.edits.iter().fold(ptx.to_string(), |t, (from, to)| edit(&t, from, to));
-        let outcomes: Vec<Outcome> = (0..4).map(|seed| (m.problem)().run(&text, true, seed)).collect();
-        if !outcomes.iter().any(|o| m.classes.iter().any(|c| fits(c, o))) {
-            let seen = outcomes.iter().map(|o| {
-                let kinds: Vec<_> = o.findings.iter().map(|(_, text)| text.as_str()).take(2).collect();
-                format!("        right {:?} {kinds:?} notes {:?}", o.right, o.notes.first())
-            });
-            missed.push(format!("    {}\n{}", m.name, seen.collect::<Vec<_>>().join("\n")));
+        let mut seen = vec![];
+        let found = SEEDS.into_iter().any(|seed| {
+            let outcome = (m.problem)().run(&text, true, seed);
+            let fits = m.classes.iter().any(|c| fits(c, &outcome));
+            seen.push(format!("        {outcome:?}"));
+            fits
+        });
+        if !found {
+            missed.push(format!("    {}\n{}", m.name, seen.join("\n")));
         }
     }
     assert!(missed.is_empty(), "{} of {} not refuted:\n{}", missed.len(), mutants.len(), missed.join("\n"));
@@ -443,9 +448,18 @@ fn of_the_semaphore() {
 fn equivalent_mutants_stay_clean() {
     for (name, ptx, problem, from, to) in EQUIVALENT {
         let text = edit(ptx, from, to);
-        for seed in 0..4 {
+        for seed in SEEDS {
             let outcome = problem().run(&text, true, seed);
             assert!(outcome.clean(), "{name}, seed {seed}: {outcome:#?}");
         }
     }
+}
+
+/// What working code does against the letter, or what changes nothing but speed, is noted.
+#[test]
+fn what_is_noted_only() {
+    let text = edit(GEMM, ".minnctapersm 1 ", " ");
+    let outcome = long().run(&text, true, 0);
+    assert!(outcome.findings.is_empty() && outcome.right == Some(true), "{outcome:#?}");
+    assert!(outcome.notes.iter().any(|n| n.contains("C7508")), "{:#?}", outcome.notes);
 }

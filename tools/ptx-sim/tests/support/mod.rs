@@ -42,8 +42,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Right, and nothing to remark on.
     pub fn clean(&self) -> bool {
-        self.findings.is_empty() && self.right == Some(true)
+        self.findings.is_empty() && self.notes.is_empty() && self.right == Some(true)
     }
 }
 
