@@ -338,19 +338,27 @@ fn store_matrix(
 ) -> Result<(), Refused> {
     let rows = rows_of(count);
     let at = places(r, rows, MemSpace::Shared, addr, 16, m)?;
-    m.note(rows, &at, 16, flag::WRITE, if defined { u32::MAX } else { 0 });
+    let mut lines = [[0u8; 16]; 32];
     for (n, slot) in a.iter().enumerate() {
         let words = r.row(*slot);
-        for row in 0..8 {
-            let Place::Shared { cta, at } = at[8 * n + row] else { continue };
-            for column in 0..8 {
+        for (row, line) in lines[8 * n..8 * n + 8].iter_mut().enumerate() {
+            for (column, two) in line.chunks_exact_mut(2).enumerate() {
                 let (g, x) = if transpose { (column, row) } else { (row, column) };
                 let half = words[4 * g + x / 2] >> (16 * (x % 2));
-                m.ctas[cta].version += 1;
-                m.ctas[cta].shared[at + 2 * column..at + 2 * column + 2]
-                    .copy_from_slice(&(half as u16).to_le_bytes());
+                two.copy_from_slice(&(half as u16).to_le_bytes());
             }
         }
+    }
+    let there = |m: &World, lane: usize| match at[lane] {
+        Place::Shared { cta, at } => m.ctas[cta].shared[at..at + 16] == lines[lane],
+        _ => false,
+    };
+    let same = lanes(rows).fold(0, |same, lane| same | (there(m, lane) as u32) << lane);
+    m.note_stores(rows, &at, 16, flag::WRITE, if defined { u32::MAX } else { 0 }, same);
+    for lane in lanes(rows) {
+        let Place::Shared { cta, at } = at[lane] else { continue };
+        m.ctas[cta].version += 1;
+        m.ctas[cta].shared[at..at + 16].copy_from_slice(&lines[lane]);
     }
     m.changes += 1;
     Ok(())
