@@ -1,30 +1,29 @@
-//! Definedness: every row of the register file has a mask of lanes whose value is defined, for each half of the word.
+//! Definedness: every row of the register file has a mask of lanes whose value is defined.
 //!
 //! A result is defined where its sources are. LLVM reads undefined registers freely (`mov` of a register that was never
 //! written, half-filled vectors), so reading one is no fault; reaching a branch, an address, a barrier operand, or a store
-//! that leaves the CTA is. Halves are told apart because LLVM fills vectors of two by halves:
-//!
-//! ```text
-//! cvt.rn.satfinite.e5m2x2.f32 %rs2, %r4, %r1     %r4 was never written: the upper byte is undefined
-//! cvt.rn.f16x2.e5m2x2 %r5, %rs2                  and so is the upper half
-//! mov.b32 {%rs4, _}, %r5                         the lower one is used: defined
-//! ```
-//!
-//! A 16-bit register counts its two bytes as halves where they are two 8-bit floats, and as alike otherwise.
+//! that leaves the CTA is.
 
-use crate::ir::{Constant, FloatType, Kernel, Op, Pred, Role, Scalar, Slot};
+use crate::ir::{Constant, FloatOp, FloatType, Kernel, Op, Pred, Role, Scalar, Slot};
+use std::collections::HashMap;
 
 /// Definedness of one warp's registers.
 #[derive(Clone, Debug)]
 pub struct Defined {
-    /// Lower and upper half.
-    rows: Vec<[u32; 2]>,
+    /// Lanes in which a row is defined as a whole.
+    rows: Vec<u32>,
     preds: Vec<u32>,
+    /// Rows of which some bytes are defined in more lanes than others: words half of which was never filled. Few have
+    /// any; the rest of the machinery need not know.
+    parts: HashMap<Slot, Bytes>,
 }
+
+/// Lanes for each byte of a word.
+type Bytes = [u32; 4];
 
 impl Defined {
     pub fn new(rows: u32, preds: u32) -> Self {
-        Defined { rows: vec![[0; 2]; rows as usize], preds: vec![0; preds as usize] }
+        Defined { rows: vec![0; rows as usize], preds: vec![0; preds as usize], parts: HashMap::new() }
     }
 
     /// Constants, special registers and parameters are defined; everything else starts undefined.
@@ -49,7 +48,7 @@ impl Defined {
     }
 
     pub fn define_row(&mut self, slot: Slot) {
-        self.rows[slot as usize] = [u32::MAX; 2];
+        self.rows[slot as usize] = u32::MAX;
     }
 
     pub fn define_pred(&mut self, p: Pred) {
@@ -62,37 +61,29 @@ impl Defined {
 
     /// Lanes for which all of the rows are defined.
     pub fn of_rows(&self, slots: impl IntoIterator<Item = Slot>) -> u32 {
-        slots.into_iter().fold(u32::MAX, |m, s| m & self.whole(s))
-    }
-
-    /// Lanes in which the whole word is defined.
-    pub fn whole(&self, slot: Slot) -> u32 {
-        let [low, high] = self.rows[slot as usize];
-        low & high
+        slots.into_iter().fold(u32::MAX, |m, s| m & self.rows[s as usize])
     }
 
     pub fn set_row(&mut self, slot: Slot, mask: u32, defined: u32) {
-        self.set_halves(slot, mask, [defined; 2]);
-    }
-
-    fn set_halves(&mut self, slot: Slot, mask: u32, defined: [u32; 2]) {
-        for (half, new) in self.rows[slot as usize].iter_mut().zip(defined) {
-            *half = (*half & !mask) | (new & mask);
+        if !self.parts.is_empty() && self.parts.contains_key(&slot) {
+            return self.set_bytes(slot, mask, [defined; 4]);
         }
+        let row = &mut self.rows[slot as usize];
+        *row = (*row & !mask) | (defined & mask);
     }
 
     /// What an operation makes of it: its results are defined in the lanes in which all its sources are. Operations
     /// that mix lanes ask for all of them.
     pub fn propagate(&mut self, op: &Op, mask: u32) {
-        if self.by_halves(op, mask) {
-            return;
-        }
         let mut defined = u32::MAX;
         op.visit(&mut |role| match role {
-            Role::Use(s) => defined &= self.whole(s),
+            Role::Use(s) => defined &= self.rows[s as usize],
             Role::UsePred(p) => defined &= self.preds[p as usize],
             _ => {}
         });
+        if defined & mask != mask && self.propagate_bytes(op, mask) {
+            return;
+        }
         if op.mixes_lanes() && defined & mask != mask {
             defined = 0;
         }
@@ -106,44 +97,95 @@ impl Defined {
         });
     }
 
-    /// Operations that treat the halves of a word apart; whether this was one.
-    fn by_halves(&mut self, op: &Op, mask: u32) -> bool {
-        let halves = |s: Slot| self.rows[s as usize];
-        match *op {
-            Op::Copy { ref to, ref from } => {
-                if let ([d], [a]) = (&to[..], &from[..]) {
-                    self.set_halves(*d, mask, halves(*a));
-                } else {
-                    let values: Vec<_> = from.iter().map(|&s| halves(s)).collect();
-                    to.iter().zip(values).for_each(|(&d, v)| self.set_halves(d, mask, v));
+    fn bytes(&self, slot: Slot) -> Bytes {
+        self.parts.get(&slot).copied().unwrap_or([self.rows[slot as usize]; 4])
+    }
+
+    fn set_bytes(&mut self, slot: Slot, mask: u32, bytes: Bytes) {
+        let before = self.bytes(slot);
+        let after: Bytes = std::array::from_fn(|n| (before[n] & !mask) | (bytes[n] & mask));
+        let whole = after.iter().fold(u32::MAX, |all, b| all & b);
+        self.rows[slot as usize] = whole;
+        if after == [whole; 4] {
+            self.parts.remove(&slot);
+        } else {
+            self.parts.insert(slot, after);
+        }
+    }
+
+    /// Operations on parts of words, when a source is not defined as a whole. Whether this is one.
+    ///
+    /// ```text
+    /// cvt.rn.f16x2.f32 %r1, %undefined, %f1;     the low half of %r1 is defined
+    /// mov.b32 {%rs1, _}, %r1;                    and so is %rs1
+    /// ```
+    fn propagate_bytes(&mut self, op: &Op, mask: u32) -> bool {
+        let all = u32::MAX;
+        match op {
+            Op::Copy { to, from } => {
+                let parts: Vec<Bytes> = from.iter().map(|&s| self.bytes(s)).collect();
+                to.iter().zip(parts).for_each(|(&d, bytes)| self.set_bytes(d, mask, bytes));
+            }
+            Op::Pack16 { d, lo, hi } => {
+                let (lo, hi) = (self.bytes(*lo), self.bytes(*hi));
+                self.set_bytes(*d, mask, [lo[0], lo[1], hi[0], hi[1]]);
+            }
+            Op::Unpack16 { lo, hi, a } => {
+                let a = self.bytes(*a);
+                for (slot, at) in [(lo, 0), (hi, 2)] {
+                    if let Some(slot) = slot {
+                        self.set_bytes(*slot, mask, [a[at], a[at + 1], all, all]);
+                    }
                 }
             }
-            Op::Pack16 { d, lo, hi } => self.set_halves(d, mask, [self.whole(lo), self.whole(hi)]),
-            Op::Unpack16 { lo, hi, a } => {
-                let [low, high] = halves(a);
-                lo.iter().for_each(|&d| self.set_row(d, mask, low));
-                hi.iter().for_each(|&d| self.set_row(d, mask, high));
+            Op::Float { op, ty: FloatType::F16x2 | FloatType::Bf16x2, d, a, b, c, .. } => {
+                let mut bytes = [self.bytes(*a), self.bytes(*b), self.bytes(*c)];
+                if *op != FloatOp::Fma {
+                    bytes[2] = [all; 4];
+                }
+                let half = |at: usize| bytes.iter().fold(all, |m, b| m & b[at] & b[at + 1]);
+                let (lo, hi) = (half(0), half(2));
+                self.set_bytes(*d, mask, [lo, lo, hi, hi]);
             }
-            Op::Float { ty: FloatType::F16x2 | FloatType::Bf16x2, d, a, b, c, .. } => {
-                let ([p, q], [r, s], [t, u]) = (halves(a), halves(b), halves(c));
-                self.set_halves(d, mask, [p & r & t, q & s & u]);
-            }
-            Op::Convert { to, from: Scalar::F32, d, a, b, .. } if is_pair(to) => {
-                self.set_halves(d, mask, [self.whole(b), self.whole(a)]);
-            }
-            Op::Convert { to, from, d, a, .. } if is_pair(to) && is_pair(from) => {
-                self.set_halves(d, mask, halves(a));
+            Op::Convert { to, from, d, a, b, .. } => {
+                let Some(width) = packed_bytes(*to) else {
+                    let wide = matches!(to, Scalar::F64 | Scalar::Int { bits: 64, .. });
+                    return self.narrow_source(*from, *d, 1 + wide as u32, *a, mask);
+                };
+                let word = self.bytes(*a);
+                let (hi, lo) = match packed_bytes(*from) {
+                    Some(2) => (word[2] & word[3], word[0] & word[1]),
+                    Some(_) => (word[1], word[0]),
+                    None => (self.rows[*a as usize], self.rows[*b as usize]),
+                };
+                let bytes = if width == 2 { [lo, lo, hi, hi] } else { [lo, hi, all, all] };
+                self.set_bytes(*d, mask, bytes);
             }
             _ => return false,
         }
         true
     }
+
+    /// A conversion of a value of one or two bytes needs only those.
+    fn narrow_source(&mut self, from: Scalar, d: Slot, rows: u32, a: Slot, mask: u32) -> bool {
+        let bytes = match from {
+            Scalar::F16 | Scalar::Bf16 | Scalar::Int { bits: 16, .. } => 2,
+            Scalar::Int { bits: 8, .. } => 1,
+            _ => return false,
+        };
+        let defined = self.bytes(a)[..bytes].iter().fold(u32::MAX, |all, b| all & b);
+        (d..d + rows).for_each(|d| self.set_row(d, mask, defined));
+        true
+    }
 }
 
-/// Two values in one register.
-fn is_pair(ty: Scalar) -> bool {
-    matches!(ty, Scalar::F16x2 | Scalar::Bf16x2 | Scalar::E4m3x2 | Scalar::E5m2x2)
-        || matches!(ty, Scalar::E2m3x2 | Scalar::E3m2x2 | Scalar::E2m1x2 | Scalar::Ue8m0x2)
+/// Bytes of one of two packed values, where they do not share one.
+fn packed_bytes(ty: Scalar) -> Option<usize> {
+    match ty {
+        Scalar::F16x2 | Scalar::Bf16x2 => Some(2),
+        Scalar::E4m3x2 | Scalar::E5m2x2 | Scalar::E2m3x2 | Scalar::E3m2x2 | Scalar::Ue8m0x2 => Some(1),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -152,19 +194,19 @@ mod tests {
     use crate::ir::FloatMods;
 
     #[test]
-    fn an_undefined_half_stays_apart_from_the_other() {
-        let mut d = Defined::new(8, 0);
-        d.define_row(1);
+    fn half_of_a_word_may_be_defined() {
+        let mut defined = Defined::new(8, 0);
+        defined.define_row(1);
         let mods = FloatMods::default();
-        let pair = Op::Convert { to: Scalar::E5m2x2, from: Scalar::F32, mods, d: 2, a: 0, b: 1 };
-        d.propagate(&pair, u32::MAX);
-        d.propagate(
-            &Op::Convert { to: Scalar::F16x2, from: Scalar::E5m2x2, mods, d: 3, a: 2, b: 2 },
-            u32::MAX,
-        );
-        d.propagate(&Op::Unpack16 { lo: Some(4), hi: Some(5), a: 3 }, u32::MAX);
-        assert_eq!([d.whole(3), d.whole(4), d.whole(5)], [0, u32::MAX, 0]);
-        d.propagate(&Op::Pack16 { d: 6, lo: 5, hi: 4 }, 0xff);
-        assert_eq!(d.rows[6], [0, 0xff]);
+        // Row 0 was never written: the upper half of row 2 is what it was.
+        let pack = Op::Convert { to: Scalar::F16x2, from: Scalar::F32, mods, d: 2, a: 0, b: 1 };
+        defined.propagate(&pack, u32::MAX);
+        assert_eq!(defined.of_rows([2]), 0);
+        defined.propagate(&Op::Unpack16 { lo: Some(3), hi: Some(4), a: 2 }, u32::MAX);
+        assert_eq!((defined.of_rows([3]), defined.of_rows([4])), (u32::MAX, 0));
+        // Packed again, both halves from what is defined.
+        defined.propagate(&Op::Pack16 { d: 2, lo: 3, hi: 3 }, u32::MAX);
+        assert_eq!(defined.of_rows([2]), u32::MAX);
+        assert!(!defined.parts.contains_key(&2));
     }
 }
