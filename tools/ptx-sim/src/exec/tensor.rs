@@ -4,6 +4,7 @@ use super::{
     access::address,
     agents::{Bulk as Agent, Done, From, Piece, To},
     bulk::{completion, end},
+    check::{Access, Region, shadow::flag},
     rows::Rows,
     units::tma,
     warp::Refused,
@@ -30,8 +31,23 @@ fn map_place<'a>(r: &Rows, map: Addr, lane: usize, m: &mut World<'a>) -> Result<
 }
 
 fn read_map(r: &Rows, map: Addr, lane: usize, m: &mut World) -> Result<TensorMap, Refused> {
-    let raw = raw_map(map_place(r, map, lane, m)?, m);
+    let place = map_place(r, map, lane, m)?;
+    // Through a proxy of its own: what the kernel wrote to the map has to be fenced.
+    note_map(place, flag::ASYNC, lane, m);
+    let raw = raw_map(place, m);
     TensorMap::decode(&raw).map_err(|e| illegal(lane, format!("not a tensor map: {e}")))
+}
+
+/// Check mode: the running warp reads or writes a tensor map.
+fn note_map(place: Place, flags: u16, lane: usize, m: &mut World) {
+    let me = m.me;
+    let (region, from) = match place {
+        Place::Global(_, at) => (Region::Global, at),
+        Place::Shared { cta, at } => (Region::Shared(cta), at as u64),
+        _ => return,
+    };
+    let x = Access { agent: me.warp as u32, warp: me.warp, at: me.at, flags, lane: Some(lane as u32) };
+    m.note_range(region, from, bytes::BYTES as u64, x);
 }
 
 fn raw_map(place: Place, m: &World) -> [u8; bytes::BYTES] {
@@ -148,6 +164,7 @@ pub fn replace_field(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Resul
         let value = if wide { r.wide(*value, lane) } else { r.row(*value)[lane] as u64 };
         replace::replace(&mut raw, field_of(*field), *ordinal, value)
             .map_err(|e| illegal(lane, e.to_string()))?;
+        note_map(place, flag::WRITE, lane, m);
         write_map(place, &raw, m);
     }
     Ok(())
@@ -167,8 +184,10 @@ pub fn copy_map(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Result<(),
     // All lanes of the warp take part in one copy.
     let lane = mask.trailing_zeros() as usize;
     let from = m.place_bytes(MemSpace::Shared, address(r, *from, lane), bytes::BYTES as u64, lane)?;
+    note_map(from, 0, lane, m);
     let raw = raw_map(from, m);
     let to = m.place_bytes(MemSpace::Generic, address(r, *to, lane), bytes::BYTES as u64, lane)?;
+    note_map(to, flag::WRITE, lane, m);
     write_map(to, &raw, m);
     Ok(())
 }

@@ -503,7 +503,9 @@ fn judge(
     cta_of: &impl Fn(Agent) -> usize,
     per_cluster: usize,
 ) -> Option<Verdict> {
-    if e.agent == x.agent || !(e.is(flag::WRITE) || x.is(flag::WRITE)) {
+    // Program order; but a warp that reads a tensor map does so through another proxy than it writes one.
+    let in_program_order = e.agent == x.agent && (e.is(flag::ASYNC) || !x.is(flag::ASYNC));
+    if in_program_order || !(e.is(flag::WRITE) || x.is(flag::WRITE)) {
         return None;
     }
     if e.is(flag::STRONG) && x.is(flag::STRONG) {
