@@ -5,8 +5,15 @@
 //!   "findings": [{ "kind": "OutOfBounds", "message": "…", "line": 13, "source_line": 0, "cta": [0, 0, 0],
 //!                  "warp": 0, "lane": 31, "other": null, "missing": null }],
 //!   "notes": [],
+//!   "printed": "",
 //!   "counters": { "ctas": 1, "thread_instructions": 320 } }
 //! ```
+//!
+//! With `--count` the counters say far more: see [`counted`].
+
+pub mod counted;
+
+use counted::Counted;
 
 use ptx_sim::{Fault, Summary};
 use serde_json::{Value, json};
@@ -15,6 +22,7 @@ use serde_json::{Value, json};
 pub struct Report {
     pub findings: Vec<Fault>,
     pub summary: Option<Summary>,
+    pub counted: Option<Counted>,
 }
 
 impl Report {
@@ -38,17 +46,24 @@ impl Report {
             "notes": self.notes().iter().map(describe).collect::<Vec<_>>(),
         });
         if let Some(s) = &self.summary {
-            report["counters"] = json!({ "ctas": s.ctas, "thread_instructions": s.thread_instructions });
+            report["printed"] = json!(s.printed);
+            report["counters"] = match &self.counted {
+                Some(counted) => counted.json(),
+                None => json!({ "ctas": s.ctas, "thread_instructions": s.thread_instructions }),
+            };
         }
         report
     }
 
     pub fn text(&self) -> String {
-        let mut lines: Vec<String> = self.findings.iter().map(|f| format!("refuted: {f}")).collect();
+        let printed = self.summary.as_ref().map(|s| s.printed.trim_end_matches('\n').to_string());
+        let mut lines: Vec<String> = printed.into_iter().filter(|p| !p.is_empty()).collect();
+        lines.extend(self.findings.iter().map(|f| format!("refuted: {f}")));
         lines.extend(self.notes().iter().map(|f| format!("note: {f}")));
         if let (true, Some(s)) = (self.clean(), &self.summary) {
             lines.push(format!("clean: {} CTAs, {} thread-instructions", s.ctas, s.thread_instructions));
         }
+        lines.extend(self.counted.as_ref().map(Counted::text));
         lines.join("\n")
     }
 }

@@ -193,3 +193,21 @@ fn a_clean_run_says_what_it_did() {
     assert_eq!(report["counters"]["thread_instructions"], 32 * 9);
     assert!(report["findings"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn counters_are_a_table_and_json() {
+    let bench = Bench::new("count", COPY_BYTES);
+    let arguments = format!("--block 32 --count --arg out:i32:32:@o.npy --arg bytes:{}", "00".repeat(128));
+    let json = bench.run(&format!("{arguments} --json"));
+    let report: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let counters = &report["counters"];
+    assert_eq!(counters["warp_instructions"], 9);
+    assert_eq!(counters["global"], serde_json::json!({ "bytes": 128, "sectors": 4, "touched_bytes": 128 }));
+    assert_eq!(counters["sites"][0]["line"], 14);
+    assert_eq!(counters["time"]["target"], "sm_90");
+    assert!(counters["time"]["at_least"][0]["seconds"].as_f64().unwrap() > 0.0);
+    let text = bench.run(&arguments);
+    assert!(text.out.contains("128 bytes of global memory asked for"), "{}", text.out);
+    assert!(text.out.contains("at least on sm_90 by"), "{}", text.out);
+    assert_eq!(bench.run(&format!("{arguments} --target sm_1")).status, 2);
+}

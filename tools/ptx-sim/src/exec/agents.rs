@@ -109,6 +109,14 @@ impl Bulk {
         }
     }
 
+    /// The stretches of global memory that it reads or writes.
+    fn global_runs(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.pieces.iter().filter_map(|p| match (&p.from, p.to) {
+            (&From::Global(at), _) | (_, To::Global(at)) => Some((at, p.bytes as u64)),
+            _ => None,
+        })
+    }
+
     fn bytes(&self) -> i64 {
         self.pieces.iter().map(|p| p.bytes as i64).sum()
     }
@@ -238,6 +246,9 @@ impl World<'_> {
     /// Checks and remembers what a copy will touch, and sends it on its way.
     pub fn issue_bulk(&mut self, mut bulk: Bulk) -> Result<(), Refused> {
         let (me, lane) = (bulk.issuer, bulk.lane);
+        if let Some(counters) = &mut self.counters {
+            counters.global(me.at, bulk.global_runs());
+        }
         if let Done::Mbarrier { at } = bulk.done {
             for &cta in &bulk.receivers {
                 self.mbarrier(cta, at, lane)?.copies += 1;

@@ -21,6 +21,7 @@ pub mod check;
 pub mod compare;
 pub mod convert;
 pub mod copy_async;
+pub mod count;
 pub mod cta;
 pub mod cycle;
 pub mod divergence;

@@ -8,10 +8,8 @@
 //! Some breakages cannot be seen, because the program is still right; they stand in [`EQUIVALENT`] with the reason, and
 //! must stay clean.
 
-mod support;
-
+use crate::support::*;
 use ptx_sim::FaultKind::{self, *};
-use support::*;
 
 enum Class {
     Kind(FaultKind),
@@ -47,12 +45,12 @@ macro_rules! class {
     };
 }
 
-const GEMM: &str = include_str!("kernels/gemm_tma.ptx");
-const ATTENTION: &str = include_str!("kernels/attention.ptx");
-const CLUSTER: &str = include_str!("kernels/gemm_cluster.ptx");
-const CP_ASYNC: &str = include_str!("kernels/gemm_cp_async.ptx");
-const STREAM: &str = include_str!("kernels/stream_reduce.ptx");
-const SPLIT_K: &str = include_str!("kernels/split_k.ptx");
+const GEMM: &str = include_str!("../kernels/gemm_tma.ptx");
+const ATTENTION: &str = include_str!("../kernels/attention.ptx");
+const CLUSTER: &str = include_str!("../kernels/gemm_cluster.ptx");
+const CP_ASYNC: &str = include_str!("../kernels/gemm_cp_async.ptx");
+const STREAM: &str = include_str!("../kernels/stream_reduce.ptx");
+const SPLIT_K: &str = include_str!("../kernels/split_k.ptx");
 
 /// Twice round the ring of three stages.
 fn long() -> Problem {

@@ -1,0 +1,6 @@
+//! Hand-written kernels (`tests/kernels/*.ptx`): right and clean, counted, and broken in every way.
+
+mod clean;
+mod counters;
+mod mutants;
+mod support;
