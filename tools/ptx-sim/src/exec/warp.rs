@@ -392,7 +392,7 @@ impl Warp {
             // When the next group has its turn.
             mix(self.turn as u64);
         }
-        self.rows.words().for_each(|w| mix(w as u64));
+        mix(self.rows.digest());
         h
     }
 
