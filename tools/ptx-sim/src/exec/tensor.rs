@@ -12,7 +12,7 @@ use super::{
 use crate::{fault::FaultKind, ir::*};
 use tile_machine::{
     TensorMap,
-    tensor_map::{ElementType, Field, Fill, bytes, replace},
+    tensor_map::{ElementType, Fill, bytes, replace},
 };
 
 fn illegal(lane: usize, message: String) -> Refused {
@@ -146,8 +146,7 @@ pub fn replace_field(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Resul
         let mut raw = raw_map(place, m);
         let wide = matches!(field, TensorMapField::GlobalAddress | TensorMapField::GlobalStride);
         let value = if wide { r.wide(*value, lane) } else { r.row(*value)[lane] as u64 };
-        replace::replace(&mut raw, field_of(*field), *ordinal, value)
-            .map_err(|e| illegal(lane, e.to_string()))?;
+        replace::replace(&mut raw, *field, *ordinal, value).map_err(|e| illegal(lane, e.to_string()))?;
         write_map(place, &raw, m);
     }
     Ok(())
@@ -171,19 +170,4 @@ pub fn copy_map(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Result<(),
     let to = m.place_bytes(MemSpace::Generic, address(r, *to, lane), bytes::BYTES as u64, lane)?;
     write_map(to, &raw, m);
     Ok(())
-}
-
-fn field_of(field: TensorMapField) -> Field {
-    match field {
-        TensorMapField::GlobalAddress => Field::GlobalAddress,
-        TensorMapField::Rank => Field::Rank,
-        TensorMapField::BoxDim => Field::BoxDim,
-        TensorMapField::GlobalDim => Field::GlobalDim,
-        TensorMapField::GlobalStride => Field::GlobalStride,
-        TensorMapField::ElementStride => Field::ElementStride,
-        TensorMapField::ElementType => Field::ElementType,
-        TensorMapField::InterleaveLayout => Field::InterleaveLayout,
-        TensorMapField::SwizzleMode => Field::SwizzleMode,
-        TensorMapField::FillMode => Field::FillMode,
-    }
 }

@@ -658,6 +658,7 @@ fn members(op: &Op) -> Option<Members> {
             | HopperOp::WgmmaCommit
             | HopperOp::WgmmaWait { .. }
             | HopperOp::SetMaxRegisters { .. }
+            | HopperOp::TensorMapCopyFence { .. }
             | HopperOp::ClusterArrive { aligned: true, .. }
             | HopperOp::ClusterWait { aligned: true, .. } => Some(Members::Warp),
             _ => None,

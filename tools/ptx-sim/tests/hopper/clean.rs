@@ -68,3 +68,10 @@ fn sums_in_turns() {
     let ptx = include_str!("../kernels/split_k.ptx");
     all_clean(ptx, &[&|| p(8, 128, 4), &|| p(10, 300, 3), &|| p(1, 1, 1), &|| p(3, 130, 5)]);
 }
+
+#[test]
+fn copies_through_maps_made_on_the_device() {
+    use crate::support::device_map as p;
+    let ptx = include_str!("../kernels/device_map.ptx");
+    all_clean(ptx, &[&|| p(8, 32), &|| p(20, 100), &|| p(1, 4)]);
+}
