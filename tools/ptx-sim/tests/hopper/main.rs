@@ -2,5 +2,6 @@
 
 mod clean;
 mod counters;
+mod deletions;
 mod mutants;
 mod support;

@@ -382,6 +382,10 @@ const OF_DEVICE_MAP: &[Mutant] = &[
         "    tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [map], [here], 128;\n" => ""),
     mutant!("one lane copies the map", boxes(), [DivergentBarrier, SyncMask],
         "    tensormap.cp_fenceproxy" => "    setp.eq.u32 q, tid, 0;\n    @q tensormap.cp_fenceproxy"),
+    mutant!("the map is used without a fence", boxes(), [ProxyFence],
+        "    fence.proxy.tensormap::generic.acquire.gpu [map], 128;\n" => ""),
+    mutant!("the map is made of undefined bytes", boxes(), [Undefined],
+        "    st.shared.b32 [a], 0;\n" => ""),
     mutant!("coordinates change places", boxes(), [Values],
         "{x0, y0}" => "{y0, x0}"),
 ];
