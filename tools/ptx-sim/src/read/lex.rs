@@ -85,7 +85,7 @@ impl<'a> Lexer<'a> {
             '0'..='9' => self.number(),
             '"' => {
                 let end = string_length(&rest[1..]).ok_or_else(|| self.error("a string does not end"))?;
-                self.line += rest[..end].matches('\n').count() as u32;
+                self.line += rest[1..=end].matches('\n').count() as u32;
                 self.at += end + 2;
                 Ok(Tok::Str(&rest[1..end + 1]))
             }
