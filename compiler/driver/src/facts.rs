@@ -42,7 +42,7 @@ pub fn all() -> Vec<Fact> {
             "./x setup fetches it from PyPI (optional: it checks PTX and counts registers)",
         ));
     }
-    facts.push(fact("CUDA driver", cuda_driver(), "install NVIDIA's driver (only needed to run on a GPU)"));
+    facts.push(fact("CUDA driver", cuda_device(), "install NVIDIA's driver (only needed to run on a GPU)"));
     facts
 }
 
@@ -96,11 +96,16 @@ fn version_of(path: &Path) -> Option<String> {
     Some(word.trim_end_matches(',').to_string())
 }
 
-fn cuda_driver() -> Option<String> {
-    let places =
-        ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib"];
-    let library = places.iter().map(|p| Path::new(p).join("libcuda.so.1")).find(|p| p.exists())?;
-    let version = std::fs::read_to_string("/proc/driver/nvidia/version").ok();
-    let version = version.as_deref().and_then(|t| t.lines().next()).unwrap_or("").trim().to_string();
-    Some(format!("{} {version}", library.display()).trim_end().to_string())
+/// The first device, with what its driver says of it.
+fn cuda_device() -> Option<String> {
+    let device = tile_runtime::cuda::Device::open(0).ok()?;
+    let (capability, driver) = (device.capability, device.driver);
+    Some(format!(
+        "{}, compute capability {}.{}, CUDA {}.{}",
+        device.name,
+        capability / 10,
+        capability % 10,
+        driver / 1000,
+        driver % 1000 / 10
+    ))
 }

@@ -239,7 +239,8 @@ pub fn execute(
             let code = device_code(session, loaded, compiled, target, launch)?;
             let image = code.image(&compiled.program, &launch.arguments, &launch.dims)?;
             let start = Instant::now();
-            gpu::simulate(&code.ptx, &image, &mut launch.arguments, &session.sources)?;
+            let done = gpu::simulate(&code.ptx, &image, &mut launch.arguments, &session.sources)?;
+            compiled.notes.extend(done.notes);
             Ok(start.elapsed().as_secs_f64())
         }
         Device::Cuda(ordinal) => {

@@ -26,6 +26,11 @@ pub const SHARED_RESERVED: usize = 1 << 10;
 pub const THREADS_SM: usize = 2048;
 pub const CTAS_SM: usize = 32;
 
+/// Dynamic shared memory that is left for a CTA with so much of fixed size; `None` when even that does not fit.
+pub fn shared_room(fixed: usize) -> Option<usize> {
+    SHARED_OPT_IN.checked_sub(fixed)
+}
+
 /// Where the simulator's addresses lie, and how much of it is kept from the host.
 const ADDRESSES: usize = 0x7000_0000_0000;
 const RESERVED: usize = 1 << 40;
@@ -50,7 +55,7 @@ pub fn check_device(device: i32) -> Answer {
 fn attribute(number: u32) -> Option<i32> {
     const KIB: i32 = 1 << 10;
     Some(match number {
-        1 | 2 | 3 => 1024,
+        1..=3 => 1024,
         4 => 64,
         5 => i32::MAX,
         6 | 7 => 65_535,

@@ -1,13 +1,12 @@
 //! Modules and libraries, both from PTX, and the functions (or "kernels", which is the same here) of them.
 
 use crate::{
-    device::{CAPABILITY, SHARED},
+    device::{CAPABILITY, SHARED, shared_room},
     entry::{Answer, give, offer},
     errors::{Error, FILE_NOT_FOUND, INVALID_VALUE, NOT_FOUND},
     handles::Handle,
     log, ptx,
     state::{Driver, current, ready},
-    work::shared_room,
 };
 use ptx_sim::ir::Kernel;
 use std::{

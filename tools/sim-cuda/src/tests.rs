@@ -136,7 +136,7 @@ fn parameters_come_in_a_block_too_and_by_value_at_their_alignment() {
     let c = Client::new();
     let y = c.buffer(&[0.0; 2]);
     // first at 0, the map at 64, y at 192.
-    let mut block = vec![0u8; 200];
+    let mut block = [0u8; 200];
     block[64 + 120..192].copy_from_slice(&0x0123_4567_89ab_cdefu64.to_le_bytes());
     block[192..].copy_from_slice(&y.to_le_bytes());
     let size = block.len();
@@ -345,6 +345,24 @@ fn what_is_not_there_says_so() {
         assert_eq!(cuModuleGetFunction(&mut function, 0xdead_beef, c"axpy".as_ptr()), INVALID_HANDLE.0);
         assert_eq!(cuStreamDestroy_v2(c.module), INVALID_HANDLE.0, "of another kind");
         assert_eq!(cuDeviceGetAttribute(&mut 0, 75, 1), INVALID_DEVICE.0);
+    }
+}
+
+/// Null for every pointer and handle, 0 for every number: an answer, and no crash.
+#[test]
+fn every_function_takes_nothing_at_all() {
+    type Any = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u32;
+    let c = Client::new();
+    let known = |code| crate::errors::RESULTS.iter().any(|(n, ..)| *n == code);
+    // Other tests hold the primary context.
+    let all = stubs::FUNCTIONS.iter().filter(|f| f.implemented && !f.name.starts_with("cuDevicePrimaryCtx"));
+    for f in all {
+        unsafe {
+            assert_eq!(cuCtxSetCurrent(c.context), 0);
+            let call: Any = std::mem::transmute(f.entry.0);
+            let code = call(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            assert!(known(code) && code != UNKNOWN.0, "{}: {code}", f.name);
+        }
     }
 }
 

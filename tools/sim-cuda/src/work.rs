@@ -1,7 +1,7 @@
 //! Operations as values: run at once, or kept as the nodes of a graph and run when that is launched.
 
 use crate::{
-    clock, device,
+    clock,
     errors::{
         Error, ILLEGAL_ADDRESS, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_TIMEOUT, MISALIGNED_ADDRESS,
         NOT_SUPPORTED,
@@ -13,7 +13,7 @@ use crate::{
     state::{Driver, callback},
 };
 use ptx_sim::{Fault, FaultKind, Geometry, Summary};
-use std::ffi::c_void;
+use std::{ffi::c_void, io::Write};
 
 #[derive(Clone)]
 pub enum Work {
@@ -91,9 +91,18 @@ fn execute(driver: &mut Driver, launch: &Launch) -> Result<Summary, Error> {
         check: checks(),
         ..Geometry::default()
     };
-    let tell = |fault: &Fault| log::line(&format!("sim-cuda: kernel `{}`: {fault}", kernel.name));
+    let tell = |fault: &Fault| {
+        for f in fault.before.iter().chain([fault]) {
+            log::line(&format!("sim-cuda: kernel `{}`: {f}", kernel.name));
+        }
+    };
     match ptx_sim::run_in_module(&kernel, &driver.memory, (*globals).clone(), &geometry, &launch.params) {
-        Ok(summary) if summary.findings.is_empty() => Ok(summary),
+        Ok(summary) if summary.findings.is_empty() => {
+            // What the kernel printed, as a driver shows it: on the client's own output.
+            let _ = std::io::stdout().write_all(summary.printed.as_bytes());
+            summary.notes.iter().for_each(tell);
+            Ok(summary)
+        }
         Ok(summary) => {
             summary.findings.iter().for_each(tell);
             Err(LAUNCH_FAILED)
@@ -110,9 +119,4 @@ fn execute(driver: &mut Driver, launch: &Launch) -> Result<Summary, Error> {
             })
         }
     }
-}
-
-/// What the device has of shared memory for a CTA with so much of its own; `None` when it does not fit.
-pub fn shared_room(fixed: usize) -> Option<usize> {
-    device::SHARED_OPT_IN.checked_sub(fixed)
 }

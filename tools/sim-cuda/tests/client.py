@@ -1,12 +1,13 @@
 """A client that this project did not write: NVIDIA's cuda-bindings, with sim-cuda as the only driver.
 
 Loads PTX, launches, reads back, in the forms a program would use: both parameter forms, streams, events, memory pools,
-libraries, graphs, clusters by cuLaunchKernelEx, a tensor map as a parameter, faults. Prints one line for each step;
+libraries, graphs, tensor maps, two Hopper kernels (TMA and wgmma; a cluster with multicast), faults. Prints one line for each step;
 anything unexpected is an exception and the exit status 1.
 """
 
 import ctypes
 import os
+import pathlib
 import sys
 
 import numpy as np
@@ -113,6 +114,20 @@ def axpy_args(x, y, a, n):
     return ((int(x), int(y), a, n), (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_float, ctypes.c_uint32))
 
 
+def config(grid, block, shared, cluster):
+    """A launch with clusters."""
+    out = cu.CUlaunchConfig()
+    out.gridDimX, out.gridDimY, out.gridDimZ = grid
+    out.blockDimX, out.blockDimY, out.blockDimZ = block
+    out.sharedMemBytes = shared
+    attribute = cu.CUlaunchAttribute()
+    attribute.id = cu.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+    extent = attribute.value.clusterDim
+    extent.x, extent.y, extent.z = cluster
+    out.attrs, out.numAttrs = [attribute], 1
+    return out
+
+
 def launches(module):
     n = 1000
     x, y = np.arange(n, dtype=np.float32), np.ones(n, dtype=np.float32)
@@ -124,18 +139,10 @@ def launches(module):
     refused(cu.cuLaunchKernel(axpy, grid, 1, 1, 2048, 1, 1, 0, 0, axpy_args(dx, dy, 3.0, n), 0), "CUDA_ERROR_INVALID_VALUE")
     step("launch: kernelParams")
 
-    config = cu.CUlaunchConfig()
-    config.gridDimX, config.gridDimY, config.gridDimZ = grid, 1, 1
-    config.blockDimX, config.blockDimY, config.blockDimZ = 128, 1, 1
-    attribute = cu.CUlaunchAttribute()
-    attribute.id = cu.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
-    attribute.value.clusterDim.x, attribute.value.clusterDim.y, attribute.value.clusterDim.z = 1, 1, 1
-    config.attrs, config.numAttrs = [attribute], 1
-    ok(cu.cuLaunchKernelEx(config, axpy, axpy_args(dx, dy, 1.0, n), 0))
+    ok(cu.cuLaunchKernelEx(config((grid, 1, 1), (128, 1, 1), 0, (1, 1, 1)), axpy, axpy_args(dx, dy, 1.0, n), 0))
     np.testing.assert_array_equal(download(dy, y), 4 * x + y)
-    attribute.value.clusterDim.x = 3
-    config.attrs = [attribute]
-    refused(cu.cuLaunchKernelEx(config, axpy, axpy_args(dx, dy, 1.0, n), 0), "CUDA_ERROR_INVALID_CLUSTER_SIZE")
+    odd = config((grid, 1, 1), (128, 1, 1), 0, (3, 1, 1))
+    refused(cu.cuLaunchKernelEx(odd, axpy, axpy_args(dx, dy, 1.0, n), 0), "CUDA_ERROR_INVALID_CLUSTER_SIZE")
     step("launch: cuLaunchKernelEx")
 
     library = ok(cu.cuLibraryLoadData(PTX, [], [], 0, [], [], 0))
@@ -187,27 +194,27 @@ def streams_and_graphs(module):
     step("graphs")
 
 
-def encode(address, box):
+def encode(address, rows, columns, box, swizzle="128B"):
+    """A map of a row-major matrix of bf16, rows of the box of 64 elements."""
     return cu.cuTensorMapEncodeTiled(
-        cu.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+        cu.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
         2,
         address,
-        [cu.cuuint64_t(64), cu.cuuint64_t(32)],
-        [cu.cuuint64_t(64 * 4)],
-        [cu.cuuint32_t(b) for b in box],
+        [cu.cuuint64_t(columns), cu.cuuint64_t(rows)],
+        [cu.cuuint64_t(columns * 2)],
+        [cu.cuuint32_t(64), cu.cuuint32_t(box)],
         [cu.cuuint32_t(1), cu.cuuint32_t(1)],
         cu.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
-        cu.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_NONE,
+        getattr(cu.CUtensorMapSwizzle, f"CU_TENSOR_MAP_SWIZZLE_{swizzle}"),
         cu.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_NONE,
         cu.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
     )
 
 
 def tensor_maps(module):
-    values = np.arange(64 * 32, dtype=np.float32)
-    address = upload(values)
-    tensor_map = ok(encode(address, (16, 8)))
-    refused(encode(address, (16, 300)), "CUDA_ERROR_INVALID_VALUE")
+    address = upload(np.zeros(64 * 32, np.uint16))
+    tensor_map = ok(encode(address, 32, 64, 8))
+    refused(encode(address, 32, 64, 300), "CUDA_ERROR_INVALID_VALUE")
     words = ok(cu.cuModuleGetFunction(module, b"words"))
     out = upload(np.zeros(2, np.uint64))
     args = ((tensor_map, int(out)), (None, ctypes.c_uint64))
@@ -215,6 +222,52 @@ def tensor_maps(module):
     opaque = [int(w) for w in tensor_map.opaque[:2]]
     assert [int(w) for w in download(out, np.zeros(2, np.uint64))] == opaque, opaque
     step("tensor maps: encoded, refused, passed by value")
+
+
+def bf16(values):
+    """Small integers as bf16, which holds them exactly: the upper half of an f32."""
+    return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def hopper_kernel(name):
+    folder = pathlib.Path(__file__).resolve().parents[2] / "ptx-sim" / "tests" / "kernels"
+    return ok(cu.cuModuleLoadData((folder / f"{name}.ptx").read_bytes()))
+
+
+def hopper():
+    """C = A B^T by the simulator's own Hopper kernels, at sizes that hang over the tiles' edges."""
+    m, n, k = 200, 72, 136
+    random = np.random.default_rng(1)
+    a, b = random.integers(-1, 2, (m, k)), random.integers(-1, 2, (n, k))
+    product = (a @ b.T).astype(np.float32)
+    da, db = upload(bf16(a)), upload(bf16(b))
+    tiles = -(-k // 64)
+
+    gemm = ok(cu.cuModuleGetFunction(hopper_kernel("gemm_tma"), b"gemm"))
+    dc = upload(np.zeros((m, n), np.uint16))
+    maps = [ok(encode(*where)) for where in ((da, m, k, 128), (db, n, k, 64), (dc, m, n, 64))]
+    args = ((*maps, tiles), (None, None, None, ctypes.c_uint32))
+    launch = (gemm, -(-n // 64), -(-m // 128), 1, 384, 1, 1, 90112, 0, args, 0)
+    refused(cu.cuLaunchKernel(*launch), "CUDA_ERROR_INVALID_VALUE")
+    limit = cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    ok(cu.cuFuncSetAttribute(gemm, limit, 90112))
+    ok(cu.cuLaunchKernel(*launch))
+    ok(cu.cuCtxSynchronize())
+    np.testing.assert_array_equal(download(dc, np.zeros((m, n), np.uint16)), bf16(product))
+    step("Hopper: TMA, mbarriers, wgmma, TMA store")
+
+    gemm = ok(cu.cuModuleGetFunction(hopper_kernel("gemm_cluster"), b"gemm_cluster"))
+    ok(cu.cuFuncSetAttribute(gemm, limit, 49152))
+    dc = upload(np.zeros((m, n), np.float32))
+    args = (
+        (ok(encode(da, m, k, 64)), ok(encode(db, n, k, 32)), int(dc), m, n, tiles),
+        (None, None, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32),
+    )
+    grid = (-(-m // 128) * 2, -(-n // 64), 1)
+    ok(cu.cuLaunchKernelEx(config(grid, (160, 1, 1), 49152, (2, 1, 1)), gemm, args, 0))
+    ok(cu.cuCtxSynchronize())
+    np.testing.assert_array_equal(download(dc, product), product)
+    step("Hopper: a cluster of two with multicast")
 
 
 def refusals(module):
@@ -239,12 +292,22 @@ def faults(module, device):
     step(f"faults: {name.decode()}")
 
 
+def call_at_exit():
+    """The process calls the driver when its own statics are gone, as some clients' destructors do."""
+    library = ctypes.CDLL("libcuda.so.1")
+    libc = ctypes.CDLL(None)
+    for late in (library.cuCtxSynchronize, library.cuMemFree_v2, library.cuInit):
+        assert libc.__cxa_atexit(ctypes.cast(late, ctypes.c_void_p), None, None) == 0
+
+
 def main():
+    call_at_exit()
     device = start()
     module = ok(cu.cuModuleLoadData(PTX))
     launches(module)
     streams_and_graphs(module)
     tensor_maps(module)
+    hopper()
     refusals(module)
     faults(module, device)
     step("done")

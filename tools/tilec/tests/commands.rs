@@ -293,6 +293,8 @@ mod ptx {
 fn ptx_without_the_backend_says_how_to_get_it() {
     let text = tilec(&["build", FLASH, "--emit", "ptx"]).refused("T0853");
     assert!(text.contains("./x setup"), "{text}");
+    tilec(&["run", MATMUL, "--device", "sim", "--random", "1"]).refused("T0853");
+    tilec(&["test", SOFTMAX, "--rung", "sim"]).refused("T0859");
 }
 
 #[test]

@@ -17,4 +17,4 @@ mod sim;
 
 pub use code::{Code, Codes};
 pub use cuda::Cuda;
-pub use sim::simulate;
+pub use sim::{Simulated, simulate};

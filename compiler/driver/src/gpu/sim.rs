@@ -3,7 +3,7 @@
 //! A finding carries a line of the PTX and, where the compiler wrote `.loc`, a line of the user's file; that line is what
 //! the diagnostic points at.
 
-use ptx_sim::{Fault, FaultKind, Summary, decode, memory::Memory, read};
+use ptx_sim::{Fault, FaultKind, Severity, Summary, decode, memory::Memory, read};
 use tile_base::{Diagnostic, Sources, Span};
 use tile_runtime::{BufferImage, LaunchImage};
 use tile_tensor::Arguments;
@@ -11,15 +11,23 @@ use tile_tensor::Arguments;
 /// Findings that are shown of one launch; they tend to repeat.
 const SHOWN: usize = 4;
 
+/// A clean run.
+#[derive(Debug, Default)]
+pub struct Simulated {
+    pub summary: Summary,
+    /// What is suspicious and tolerated in practice (T0865).
+    pub notes: Vec<Diagnostic>,
+}
+
 /// Runs a launch in check mode; outputs land in the arguments.
 pub fn simulate(
     ptx: &str,
     image: &LaunchImage,
     arguments: &mut Arguments,
     sources: &Sources,
-) -> Result<Summary, Vec<Diagnostic>> {
+) -> Result<Simulated, Vec<Diagnostic>> {
     if image.geometry.grid[0] == 0 {
-        return Ok(Summary::default());
+        return Ok(Simulated::default());
     }
     let unreadable = |e: read::ReadError| vec![refused(image, &e.to_string())];
     let module = read::parse(ptx).map_err(unreadable)?;
@@ -36,7 +44,9 @@ pub fn simulate(
         ..ptx_sim::Geometry::default()
     };
     let shown = |faults: &[Fault]| -> Vec<Diagnostic> {
-        faults.iter().take(SHOWN).map(|f| finding(image, &module, f, sources)).collect()
+        // What check mode had found before a fault ended the run often is its cause.
+        let all = faults.iter().flat_map(|f| f.before.iter().chain([f]));
+        all.take(SHOWN).map(|f| finding(image, &module, f, sources)).collect()
     };
     let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &image.parameters(&addresses))
         .map_err(|fault| shown(&[fault]))?;
@@ -48,7 +58,8 @@ pub fn simulate(
             image.store(buffer, &bytes, arguments);
         }
     }
-    Ok(summary)
+    let notes = shown(&summary.notes);
+    Ok(Simulated { summary, notes })
 }
 
 fn refused(image: &LaunchImage, why: &str) -> Diagnostic {
@@ -60,15 +71,33 @@ fn finding(image: &LaunchImage, module: &read::Module, fault: &Fault, sources: &
     if matches!(fault.kind, FaultKind::Launch | FaultKind::NotSupported | FaultKind::StepLimit) {
         return refused(image, &format!("{} (PTX line {})", fault.message, fault.line));
     }
-    let message = format!("the simulator refutes `{}`: {:?}: {}", image.entry, fault.kind, fault.message);
-    let d = match place(module, fault.loc, sources) {
-        Some(span) => Diagnostic::error("T0863", span, message).label("the instruction is of this line"),
-        None => Diagnostic::global("T0863", message),
+    let (code, verdict) = match fault.severity {
+        Severity::Refuted => ("T0863", "the simulator refutes"),
+        Severity::Note => ("T0865", "the simulator has doubts about"),
+    };
+    let message = format!("{verdict} `{}`: {:?}: {}", image.entry, fault.kind, fault.message);
+    let mut d = match place(module, fault.loc, sources) {
+        Some(span) => Diagnostic::error(code, span, message).label("the instruction is of this line"),
+        None => Diagnostic::global(code, message),
     };
     let lane = fault.lane.map(|l| format!(", lane {l}")).unwrap_or_default();
     let [x, y, z] = fault.cta;
-    d.note(format!("PTX line {}, CTA {x},{y},{z}, warp {}{lane}", fault.line, fault.warp))
-        .help("unless the kernel reads or writes out of its tensors, this is a fault of the compiler")
+    d = d.note(format!("PTX line {}, CTA {x},{y},{z}, warp {}{lane}", fault.line, fault.warp));
+    if let Some(other) = &fault.other {
+        let [x, y, z] = other.cta;
+        let who = format!("PTX line {}, CTA {x},{y},{z}, warp {}", other.line, other.warp);
+        d = match place(module, other.loc, sources) {
+            Some(span) => d.also(span, format!("the other access: {who}")),
+            None => d.note(format!("the other access: {who}")),
+        };
+    }
+    if let Some(missing) = fault.missing {
+        d = d.note(missing);
+    }
+    if fault.severity == Severity::Note {
+        d.severity = tile_base::diagnostic::Severity::Note;
+    }
+    d.help("unless the kernel reads or writes out of its tensors, this is a fault of the compiler")
 }
 
 /// The line of a `.loc`, as far as it is of a file of this session.
@@ -113,7 +142,7 @@ mod tests {
 .file 1 "/somewhere/k.tile"
 "#;
 
-    fn launch(elements: usize, ptx: &str) -> (Result<Summary, Vec<Diagnostic>>, Arguments, Sources) {
+    fn launch(elements: usize, ptx: &str) -> (Result<Simulated, Vec<Diagnostic>>, Arguments, Sources) {
         let y = TensorParam {
             name: "y".into(),
             mode: Mode::Out,
@@ -142,7 +171,7 @@ mod tests {
     #[test]
     fn outputs_land_in_the_arguments() {
         let (result, arguments, _) = launch(32, STORE);
-        assert_eq!(result.unwrap().ctas, 1);
+        assert_eq!(result.unwrap().summary.ctas, 1);
         assert_eq!(arguments[0].tensor().unwrap().to_f64_vec(), [1.0; 32]);
     }
 

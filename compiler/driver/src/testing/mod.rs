@@ -6,6 +6,7 @@
 //!   values.rs    dimensions, consts and scalars as numbers
 //!   data.rs      tensors: a distribution each, from a stream of random numbers of its own
 //!   runner.rs    spec, oracle, oracle again at random tile sizes, orders and splits, CPU
+//!   device.rs    the same code as a GPU runs, on the simulator and on a CUDA device
 //!   compare.rs   two results within a tolerance
 //! ```
 //!
@@ -14,6 +15,7 @@
 pub mod cases;
 pub mod compare;
 mod data;
+mod device;
 mod runner;
 mod values;
 
@@ -22,6 +24,7 @@ mod tests;
 
 pub use cases::{Case, Cases, cases};
 pub use compare::{Comparison, Tolerance, compare};
+pub use device::TARGETS;
 pub use runner::{CaseReport, Check, FileReport, Rung, Stopped, TestOptions, run_file, run_tests, untested};
 
 use crate::choose;

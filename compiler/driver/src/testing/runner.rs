@@ -9,7 +9,7 @@
 //!    split at random points. Tile sizes and claims promise not to matter; this is where the promise is kept.
 //! 3. *cpu*: the CPU's code against the oracle's rounded mode, within the tolerance of the test. What the CPU does not
 //!    lower yet stops the climb there, with the backend's diagnostic; it is not a failure of the kernel.
-//! 4. *sim*: the PTX for each of [`TARGETS`], for the strides and extents of the case, on the simulator in check mode.
+//! 4. *sim*: the PTX for each of [`super::TARGETS`], for the strides and extents of the case, on the simulator in check mode.
 //!    What it finds fails the case; so does a value outside the tolerance.
 //!
 //! 5. *cuda*: the same on a CUDA device, for the target that it is.
@@ -35,10 +35,8 @@ use std::{
 };
 use tile_base::{DType, Diagnostic, Sources, diagnostic::any_error};
 use tile_oracle::{Array, Options, random_tiles, spec};
-use tile_runtime::LaunchImage;
 use tile_sema::Module;
 use tile_syntax::ast::{ItemKind, StmtKind, Test};
-use tile_target::Target;
 use tile_tensor::Arguments;
 
 /// How far up the ladder to climb.
@@ -49,9 +47,6 @@ pub enum Rung {
     Sim,
     Cuda,
 }
-
-/// Targets whose PTX the simulator runs: the oldest, and the newest that it executes.
-pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
 
 #[derive(Clone, Debug)]
 pub struct TestOptions {
@@ -102,6 +97,8 @@ pub struct CaseReport {
     pub shape: Vec<(String, i64)>,
     pub checks: Vec<Check>,
     pub failures: Vec<Diagnostic>,
+    /// What the simulator has doubts about.
+    pub notes: Vec<Diagnostic>,
     pub stopped: Vec<Stopped>,
     pub seconds: f64,
 }
@@ -264,11 +261,11 @@ fn pool() -> Option<rayon::ThreadPool> {
 }
 
 /// What all cases of a test share.
-struct Environment<'a> {
-    loaded: &'a Loaded,
-    sources: &'a Sources,
-    options: &'a TestOptions,
-    codes: gpu::Codes,
+pub(super) struct Environment<'a> {
+    pub(super) loaded: &'a Loaded,
+    pub(super) sources: &'a Sources,
+    pub(super) options: &'a TestOptions,
+    pub(super) codes: gpu::Codes,
 }
 
 fn run_case(environment: &Environment, case: &Case) -> CaseReport {
@@ -286,6 +283,7 @@ fn run_case(environment: &Environment, case: &Case) -> CaseReport {
             shape: vec![],
             checks: vec![],
             failures: vec![],
+            notes: vec![],
             stopped: vec![],
             seconds: 0.0,
         },
@@ -297,15 +295,15 @@ fn run_case(environment: &Environment, case: &Case) -> CaseReport {
 }
 
 /// One case on its way up.
-struct Run<'a> {
-    environment: &'a Environment<'a>,
-    loaded: &'a Loaded,
-    options: &'a TestOptions,
-    case: &'a Case,
-    report: CaseReport,
+pub(super) struct Run<'a> {
+    pub(super) environment: &'a Environment<'a>,
+    pub(super) loaded: &'a Loaded,
+    pub(super) options: &'a TestOptions,
+    pub(super) case: &'a Case,
+    pub(super) report: CaseReport,
 }
 
-type Outputs = BTreeMap<String, Array>;
+pub(super) type Outputs = BTreeMap<String, Array>;
 
 impl Run<'_> {
     fn case(&mut self) -> Result<(), Vec<Diagnostic>> {
@@ -341,7 +339,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn fail(&mut self, diagnostics: Vec<Diagnostic>) {
+    pub(super) fn fail(&mut self, diagnostics: Vec<Diagnostic>) {
         let place = self.place();
         self.report.failures.extend(diagnostics.into_iter().map(|d| d.note(place.clone())));
     }
@@ -437,81 +435,7 @@ impl Run<'_> {
         self.report.checks.push(check);
     }
 
-    fn check_sim(&mut self, compiled: &Compiled, arguments: &Arguments, rounded: &Outputs) {
-        let mut check = Check { name: "sim", ok: true, max_abs: 0.0, max_rel: 0.0 };
-        let mut ran = false;
-        for target in TARGETS {
-            let mut arguments = arguments.clone();
-            match self.simulate(compiled, target, &mut arguments) {
-                Ok(()) => {
-                    ran = true;
-                    let what = format!("the simulator ({target}) and the oracle disagree on");
-                    self.compare(&mut check, &what, compiled, &arguments, rounded);
-                }
-                Err(because) => {
-                    check.ok &= !is_failure(&because);
-                    self.stop(Rung::Sim, Some(target), because);
-                }
-            }
-        }
-        if ran || !check.ok {
-            self.report.checks.push(check);
-        }
-    }
-
-    fn simulate(
-        &self,
-        compiled: &Compiled,
-        target: &'static str,
-        arguments: &mut Arguments,
-    ) -> Result<(), Vec<Diagnostic>> {
-        let (code, image) = self.device_code(compiled, crate::emit::find_target(target)?, arguments)?;
-        gpu::simulate(&code.ptx, &image, arguments, self.environment.sources).map(drop)
-    }
-
-    fn check_cuda(
-        &mut self,
-        cuda: &gpu::Cuda,
-        compiled: &Compiled,
-        arguments: &Arguments,
-        rounded: &Outputs,
-    ) {
-        let mut check = Check { name: "cuda", ok: true, max_abs: 0.0, max_rel: 0.0 };
-        let mut arguments = arguments.clone();
-        let ran = self
-            .device_code(compiled, cuda.target, &arguments)
-            .and_then(|(code, image)| cuda.run(&code, &image, &mut arguments, 0));
-        if let Err(because) = ran {
-            return self.stop(Rung::Cuda, Some(cuda.target.name), because);
-        }
-        let what = format!("the CUDA device ({}) and the oracle disagree on", cuda.target.name);
-        self.compare(&mut check, &what, compiled, &arguments, rounded);
-        self.report.checks.push(check);
-    }
-
-    fn device_code(
-        &self,
-        compiled: &Compiled,
-        target: &'static Target,
-        arguments: &Arguments,
-    ) -> Result<(Arc<gpu::Code>, LaunchImage), Vec<Diagnostic>> {
-        let Environment { loaded, sources, codes, .. } = self.environment;
-        let dims = tile_tensor::launch::bind(compiled.signature(), arguments)?;
-        let instance = format!("{} {:?}", self.case.kernel, self.case.instance());
-        let code = codes.of(loaded, sources, (&compiled.program, &instance), target, arguments)?;
-        let image = code.image(&compiled.program, arguments, &dims)?;
-        Ok((code, image))
-    }
-
-    /// A limit of a backend is told; a fault of the compiler, and what a run finds, is a failure.
-    fn stop(&mut self, rung: Rung, target: Option<&'static str>, because: Vec<Diagnostic>) {
-        match is_failure(&because) {
-            true => self.fail(because),
-            false => self.report.stopped.push(Stopped { rung, target, because }),
-        }
-    }
-
-    fn compare(
+    pub(super) fn compare(
         &mut self,
         check: &mut Check,
         what: &str,
@@ -556,14 +480,6 @@ impl Run<'_> {
         }
         self.fail(vec![d]);
     }
-}
-
-/// Whether diagnostics of a backend or of a run say more than "not lowered yet": faults of the compiler (T09xx), what the
-/// simulator refutes or cannot run, what a driver refuses or a device fails at.
-fn is_failure(because: &[Diagnostic]) -> bool {
-    because.iter().any(|d| {
-        d.code.starts_with("T09") || matches!(d.code, "T0863" | "T0864" | "T0872" | "T0873" | "T0874")
-    })
 }
 
 /// An absolute tolerance is meant for values of size one.

@@ -61,6 +61,7 @@ pub fn run(args: Test) -> bool {
                 }
                 found.extend(report.diagnostics.iter().cloned());
                 found.extend(report.cases.iter().flat_map(|c| c.failures.iter().cloned()));
+                found.extend(doubts(&report).into_iter().cloned());
                 found.extend(ptx.iter().flat_map(|p| p.failures.iter().cloned()));
                 totals.reports.push((report, ptx));
             }
@@ -266,6 +267,9 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
     if failed.len() > SHOWN {
         output::tell(&format!("… and {} more failed cases; --json lists all", failed.len() - SHOWN));
     }
+    for d in doubts(report) {
+        show(session, std::slice::from_ref(d));
+    }
     for s in stops(report) {
         let target = s.target.map(|t| format!(" {t}")).unwrap_or_default();
         output::tell(&format!("       stopped before {}{target}:", rung_name(s.rung)));
@@ -277,6 +281,17 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
             output::tell(&format!("       {} {}: {}: {}", p.kernel, p.target, d.code, d.message));
         }
     }
+}
+
+/// Notes of all cases, each once.
+fn doubts(report: &FileReport) -> Vec<&Diagnostic> {
+    let mut out: Vec<&Diagnostic> = vec![];
+    for d in report.cases.iter().flat_map(|c| &c.notes) {
+        if !out.iter().any(|o| (&o.message, o.primary) == (&d.message, d.primary)) {
+            out.push(d);
+        }
+    }
+    out
 }
 
 /// One stop for each rung, target and reason.

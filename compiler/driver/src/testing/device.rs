@@ -1,0 +1,98 @@
+//! The rungs that run device code: the simulator for several targets, and a CUDA device.
+
+use super::runner::{Check, Environment, Outputs, Run, Rung, Stopped};
+use crate::{compile::Compiled, gpu};
+use std::sync::Arc;
+use tile_base::Diagnostic;
+use tile_runtime::LaunchImage;
+use tile_target::Target;
+use tile_tensor::Arguments;
+
+/// Targets whose PTX the simulator runs: the oldest, and the newest that it executes.
+pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
+
+impl Run<'_> {
+    pub(super) fn check_sim(&mut self, compiled: &Compiled, arguments: &Arguments, rounded: &Outputs) {
+        let mut check = Check { name: "sim", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut ran = false;
+        for target in TARGETS {
+            let mut arguments = arguments.clone();
+            match self.simulate(compiled, target, &mut arguments) {
+                Ok(notes) => {
+                    ran = true;
+                    self.report.notes.extend(notes);
+                    let what = format!("the simulator ({target}) and the oracle disagree on");
+                    self.compare(&mut check, &what, compiled, &arguments, rounded);
+                }
+                Err(because) => {
+                    check.ok &= !is_failure(&because);
+                    self.stop(Rung::Sim, Some(target), because);
+                }
+            }
+        }
+        if ran || !check.ok {
+            self.report.checks.push(check);
+        }
+    }
+
+    /// Runs the code for a target; what the simulator has doubts about.
+    fn simulate(
+        &self,
+        compiled: &Compiled,
+        target: &'static str,
+        arguments: &mut Arguments,
+    ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+        let (code, image) = self.device_code(compiled, crate::emit::find_target(target)?, arguments)?;
+        gpu::simulate(&code.ptx, &image, arguments, self.environment.sources).map(|done| done.notes)
+    }
+
+    pub(super) fn check_cuda(
+        &mut self,
+        cuda: &gpu::Cuda,
+        compiled: &Compiled,
+        arguments: &Arguments,
+        rounded: &Outputs,
+    ) {
+        let mut check = Check { name: "cuda", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut arguments = arguments.clone();
+        let ran = self
+            .device_code(compiled, cuda.target, &arguments)
+            .and_then(|(code, image)| cuda.run(&code, &image, &mut arguments, 0));
+        if let Err(because) = ran {
+            return self.stop(Rung::Cuda, Some(cuda.target.name), because);
+        }
+        let what = format!("the CUDA device ({}) and the oracle disagree on", cuda.target.name);
+        self.compare(&mut check, &what, compiled, &arguments, rounded);
+        self.report.checks.push(check);
+    }
+
+    fn device_code(
+        &self,
+        compiled: &Compiled,
+        target: &'static Target,
+        arguments: &Arguments,
+    ) -> Result<(Arc<gpu::Code>, LaunchImage), Vec<Diagnostic>> {
+        let Environment { loaded, sources, codes, .. } = self.environment;
+        let dims = tile_tensor::launch::bind(compiled.signature(), arguments)?;
+        let instance = format!("{} {:?}", self.case.kernel, self.case.instance());
+        let code = codes.of(loaded, sources, (&compiled.program, &instance), target, arguments)?;
+        let image = code.image(&compiled.program, arguments, &dims)?;
+        Ok((code, image))
+    }
+
+    /// A limit of a backend is told; a fault of the compiler, and what a run finds, is a failure.
+    pub(super) fn stop(&mut self, rung: Rung, target: Option<&'static str>, because: Vec<Diagnostic>) {
+        match is_failure(&because) {
+            true => self.fail(because),
+            false => self.report.stopped.push(Stopped { rung, target, because }),
+        }
+    }
+}
+
+/// Whether diagnostics of a backend or of a run say more than "not lowered yet": faults of the compiler (T09xx), what the
+/// simulator refutes or cannot run, what a driver refuses or a device fails at.
+fn is_failure(because: &[Diagnostic]) -> bool {
+    because.iter().any(|d| {
+        d.code.starts_with("T09") || matches!(d.code, "T0863" | "T0864" | "T0872" | "T0873" | "T0874")
+    })
+}
