@@ -167,6 +167,9 @@ impl<'a> Machine<'a> {
             self.world.land_due()?;
             if paused == Pause::Done {
                 self.work += warp.work;
+                if let Some(check) = &mut self.world.check {
+                    warp.tensor.finish(check, at);
+                }
                 self.ended(at)?;
             }
         }
@@ -277,7 +280,11 @@ impl<'a> Machine<'a> {
     /// What check mode has found, in the order of CTA, warp and line.
     fn findings(&mut self) -> Vec<Fault> {
         let launch = self.world.launch;
-        let mut found = self.world.check.take().map(|c| c.findings.faults).unwrap_or_default();
+        let found = self.world.check.take().map(|mut c| {
+            c.report_held();
+            c.findings.faults
+        });
+        let mut found = found.unwrap_or_default();
         found.sort_by_key(|f| (launch.number(f.cta), f.warp, f.line));
         found
     }

@@ -21,6 +21,8 @@ pub mod flag {
     /// The scope of a strong access reaches other CTAs of the cluster, of the grid.
     pub const CLUSTER: u16 = 8;
     pub const GPU: u16 = 16;
+    /// A write of what was there already (not kept in the shadow).
+    pub const SAME: u16 = 32;
 }
 
 /// One access to bytes of a cell.
