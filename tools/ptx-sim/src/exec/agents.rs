@@ -90,7 +90,7 @@ pub struct Bulk {
     pub flush: bool,
     due: u64,
     /// The source, once it has been read.
-    data: Option<Vec<Vec<u8>>>,
+    data: Option<Vec<u8>>,
 }
 
 impl Bulk {
@@ -356,13 +356,15 @@ impl World<'_> {
         if bulk.data.is_some() {
             return;
         }
-        let mut data = vec![];
+        let mut data = vec![0; bulk.bytes() as usize];
+        let mut rest = &mut data[..];
         for p in &bulk.pieces {
-            let mut bytes = vec![0; p.bytes as usize];
+            let (bytes, after) = rest.split_at_mut(p.bytes as usize);
+            rest = after;
             match &p.from {
                 From::Global(at) => {
                     if let Some(a) = self.allocation(*at, p.bytes as u64) {
-                        a.read_bytes(*at, &mut bytes);
+                        a.read_bytes(*at, bytes);
                     }
                 }
                 From::Shared { cta, at } => {
@@ -382,7 +384,6 @@ impl World<'_> {
                     word.copy_from_slice(&tma::arrive(ElementType::F32Ftz, value).to_le_bytes());
                 }
             }
-            data.push(bytes);
         }
         bulk.data = Some(data);
     }
@@ -391,7 +392,10 @@ impl World<'_> {
         let Some(mut bulk) = self.agents.bulk.remove(&id) else { return Ok(()) };
         self.read_source(&mut bulk);
         let data = bulk.data.take().unwrap_or_default();
-        for (p, bytes) in bulk.pieces.iter().zip(&data) {
+        let mut rest = &data[..];
+        for p in &bulk.pieces {
+            let (bytes, after) = rest.split_at(p.bytes as usize);
+            rest = after;
             match p.to {
                 To::Global(at) => self.put_global(at, bytes, bulk.reduce),
                 To::Shared(at) => {
