@@ -105,13 +105,13 @@ fn run(run: &Run) -> Result<Report, String> {
     let summary = match ptx_sim::run(&kernel, &mut memory, &geometry, &params) {
         Ok(summary) => summary,
         Err(fault) if fault.kind == FaultKind::Launch => return Err(fault.message),
-        Err(fault) => return Ok(Report { findings: vec![fault], summary: None, counted: None }),
+        Err(fault) => return Ok(Report::cut_short(fault)),
     };
     let counted = summary
         .counters
         .as_ref()
         .map(|c| Counted { profile: Profile::new(&kernel, c, summary.ctas), target });
-    let report = Report { findings: summary.findings.clone(), summary: Some(summary), counted };
+    let report = Report::complete(summary, counted);
     if report.clean() {
         arguments.write_back(&memory)?;
     }

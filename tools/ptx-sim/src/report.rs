@@ -15,24 +15,35 @@ pub mod counted;
 
 use counted::Counted;
 
-use ptx_sim::{Fault, Summary};
+use ptx_sim::{Fault, Severity, Summary};
 use serde_json::{Value, json};
 
-/// The summary of a run that came to its end, or the one fault that ended it.
+/// What a run found, and what it did if it came to its end.
 pub struct Report {
-    pub findings: Vec<Fault>,
-    pub summary: Option<Summary>,
-    pub counted: Option<Counted>,
+    findings: Vec<Fault>,
+    /// Suspicious, and no reason to fail.
+    notes: Vec<Fault>,
+    summary: Option<Summary>,
+    counted: Option<Counted>,
 }
 
 impl Report {
-    pub fn clean(&self) -> bool {
-        self.findings.is_empty()
+    pub fn complete(mut summary: Summary, counted: Option<Counted>) -> Report {
+        let (findings, notes) = (std::mem::take(&mut summary.findings), std::mem::take(&mut summary.notes));
+        Report { findings, notes, summary: Some(summary), counted }
     }
 
-    /// Suspicious, and no reason to fail.
-    fn notes(&self) -> &[Fault] {
-        self.summary.as_ref().map_or(&[], |s| &s.notes)
+    /// A fault ended the run; what was found before it comes first.
+    pub fn cut_short(mut fault: Fault) -> Report {
+        let before = std::mem::take(&mut fault.before);
+        let (notes, mut findings): (Vec<_>, Vec<_>) =
+            before.into_iter().partition(|f| f.severity == Severity::Note);
+        findings.push(fault);
+        Report { findings, notes, summary: None, counted: None }
+    }
+
+    pub fn clean(&self) -> bool {
+        self.findings.is_empty()
     }
 
     fn verdict(&self) -> &'static str {
@@ -43,7 +54,7 @@ impl Report {
         let mut report = json!({
             "verdict": self.verdict(),
             "findings": self.findings.iter().map(describe).collect::<Vec<_>>(),
-            "notes": self.notes().iter().map(describe).collect::<Vec<_>>(),
+            "notes": self.notes.iter().map(describe).collect::<Vec<_>>(),
         });
         if let Some(s) = &self.summary {
             report["printed"] = json!(s.printed);
@@ -59,7 +70,7 @@ impl Report {
         let printed = self.summary.as_ref().map(|s| s.printed.trim_end_matches('\n').to_string());
         let mut lines: Vec<String> = printed.into_iter().filter(|p| !p.is_empty()).collect();
         lines.extend(self.findings.iter().map(|f| format!("refuted: {f}")));
-        lines.extend(self.notes().iter().map(|f| format!("note: {f}")));
+        lines.extend(self.notes.iter().map(|f| format!("note: {f}")));
         if let (true, Some(s)) = (self.clean(), &self.summary) {
             lines.push(format!("clean: {} CTAs, {} thread-instructions", s.ctas, s.thread_instructions));
         }
