@@ -13,6 +13,7 @@
 
 use super::{
     check::intervals::{self, GlobalLog, GlobalRace},
+    count::Counters,
     launch::{Launch, Uses},
     machine,
 };
@@ -39,6 +40,8 @@ pub struct Geometry {
     pub step_limit: u64,
     /// Look for races and undefined values too.
     pub check: bool,
+    /// Count what is executed, for [`Summary::counters`].
+    pub count: bool,
     /// Decides when asynchronous effects land, between their issue and the wait for them.
     pub seed: u64,
 }
@@ -53,6 +56,7 @@ impl Default for Geometry {
             dynamic_shared: 0,
             step_limit: 1 << 32,
             check: false,
+            count: false,
             seed: 0,
         }
     }
@@ -68,6 +72,8 @@ pub struct Summary {
     pub findings: Vec<Fault>,
     /// Suspicious but tolerated, or left open by NVIDIA's texts.
     pub notes: Vec<Fault>,
+    /// Present when [`Geometry::count`] asks for them.
+    pub counters: Option<Counters>,
 }
 
 /// Findings beyond this many are dropped: they repeat from CTA to CTA.
@@ -139,6 +145,7 @@ pub fn run_in_module(
         globals,
         step_limit: geometry.step_limit,
         check: geometry.check,
+        count: geometry.count,
         seed: geometry.seed,
         uses: uses(kernel),
     };
@@ -167,6 +174,7 @@ struct Tally {
     logs: Vec<GlobalLog>,
     intervals: usize,
     found: Vec<Fault>,
+    counters: Option<Counters>,
 }
 
 impl Tally {
@@ -174,6 +182,9 @@ impl Tally {
         self.thread_instructions += outcome.thread_instructions;
         self.printed.push_str(&String::from_utf8_lossy(&outcome.printed));
         self.found.extend(outcome.findings);
+        if let Some(c) = outcome.counters {
+            self.counters.get_or_insert_default().merge(*c);
+        }
         self.intervals += outcome.log.intervals();
         if self.intervals > MOST_INTERVALS {
             let message = format!(
@@ -195,8 +206,9 @@ impl Tally {
         findings.truncate(MOST_FINDINGS);
         notes.truncate(MOST_FINDINGS);
         let ctas = launch.grid.iter().map(|&n| n as u64).product();
-        let (thread_instructions, printed) = (self.thread_instructions, self.printed);
-        Summary { ctas, thread_instructions, findings, notes, printed }
+        let (thread_instructions, printed, counters) =
+            (self.thread_instructions, self.printed, self.counters);
+        Summary { ctas, thread_instructions, findings, notes, printed, counters }
     }
 }
 

@@ -16,6 +16,7 @@
 use super::{
     barrier::BARRIERS,
     check::{Defined, intervals::GlobalLog},
+    count::Counters,
     cta::Cta,
     cycle::Cycle,
     divergence::{Goal, Wait},
@@ -37,6 +38,7 @@ pub struct Outcome {
     pub printed: Vec<u8>,
     pub findings: Vec<Fault>,
     pub log: GlobalLog,
+    pub counters: Option<Box<Counters>>,
 }
 
 /// Instructions a warp runs before the next one gets its turn; few in check mode, so that warps interleave.
@@ -300,7 +302,8 @@ impl<'a> Machine<'a> {
     fn finish(mut self) -> Outcome {
         let findings = self.findings();
         let log = self.world.log.take().unwrap_or_default();
-        Outcome { thread_instructions: self.work, printed: self.world.printed, findings, log }
+        let counters = self.world.counters.take();
+        Outcome { thread_instructions: self.work, printed: self.world.printed, findings, log, counters }
     }
 }
 

@@ -61,8 +61,7 @@ pub fn fence_of(fence: Fence, m: &mut World) {
         }
         Fence::TensorMapAcquire { scope, .. } => {
             check.thread_fence(warp, Order { semantics: Semantics::Acquire, scope });
-            // What was written to tensor maps before may be read by copies from here on.
-            check.proxy_fence(warp, true, false);
+            check.map_fence(warp);
         }
         Fence::MbarrierInit => {
             check.thread_fence(warp, Order { semantics: Semantics::Release, scope: Scope::Cluster });

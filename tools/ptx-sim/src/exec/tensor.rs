@@ -13,7 +13,7 @@ use super::{
 use crate::{fault::FaultKind, ir::*};
 use tile_machine::{
     TensorMap,
-    tensor_map::{ElementType, Field, Fill, bytes, replace},
+    tensor_map::{ElementType, Fill, bytes, replace},
 };
 
 fn illegal(lane: usize, message: String) -> Refused {
@@ -32,22 +32,28 @@ fn map_place<'a>(r: &Rows, map: Addr, lane: usize, m: &mut World<'a>) -> Result<
 
 fn read_map(r: &Rows, map: Addr, lane: usize, m: &mut World) -> Result<TensorMap, Refused> {
     let place = map_place(r, map, lane, m)?;
-    // Through a proxy of its own: what the kernel wrote to the map has to be fenced.
-    note_map(place, flag::ASYNC, lane, m);
+    note(place, flag::ASYNC | flag::MAP, lane, m);
     let raw = raw_map(place, m);
     TensorMap::decode(&raw).map_err(|e| illegal(lane, format!("not a tensor map: {e}")))
 }
 
-/// Check mode: the running warp reads or writes a tensor map.
-fn note_map(place: Place, flags: u16, lane: usize, m: &mut World) {
+/// A tensor map is read or written as a whole.
+fn note(place: Place, flags: u16, lane: usize, m: &mut World) {
     let me = m.me;
-    let (region, from) = match place {
-        Place::Global(_, at) => (Region::Global, at),
-        Place::Shared { cta, at } => (Region::Shared(cta), at as u64),
-        _ => return,
-    };
     let x = Access { agent: me.warp as u32, warp: me.warp, at: me.at, flags, lane: Some(lane as u32) };
-    m.note_range(region, from, bytes::BYTES as u64, x);
+    let bytes = bytes::BYTES;
+    match place {
+        Place::Global(_, at) => m.note_range(Region::Global, at, bytes as u64, x),
+        Place::Shared { cta, at } => {
+            m.note_range(Region::Shared(cta), at as u64, bytes as u64, x);
+            let defined = m.check.as_ref().is_none_or(|c| c.shared_defined(cta, at, bytes));
+            if !defined {
+                let message = "undefined bytes of shared memory become a tensor map".into();
+                m.report(FaultKind::Undefined, Some(lane as u32), message);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn raw_map(place: Place, m: &World) -> [u8; bytes::BYTES] {
@@ -162,9 +168,8 @@ pub fn replace_field(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Resul
         let mut raw = raw_map(place, m);
         let wide = matches!(field, TensorMapField::GlobalAddress | TensorMapField::GlobalStride);
         let value = if wide { r.wide(*value, lane) } else { r.row(*value)[lane] as u64 };
-        replace::replace(&mut raw, field_of(*field), *ordinal, value)
-            .map_err(|e| illegal(lane, e.to_string()))?;
-        note_map(place, flag::WRITE, lane, m);
+        replace::replace(&mut raw, *field, *ordinal, value).map_err(|e| illegal(lane, e.to_string()))?;
+        note(place, flag::WRITE, lane, m);
         write_map(place, &raw, m);
     }
     Ok(())
@@ -184,25 +189,10 @@ pub fn copy_map(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Result<(),
     // All lanes of the warp take part in one copy.
     let lane = mask.trailing_zeros() as usize;
     let from = m.place_bytes(MemSpace::Shared, address(r, *from, lane), bytes::BYTES as u64, lane)?;
-    note_map(from, 0, lane, m);
+    note(from, 0, lane, m);
     let raw = raw_map(from, m);
     let to = m.place_bytes(MemSpace::Generic, address(r, *to, lane), bytes::BYTES as u64, lane)?;
-    note_map(to, flag::WRITE, lane, m);
+    note(to, flag::WRITE, lane, m);
     write_map(to, &raw, m);
     Ok(())
-}
-
-fn field_of(field: TensorMapField) -> Field {
-    match field {
-        TensorMapField::GlobalAddress => Field::GlobalAddress,
-        TensorMapField::Rank => Field::Rank,
-        TensorMapField::BoxDim => Field::BoxDim,
-        TensorMapField::GlobalDim => Field::GlobalDim,
-        TensorMapField::GlobalStride => Field::GlobalStride,
-        TensorMapField::ElementStride => Field::ElementStride,
-        TensorMapField::ElementType => Field::ElementType,
-        TensorMapField::InterleaveLayout => Field::InterleaveLayout,
-        TensorMapField::SwizzleMode => Field::SwizzleMode,
-        TensorMapField::FillMode => Field::FillMode,
-    }
 }

@@ -129,10 +129,16 @@ impl Warp {
             if world.check.is_some() {
                 self.look(inst, active, group.mask, world);
             }
+            if let Some(counters) = &mut world.counters {
+                counters.instruction(&inst.op, group.pc, active, &self.rows);
+            }
             match self.step(inst, group, active, meets, world)? {
                 Next::Go => {}
                 Next::Yield => left = 0,
                 Next::Again(wait) => {
+                    if let Some(counters) = &mut world.counters {
+                        counters.waited(group.pc, active);
+                    }
                     let g = self.groups.current();
                     (g.wait, g.give_up) = (Some(wait), false);
                 }
