@@ -1,5 +1,6 @@
 """Kernels of cuda_kernels.cu, through nvcc: optimised with line information, and not optimised at all."""
 
+import math
 import os
 import pathlib
 import shutil
@@ -22,20 +23,20 @@ def nvcc():
     raise FileNotFoundError("nvcc")
 
 
-def compiled(arch, flags):
+def compiled(arch, flags, source):
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/kernels.ptx"
-        source = HERE / "cuda_kernels.cu"
-        subprocess.run([nvcc(), "-ptx", f"-arch={arch}", *flags, source, "-o", out], check=True)
+        subprocess.run([nvcc(), "-ptx", f"-arch={arch}", *flags, HERE / source, "-o", out], check=True)
         return pathlib.Path(out).read_text()
 
 
 def cases(arch):
     for name, flags in [("", ["-lineinfo"]), ("debug_", ["-G"])]:
-        ptx = compiled(arch, flags)
+        ptx = compiled(arch, flags, "cuda_kernels.cu")
         for case in all_cases(ptx):
             case.name = name + case.name
             yield case
+    yield from library_cases(compiled(arch, ["-lineinfo", "-std=c++17"], "cuda_library_kernels.cu"), arch)
 
 
 def all_cases(ptx):
@@ -163,6 +164,64 @@ def all_cases(ptx):
         s = sum((int(a) + int(b)) << (32 * n) for n, (a, b) in enumerate(zip(p, q)))
         want.append([(s >> (32 * n)) & 0xFFFFFFFF for n in range(4)])
     yield case("big_sum", (1, 1, 1), (16, 1, 1), [("in", x.view(np.int32)), ("in", y.view(np.int32)), ("out", np.array(want, np.uint32).view(np.int32))])
+
+
+def library_cases(ptx, arch):
+    rng = np.random.default_rng(3)
+    f32 = lambda *shape: rng.standard_normal(shape, np.float32)
+    ints = lambda lo, hi, *shape: rng.integers(lo, hi, shape, dtype=np.int32)
+
+    def case(name, grid, block, args, **more):
+        return Case(name, ptx, name, (grid, 1, 1), (block, 1, 1), args, **more)
+
+    x = ints(-50, 50, 512)
+    yield case("block_scan", 1, 128, [("in", x), ("out", (np.cumsum(x) - x).astype(np.int32))])
+
+    x = rng.integers(0, 1 << 32, 256, dtype=np.uint32)
+    yield case("radix_sort", 1, 64, [("in", x.view(np.int32)), ("out", np.sort(x).view(np.int32))])
+
+    x = f32(1000)
+    yield case("block_reduce", 1, 256, [("in", x), ("out", np.abs(x).max(keepdims=True)), ("i32", 1000)])
+
+    x = ints(0, 1000, 2, 256)
+    yield case("barrier_copy", 2, 256, [("in", x), ("out", x[:, ::-1])])
+
+    x = ints(0, 1000, 5, 128)
+    yield case("staged", 1, 128, [("in", x), ("out", x.sum(0, dtype=np.int32)[np.arange(128) ^ 3]), ("i32", 5)])
+
+    t = np.arange(64, dtype=np.int32)
+    yield case("messages", 2, 64, [("inout", 0 * t, 7 * t), ("inout", np.zeros(1, np.int32), np.ones(1, np.int32)), ("out", 7 * (t ^ 1) + 1)])
+
+    x = ints(0, 500, 96)
+    tiles = x.reshape(6, 16)
+    want = np.repeat(tiles.max(1) * 1000 + tiles.sum(1), 16)
+    yield case("group_reduce", 1, 96, [("in", x), ("out", want.astype(np.int32))])
+
+    x = f32(32, 2)
+    z = x[:, 0].astype(np.complex128) + 1j * x[:, 1]
+    w = np.ones(32, np.complex128)
+    for _ in range(5):
+        w = w * z + z / (w + 2)
+    yield case("complex_power", 1, 32, [("in", x), ("out", np.stack([w.real, w.imag], 1).astype(np.float32))], rtol=1e-3, atol=1e-4)
+
+    x = np.linspace(-1.9, 3.0, 64).astype(np.float32)
+    yield case("special_functions", 1, 64, [("in", x), ("out", np.array([special(float(v)) for v in x], np.float32))], rtol=2e-5, atol=2e-5)
+
+    if arch != "sm_80":
+        x = ints(0, 1000, 4, 64)
+        yield case("exchange", 4, 64, [("in", x), ("out", x[[1, 0, 3, 2], ::-1] + 2)])
+        x = ints(0, 1000, 3, 256)
+        yield case("bulk", 3, 256, [("in", x), ("out", 3 * x)])
+
+
+def special(v):
+    """The sum that special_functions takes, in double precision."""
+    bessel = sum((-1) ** m * (v / 2) ** (2 * m) / math.factorial(m) ** 2 for m in range(30))
+    r = math.erf(v) + math.erfc(v) + math.lgamma(v + 3) + math.gamma(v + 2.5) + math.log1p(v * v) + math.expm1(v * 0.1)
+    r += math.atan2(v, 2) + math.sinh(v * 0.5) + 1 / math.sqrt(v * v + 1) + math.hypot(v, 3)
+    r += float(np.rint(np.float32(v) * np.float32(10))) + math.trunc(v) + math.fmod(v, float(np.float32(0.7))) + v * 8 + v / 3
+    r += math.asin(v * 0.1) + bessel + math.tan(v * 0.3) + (abs(v) + 0.1) ** 1.7 + math.cos(math.pi * v)
+    return r + (1 + math.erf(v / math.sqrt(2))) / 2 + math.acosh(abs(v) + 1)
 
 
 def bits(x):

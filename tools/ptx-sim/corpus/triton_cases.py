@@ -49,8 +49,8 @@ def matmul(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexp
     rk = tl.arange(0, BK)
     acc = tl.zeros((BM, BN), dtype=ACC)
     for k in range(0, tl.cdiv(K, BK)):
-        left = tl.load(a + rm[:, None] * K + (k * BK + rk)[None, :], mask=(rm[:, None] < M) & (k * BK + rk < K)[None, :], other=0)
-        right = tl.load(b + (k * BK + rk)[:, None] * N + rn[None, :], mask=(k * BK + rk < K)[:, None] & (rn[None, :] < N), other=0)
+        left = tl.load(a + rm[:, None] * K + (k * BK + rk)[None, :], mask=(rm[:, None] < M) & (k * BK + rk < K)[None, :], other=0.0)
+        right = tl.load(b + (k * BK + rk)[:, None] * N + rn[None, :], mask=(k * BK + rk < K)[:, None] & (rn[None, :] < N), other=0.0)
         acc = tl.dot(left, right, acc)
     tl.store(c + rm[:, None] * N + rn[None, :], acc.to(c.dtype.element_ty), mask=(rm[:, None] < M) & (rn[None, :] < N))
 
@@ -183,25 +183,137 @@ def gather_rows(x, index, out, columns, BLOCK: tl.constexpr):
         tl.store(out + tl.program_id(0) * columns + at, tl.load(x + row * columns + at, mask=at < columns), mask=at < columns)
 
 
+@triton.jit
+def tma_copy(x, out, M, N, BM: tl.constexpr, BN: tl.constexpr):
+    """Descriptors made on the device: tensor maps are written, fenced and used."""
+    source = tl.make_tensor_descriptor(x, [M, N], [N, 1], [BM, BN])
+    target = tl.make_tensor_descriptor(out, [M, N], [N, 1], [BM, BN])
+    r, c = tl.program_id(0) * BM, tl.program_id(1) * BN
+    target.store([r, c], source.load([r, c]) * 2)
+
+
+@triton.jit
+def tma_matmul(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    left = tl.make_tensor_descriptor(a, [M, K], [K, 1], [BM, BK])
+    right = tl.make_tensor_descriptor(b, [K, N], [N, 1], [BK, BN])
+    result = tl.make_tensor_descriptor(c, [M, N], [N, 1], [BM, BN])
+    r, col = tl.program_id(0) * BM, tl.program_id(1) * BN
+    acc = tl.zeros((BM, BN), tl.float32)
+    for k in range(0, K, BK):
+        acc = tl.dot(left.load([r, k]), right.load([k, col]), acc)
+    result.store([r, col], acc.to(tl.float16))
+
+
+@triton.jit
+def persistent(a, b, c, M, N, K, PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    across = tl.cdiv(N, BN)
+    for tile in range(tl.program_id(0), tl.cdiv(M, BM) * across, PROGRAMS):
+        rm = (tile // across) * BM + tl.arange(0, BM)
+        rn = (tile % across) * BN + tl.arange(0, BN)
+        acc = tl.zeros((BM, BN), tl.float32)
+        for k in range(0, K, BK):
+            rk = k + tl.arange(0, BK)
+            left = tl.load(a + rm[:, None] * K + rk[None, :], mask=rm[:, None] < M, other=0)
+            right = tl.load(b + rk[:, None] * N + rn[None, :], mask=rn[None, :] < N, other=0)
+            acc += tl.dot(left, right)
+        tl.store(c + rm[:, None] * N + rn[None, :], acc, mask=(rm[:, None] < M) & (rn[None, :] < N))
+
+
+@triton.jit
+def quantized(a, w, scale, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    """f16 times int8 weights with a scale for each column."""
+    rm, rn = tl.program_id(0) * BM + tl.arange(0, BM), tl.program_id(1) * BN + tl.arange(0, BN)
+    acc = tl.zeros((BM, BN), tl.float32)
+    for k in range(0, K, BK):
+        rk = k + tl.arange(0, BK)
+        left = tl.load(a + rm[:, None] * K + rk[None, :])
+        right = tl.load(w + rk[:, None] * N + rn[None, :]).to(tl.float16)
+        acc = tl.dot(left, right, acc)
+    tl.store(c + rm[:, None] * N + rn[None, :], acc * tl.load(scale + rn)[None, :])
+
+
+@triton.jit
+def rope(x, cos, sin, out, S, D: tl.constexpr):
+    row = tl.program_id(0)
+    half: tl.constexpr = D // 2
+    at = tl.arange(0, half)
+    c, s = tl.load(cos + (row % S) * half + at), tl.load(sin + (row % S) * half + at)
+    u, v = tl.load(x + row * D + at), tl.load(x + row * D + half + at)
+    tl.store(out + row * D + at, u * c - v * s)
+    tl.store(out + row * D + half + at, v * c + u * s)
+
+
+@triton.jit
+def cross_entropy(x, label, loss, columns, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    best, total = -float("inf"), 0.0
+    for start in range(0, columns, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        v = tl.load(x + row * columns + at, mask=at < columns, other=-float("inf"))
+        now = tl.maximum(best, tl.max(v, 0))
+        total = total * tl.exp(best - now) + tl.sum(tl.exp(v - now), 0)
+        best = now
+    picked = tl.load(x + row * columns + tl.load(label + row))
+    tl.store(loss + row, tl.log(total) + best - picked)
+
+
+@triton.jit
+def convolution(x, w, out, H, W, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    r, c = at // W, at % W
+    acc = tl.zeros((BLOCK,), tl.float32)
+    for i in tl.static_range(3):
+        for j in tl.static_range(3):
+            y, z = r + i - 1, c + j - 1
+            inside = (y >= 0) & (y < H) & (z >= 0) & (z < W)
+            acc += tl.load(x + y * W + z, mask=inside, other=0) * tl.load(w + i * 3 + j)
+    tl.store(out + at, acc, mask=at < H * W)
+
+
+@triton.jit
+def multiply_add(x0, y0, x1, y1):
+    return x0 * x1, y0 * x1 + y1
+
+
+@triton.jit
+def recurrence(a, b, out, N: tl.constexpr):
+    """h[i] = a[i] h[i-1] + b[i], as an associative scan."""
+    row = tl.program_id(0)
+    at = row * N + tl.arange(0, N)
+    _, h = tl.associative_scan((tl.load(a + at), tl.load(b + at)), 0, multiply_add)
+    tl.store(out + at, h)
+
+
+@triton.jit
+def talkative(x, n, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.device_assert(tl.load(x + at) < n, "too large")
+
+
 class Compiled:
-    def __init__(self, fn, signature, constants, arch, warps=4, stages=3):
+    def __init__(self, fn, signature, constants, arch, warps=4, stages=3, **more):
         names = fn.arg_names
         types = {n: signature.get(n, "constexpr") for n in names}
         # Pointers and sizes are multiples of 16, as Triton's launcher would find them.
         attrs = {(n,): [["tt.divisibility", 16]] for n, name in enumerate(names) if types[name].startswith("*")}
         source = ASTSource(fn=fn, signature=types, constexprs={(names.index(k),): v for k, v in constants.items()}, attrs=attrs)
-        made = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": warps, "num_stages": stages})
+        made = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": warps, "num_stages": stages, **more})
         self.ptx = made.asm["ptx"]
         self.entry = made.metadata.name
         self.shared = made.metadata.shared
         self.block = (int(re.search(r"\.reqntid (\d+)", self.ptx).group(1)), 1, 1)
         text = self.ptx[self.ptx.index(".entry") :]
         params = len(re.findall(r"\.param ", text[: text.index("{")]))
-        # What is beyond the kernel's own arguments is scratch memory that these kernels do not use.
-        self.extra = [("null",)] * (params - sum(t != "constexpr" for t in types.values()))
+        # Beyond the kernel's own arguments come two buffers of scratch memory: descriptors made on the device live there.
+        self.scratch = getattr(made.metadata, "global_scratch_size", 0)
+        self.count = params - sum(t != "constexpr" for t in types.values())
 
     def case(self, name, grid, args, **more):
-        return Case(name, self.ptx, self.entry, grid, self.block, args + self.extra, shared=self.shared, **more)
+        extra = [("null",)] * self.count
+        if self.scratch and extra:
+            size = self.scratch * int(np.prod(grid))
+            extra[0] = ("in", np.zeros(size, np.int8))
+        return Case(name, self.ptx, self.entry, grid, self.block, args + extra, shared=self.shared, **more)
 
 
 def cases(arch):
@@ -309,11 +421,80 @@ def cases(arch):
     s = x.sum(0)
     yield k.case("semaphore", (4, 1, 1), [("in", x), ("inout", np.zeros(256, np.float32), np.concatenate([s, 2 * s])), ("inout", np.zeros(1, np.int32), np.full(1, 4, np.int32)), ("i32", 4)])
 
+    yield from more_cases(arch, f32)
+
     if arch >= 89:
         x = np.concatenate([f32(100) * 10, np.array([448, 500, -1e6, 1e-3, 0.0, -0.0], np.float32)])
         want = to_fp8(x, 4, 3, 448.0) + to_fp8(x, 5, 2, 57344.0)
         k = Compiled(fp8, {"x": "*fp32", "out": "*fp32", "n": "i32"}, {"BLOCK": 128}, arch)
         yield k.case("fp8", (1, 1, 1), [("in", x), ("out", want.astype(np.float32)), ("i32", x.size)])
+
+
+def more_cases(arch, f32):
+    f16 = lambda *shape: f32(*shape).astype(np.float16)
+    product = lambda a, b: a.astype(np.float64) @ b.astype(np.float64)
+
+    M, N, K = 96, 80, 64
+    a, b = f16(M, K), f16(K, N)
+    sig = {"a": "*fp16", "b": "*fp16", "c": "*fp32", "M": "i32", "N": "i32", "K": "i32"}
+    k = Compiled(persistent, sig, {"PROGRAMS": 2, "BM": 32, "BN": 32, "BK": 32}, arch)
+    yield k.case("persistent", (2, 1, 1), [("in", a), ("in", b), ("out", product(a, b).astype(np.float32)), ("i32", M), ("i32", N), ("i32", K)], rtol=1e-3, atol=1e-3)
+
+    a, w, scale = f16(64, 64), rng.integers(-127, 128, (64, 64), dtype=np.int8), np.abs(f32(64)) / 64
+    sig = {"a": "*fp16", "w": "*i8", "scale": "*fp32", "c": "*fp32", "M": "i32", "N": "i32", "K": "i32"}
+    k = Compiled(quantized, sig, {"BM": 64, "BN": 64, "BK": 32}, arch)
+    yield k.case("quantized", (1, 1, 1), [("in", a), ("in", w), ("in", scale), ("out", (product(a, w) * scale).astype(np.float32)), ("i32", 64), ("i32", 64), ("i32", 64)], rtol=1e-3, atol=1e-3)
+
+    S, D = 6, 64
+    x, angle = f32(12, D), f32(S, D // 2)
+    c, s = np.cos(angle), np.sin(angle)
+    rows = np.arange(12) % S
+    u, v = x[:, : D // 2], x[:, D // 2 :]
+    want = np.concatenate([u * c[rows] - v * s[rows], v * c[rows] + u * s[rows]], 1)
+    k = Compiled(rope, {"x": "*fp32", "cos": "*fp32", "sin": "*fp32", "out": "*fp32", "S": "i32"}, {"D": D}, arch, warps=1)
+    yield k.case("rope", (12, 1, 1), [("in", x), ("in", c), ("in", s), ("out", want), ("i32", S)], rtol=1e-5, atol=1e-5)
+
+    x, label = f32(4, 1000) * 3, rng.integers(0, 1000, 4, dtype=np.int32)
+    d = x.astype(np.float64)
+    want = np.log(np.exp(d).sum(1)) - d[np.arange(4), label]
+    k = Compiled(cross_entropy, {"x": "*fp32", "label": "*i32", "loss": "*fp32", "columns": "i32"}, {"BLOCK": 256}, arch, warps=8)
+    yield k.case("cross_entropy", (4, 1, 1), [("in", x), ("in", label), ("out", want.astype(np.float32)), ("i32", 1000)], rtol=1e-5, atol=1e-5)
+
+    x, w = f32(19, 23), f32(3, 3)
+    padded = np.pad(x, 1).astype(np.float64)
+    want = sum(padded[i : i + 19, j : j + 23] * w[i, j] for i in range(3) for j in range(3))
+    k = Compiled(convolution, {"x": "*fp32", "w": "*fp32", "out": "*fp32", "H": "i32", "W": "i32"}, {"BLOCK": 128}, arch)
+    yield k.case("convolution", (4, 1, 1), [("in", x), ("in", w), ("out", want.astype(np.float32)), ("i32", 19), ("i32", 23)], rtol=1e-5, atol=1e-5)
+
+    a, b = np.abs(f32(3, 256)).clip(0, 1), f32(3, 256)
+    h, want = np.zeros(3), []
+    for i in range(256):
+        h = a[:, i] * h + b[:, i]
+        want.append(h)
+    k = Compiled(recurrence, {"a": "*fp32", "b": "*fp32", "out": "*fp32"}, {"N": 256}, arch)
+    yield k.case("recurrence", (3, 1, 1), [("in", a), ("in", b), ("out", np.stack(want, 1).astype(np.float32))], rtol=1e-4, atol=1e-5)
+
+    k = Compiled(talkative, {"x": "*i32", "n": "i32"}, {"BLOCK": 64}, arch, debug=True)
+    yield k.case("device_assert", (1, 1, 1), [("in", np.arange(64, dtype=np.int32)), ("i32", 50)], refuted="too large")
+
+    if arch >= 90:
+        x = f32(64, 128)
+        k = Compiled(tma_copy, {"x": "*fp32", "out": "*fp32", "M": "i32", "N": "i32"}, {"BM": 32, "BN": 32}, arch)
+        yield k.case("tma_copy", (2, 4, 1), [("in", x), ("out", 2 * x), ("i32", 64), ("i32", 128)])
+        M, N, K = 128, 128, 192
+        a, b = f16(M, K), f16(K, N)
+        sig = {"a": "*fp16", "b": "*fp16", "c": "*fp16", "M": "i32", "N": "i32", "K": "i32"}
+        for warps in (4, 8):
+            k = Compiled(tma_matmul, sig, {"BM": 64 * warps // 4, "BN": 64, "BK": 64}, arch, warps)
+            args = [("in", a), ("in", b), ("out", product(a, b).astype(np.float16)), ("i32", M), ("i32", N), ("i32", K)]
+            yield k.case(f"tma_matmul_{warps}", (M // (64 * warps // 4), 2, 1), args, rtol=2e-3, atol=2e-2)
+        a, b = (rng.integers(-3, 4, shape).astype(np.float32) for shape in ((64, 128), (128, 64)))
+        code = lambda v: (np.array([0, 0x38, 0x40, 0x44])[np.abs(v).astype(int)] | (v < 0) * 0x80).astype(np.uint8).view(np.int8)
+        sig = {"a": "*fp8e4nv", "b": "*fp8e4nv", "c": "*fp32", "M": "i32", "N": "i32", "K": "i32"}
+        for warps, blocks in [(4, (64, 64, 64)), (2, (16, 32, 64))]:
+            k = Compiled(matmul, sig, {"BM": blocks[0], "BN": blocks[1], "BK": blocks[2], "ACC": tl.float32}, arch, warps)
+            args = [("in", code(a)), ("in", code(b)), ("out", a @ b), ("i32", 64), ("i32", 64), ("i32", 128)]
+            yield k.case(f"matmul_fp8_{blocks[0]}x{blocks[1]}x{blocks[2]}", (64 // blocks[0], 64 // blocks[1], 1), args)
 
 
 def to_fp8(x, exponent, fraction, greatest):

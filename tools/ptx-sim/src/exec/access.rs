@@ -9,7 +9,7 @@ use super::{
     rows::{Rows, lanes},
     warp::Refused,
     warp_ops::combine,
-    world::{GENERIC_LOCAL, GENERIC_PARAM, GENERIC_SHARED, Place, World},
+    world::{GENERIC_LOCAL, GENERIC_PARAM, GENERIC_SHARED, Place, WINDOW, World},
 };
 use crate::{fault::FaultKind, ir::*};
 
@@ -46,8 +46,35 @@ fn places<'a>(
     m: &mut World<'a>,
 ) -> Result<[Place<'a>; 32], Refused> {
     let mut out = [NOWHERE; 32];
-    for lane in lanes(mask) {
-        out[lane] = m.place(space, address(r, addr, lane), bytes, lane)?;
+    let aligned = |at: u64| at & (bytes - 1) == 0;
+    // The usual cases first: own shared memory, and the allocation of the access before.
+    match space {
+        MemSpace::Shared => {
+            let (cta, size) = (m.me.cta, m.ctas[m.me.cta].shared.len() as u64);
+            for lane in lanes(mask) {
+                let at = address(r, addr, lane);
+                let low = at & (WINDOW - 1);
+                out[lane] = if aligned(at) && low + bytes <= size {
+                    Place::Shared { cta, at: low as usize }
+                } else {
+                    m.place(space, at, bytes, lane)?
+                };
+            }
+        }
+        MemSpace::Global => {
+            for lane in lanes(mask) {
+                let at = address(r, addr, lane);
+                out[lane] = match m.recent.filter(|a| aligned(at) && a.holds(at, bytes)) {
+                    Some(allocation) => Place::Global(allocation, at),
+                    None => m.place(space, at, bytes, lane)?,
+                };
+            }
+        }
+        _ => {
+            for lane in lanes(mask) {
+                out[lane] = m.place(space, address(r, addr, lane), bytes, lane)?;
+            }
+        }
     }
     Ok(out)
 }
@@ -94,10 +121,12 @@ pub fn run(
                 return Err((FaultKind::OutOfBounds, "a store to parameters".into(), None));
             }
             let at = places(r, mask, *space, *addr, total, m)?;
+            let mut same = 0;
             if m.check.is_some() {
                 lane_conflicts(r, mask, m, &at, total, a, *wide);
+                same = unchanged(r, local, mask, m, &at, (*bytes, *wide), a);
             }
-            m.note(mask, &at, total, flags(true, *order), sources);
+            m.note_stores(mask, &at, total, flags(true, *order), sources, same);
             if m.check.is_some() && order.strong() {
                 let write = |c: &mut super::check::Check, w, region, addr| {
                     c.strong_write(w, region, addr, *order, false);
@@ -193,6 +222,26 @@ fn synchronise(
     }
 }
 
+/// Check mode: the lanes whose store changes nothing.
+fn unchanged(
+    r: &Rows,
+    local: &[u8],
+    mask: u32,
+    m: &World,
+    at: &[Place; 32],
+    (bytes, wide): (u8, bool),
+    a: &[Slot],
+) -> u32 {
+    let low = if bytes >= 8 { u64::MAX } else { (1 << (8 * bytes as u32)) - 1 };
+    lanes(mask).fold(0, |same, lane| {
+        let equal = a.iter().enumerate().all(|(n, &slot)| {
+            let value = if wide { r.wide(slot, lane) } else { r.row(slot)[lane] as u64 };
+            m.load(local, at[lane], n * bytes as usize, bytes) == value & low
+        });
+        same | (equal as u32) << lane
+    })
+}
+
 /// Check mode: lanes of one store that write the same bytes.
 fn lane_conflicts(r: &Rows, mask: u32, m: &mut World, at: &[Place; 32], bytes: u64, a: &[Slot], wide: bool) {
     let mut sorted: [(Option<(Region, u64)>, usize); 32] = [(None, 0); 32];
@@ -245,6 +294,9 @@ fn atomics(r: &mut Rows, local: &mut [u8], mask: u32, op: &Op, m: &mut World) ->
         if let (Some((region, addr)), Some(check)) = (region(at[lane]), &mut m.check) {
             let warp = m.me.warp;
             check.strong_read(warp, region, addr, *order);
+            if *op == AtomOp::Cas {
+                check.excuse(warp, region, addr, bytes as u64);
+            }
         }
         m.note(1 << lane, &at, bytes as u64, flags(true, *order), u32::MAX);
         let old = match at[lane] {
@@ -313,19 +365,27 @@ fn store_matrix(
 ) -> Result<(), Refused> {
     let rows = rows_of(count);
     let at = places(r, rows, MemSpace::Shared, addr, 16, m)?;
-    m.note(rows, &at, 16, flag::WRITE, if defined { u32::MAX } else { 0 });
+    let mut lines = [[0u8; 16]; 32];
     for (n, slot) in a.iter().enumerate() {
         let words = r.row(*slot);
-        for row in 0..8 {
-            let Place::Shared { cta, at } = at[8 * n + row] else { continue };
-            for column in 0..8 {
+        for (row, line) in lines[8 * n..8 * n + 8].iter_mut().enumerate() {
+            for (column, two) in line.chunks_exact_mut(2).enumerate() {
                 let (g, x) = if transpose { (column, row) } else { (row, column) };
                 let half = words[4 * g + x / 2] >> (16 * (x % 2));
-                m.ctas[cta].version += 1;
-                m.ctas[cta].shared[at + 2 * column..at + 2 * column + 2]
-                    .copy_from_slice(&(half as u16).to_le_bytes());
+                two.copy_from_slice(&(half as u16).to_le_bytes());
             }
         }
+    }
+    let there = |m: &World, lane: usize| match at[lane] {
+        Place::Shared { cta, at } => m.ctas[cta].shared[at..at + 16] == lines[lane],
+        _ => false,
+    };
+    let same = lanes(rows).fold(0, |same, lane| same | (there(m, lane) as u32) << lane);
+    m.note_stores(rows, &at, 16, flag::WRITE, if defined { u32::MAX } else { 0 }, same);
+    for lane in lanes(rows) {
+        let Place::Shared { cta, at } = at[lane] else { continue };
+        m.ctas[cta].version += 1;
+        m.ctas[cta].shared[at..at + 16].copy_from_slice(&lines[lane]);
     }
     m.changes += 1;
     Ok(())

@@ -10,6 +10,9 @@
 //! wgmma.wait_group 0   D has its values, locks are gone, and the *warp* knows that it no longer reads B
 //! ```
 //!
+//! Code in use reads accumulators by copies (`mov.b32 {lo, hi}, d`) between commit and wait; ptxas waits first and says
+//! so (C7517). Such a copy gets the product here too, and is a note if the wait follows, and refuted if none does.
+//!
 //! Check mode keeps, for every register, the last plain instruction that touched it since the last fence.
 
 use super::{
@@ -71,6 +74,13 @@ pub struct Queue {
     touched: Vec<Touch>,
     /// `wgmma.fence` executed so far.
     fences: u32,
+    /// Copies of accumulators before the wait: the copy, the `wgmma`.
+    early: Vec<(u32, u32)>,
+}
+
+/// Moves of whole registers or halves of them.
+fn is_copy(op: &Op) -> bool {
+    matches!(op, Op::Copy { .. } | Op::Pack16 { .. } | Op::Unpack16 { .. })
 }
 
 /// Unpacked tiles of B, which all four warps of a group read.
@@ -155,6 +165,29 @@ impl Queue {
         Ok(())
     }
 
+    /// A copy takes an accumulator before the wait: it gets what ptxas would wait for.
+    pub fn copied(&mut self, op: &Op, r: &mut Rows, m: &mut World) -> Result<(), Refused> {
+        if !is_copy(op) {
+            return Ok(());
+        }
+        let kernel = m.launch.kernel;
+        let flying = self.groups.iter().flatten().chain(&self.open).filter(|q| !q.landed);
+        let mut hit = false;
+        for w in flying.filter_map(|q| wgmma_at(kernel, q.at)) {
+            op.visit(&mut |role| hit |= matches!(role, Role::Use(s) if w.d.contains(&s)));
+        }
+        if hit { self.land_all(r, m) } else { Ok(()) }
+    }
+
+    /// The warp has ended: copies of accumulators that no wait has followed.
+    pub fn finish(&mut self, check: &mut Check, warp: usize) {
+        for (at, wgmma) in std::mem::take(&mut self.early) {
+            let message = "a register that a wgmma in flight accumulates into is read before its wait".into();
+            let missing = "no wgmma.wait_group between, nor after";
+            check.report_with(FaultKind::AccumulatorRead, warp, at, message, wgmma, missing);
+        }
+    }
+
     pub fn commit(&mut self) {
         self.groups.push_back(std::mem::take(&mut self.open));
         self.slots.push_back(self.open_slot.take());
@@ -168,10 +201,17 @@ impl Queue {
                 if !q.landed {
                     land(&mut q, r, m)?;
                 }
-                if m.check.is_some()
-                    && let Some(w) = wgmma_at(m.launch.kernel, q.at)
-                {
+                let kernel = m.launch.kernel;
+                if let (Some(check), Some(w)) = (&mut m.check, wgmma_at(kernel, q.at)) {
                     self.unlock(w);
+                    self.early.retain(|&(at, wgmma)| {
+                        if wgmma == q.at {
+                            let message =
+                                "an accumulator is copied before its wait; ptxas waits there (C7517)";
+                            check.note(FaultKind::AccumulatorRead, m.me.warp, at, None, message.into());
+                        }
+                        wgmma != q.at
+                    });
                 }
             }
             let warp = m.me.warp;
@@ -205,7 +245,7 @@ impl Queue {
 
     /// A plain instruction touches registers: is one of them in flight? And remember it for the next `wgmma`.
     pub fn plain(&mut self, op: &Op, check: &mut Check, warp: usize, at: u32) {
-        let copied = matches!(op, Op::Copy { .. });
+        let copied = is_copy(op);
         let busy = !self.idle();
         op.visit(&mut |role| {
             let (slot, write) = match role {
@@ -221,6 +261,12 @@ impl Queue {
             let only_copied = copied && (before.fence != self.fences + 1 || before.copied);
             self.touched[n] = Touch { fence: self.fences + 1, at, copied: only_copied };
             let Some(lock) = self.locks.get(n).filter(|_| busy) else { return };
+            if lock.d > 0 && copied && !write {
+                if !self.early.iter().any(|(_, wgmma)| *wgmma == lock.at) {
+                    self.early.push((at, lock.at));
+                }
+                return;
+            }
             let (does, kind) = (if write { "written" } else { "read" }, FaultKind::AccumulatorRead);
             if lock.d > 0 {
                 let message =

@@ -5,15 +5,16 @@
 //! to a warp that waits and looks whether the wait is over.
 
 use super::{
-    access,
-    barrier::Arrival,
-    bits,
+    access, bits,
     check::Defined,
-    compare, convert, copy_async,
+    compare,
+    converge::members,
+    convert, copy_async,
     cycle::Cycle,
     divergence::{Group, Groups, Wait},
     float, generic, hopper, int, matrix,
-    rows::{Rows, lanes},
+    order_ops::{fence_of, give_votes},
+    rows::Rows,
     tensor_core::Queue,
     warp_ops,
     world::{Me, World},
@@ -63,7 +64,7 @@ pub struct Warp {
     pub steps: u64,
     /// Thread-instructions executed.
     pub work: u64,
-    tensor: Queue,
+    pub tensor: Queue,
     turn: u32,
     cycle: Cycle,
     /// Changes this warp has made.
@@ -128,10 +129,16 @@ impl Warp {
             if world.check.is_some() {
                 self.look(inst, active, group.mask, world);
             }
+            if let Some(counters) = &mut world.counters {
+                counters.instruction(&inst.op, group.pc, active, &self.rows);
+            }
             match self.step(inst, group, active, meets, world)? {
                 Next::Go => {}
                 Next::Yield => left = 0,
                 Next::Again(wait) => {
+                    if let Some(counters) = &mut world.counters {
+                        counters.waited(group.pc, active);
+                    }
                     let g = self.groups.current();
                     (g.wait, g.give_up) = (Some(wait), false);
                 }
@@ -175,8 +182,8 @@ impl Warp {
                     Some(members) => return self.converge(op, group, active, members, world),
                     None => self.execute(op, active, group.give_up, world)?,
                 };
-                if next != Next::Go {
-                    if next == Next::Yield {
+                if !matches!(next, Next::Go) {
+                    if matches!(next, Next::Yield) {
                         let g = self.groups.current();
                         g.pc += 1;
                         g.give_up = false;
@@ -188,113 +195,6 @@ impl Warp {
         let g = self.groups.current();
         g.pc += 1;
         g.give_up = false;
-        Ok(Next::Go)
-    }
-
-    /// A collective: runs when all lanes that it names and that live are here.
-    fn converge(
-        &mut self,
-        op: &Op,
-        group: Group,
-        active: u32,
-        members: Members,
-        world: &mut World,
-    ) -> Result<Next, Refused> {
-        let wanted = match members {
-            Members::Warp => self.live(),
-            Members::Named(row) => lanes(active).fold(0, |m, l| m | self.rows.row(row)[l]) & self.live(),
-        };
-        let here = active | (self.groups.converging(group.pc, self.exited) & !group.mask);
-        if let Members::Named(row) = members
-            && let Some(l) = lanes(active).find(|&l| self.rows.row(row)[l] >> l & 1 == 0)
-        {
-            let message =
-                format!("lane {l} is not among the lanes {:#010x} that it names", self.rows.row(row)[l]);
-            return Err((FaultKind::SyncMask, message, Some(l as u32)));
-        }
-        if wanted & !here != 0 {
-            if wanted & group.mask & !active != 0 {
-                return Err(self.refuse_partial(op, active, wanted));
-            }
-            return Ok(Next::Again(Wait::Converge { members: wanted }));
-        }
-        if here == active {
-            return match self.collective(op, here, members, group.give_up, world)? {
-                Next::Go => {
-                    self.groups.current().pc += 1;
-                    Ok(Next::Go)
-                }
-                other => Ok(other),
-            };
-        }
-        // Several groups at once: all of them go on, or wait alike.
-        let next = self.collective(op, here, members, group.give_up, world)?;
-        self.groups.current().wait = Some(Wait::Converge { members: wanted });
-        match next {
-            Next::Again(wait) => {
-                self.groups.wait_together(group.pc, wait);
-                Ok(Next::Again(wait))
-            }
-            Next::Go | Next::Yield => {
-                self.groups.pass_together(group.pc, None);
-                Ok(Next::Go)
-            }
-            Next::After(wait) => {
-                self.groups.pass_together(group.pc, Some(wait));
-                Ok(Next::Go)
-            }
-        }
-    }
-
-    fn refuse_partial(&self, op: &Op, here: u32, wanted: u32) -> Refused {
-        let missing = wanted & !here;
-        match op {
-            Op::Barrier { .. } | Op::BarrierReduce { .. } => {
-                let message = format!(
-                    "an aligned barrier is reached by lanes {here:#010x} while {:#010x} are alive",
-                    self.live()
-                );
-                (FaultKind::DivergentBarrier, message, None)
-            }
-            _ => {
-                let message = format!(
-                    "a collective operation by lanes {here:#010x} names or needs {missing:#010x} too, which do not come"
-                );
-                (FaultKind::SyncMask, message, None)
-            }
-        }
-    }
-
-    /// Runs a collective for all lanes that take part, once for each set of lanes that name each other.
-    fn collective(
-        &mut self,
-        op: &Op,
-        mask: u32,
-        members: Members,
-        give_up: bool,
-        world: &mut World,
-    ) -> Result<Next, Refused> {
-        let Members::Named(row) = members else {
-            if mask != self.live() || needs_whole_warp(op) && mask != u32::MAX {
-                return Err(self.refuse_partial(op, mask, u32::MAX));
-            }
-            return self.execute(op, mask, give_up, world);
-        };
-        let mut left = mask;
-        let live = self.live();
-        while left != 0 {
-            let leader = left.trailing_zeros() as usize;
-            let named = self.rows.row(row)[leader] & live;
-            let agree = lanes(named & mask).all(|l| self.rows.row(row)[l] & live == named);
-            if named & !left != 0 || !agree {
-                let message = format!(
-                    "lane {leader} names lanes {named:#010x}, which do not all name the same (or not together)"
-                );
-                return Err((FaultKind::SyncMask, message, Some(leader as u32)));
-            }
-            self.execute(op, named, give_up, world)?;
-            left &= !named;
-        }
         Ok(Next::Go)
     }
 
@@ -403,72 +303,16 @@ impl Warp {
         world.changes += 1;
     }
 
-    /// Check mode, before an instruction: are guard, addresses and barrier operands defined? And what will its results be?
-    fn look(&mut self, inst: &Inst, active: u32, group: u32, m: &mut World) {
-        let me = m.me;
-        let (Some(defined), Some(check)) = (&mut self.defined, &mut m.check) else { return };
-        let mut refute = |lanes: u32, what: &str| {
-            if lanes != 0 {
-                let message = format!("an undefined value reaches {what}");
-                check.report(FaultKind::Undefined, me.warp, me.at, Some(lanes.trailing_zeros()), message);
-            }
-        };
-        if let Some((p, _)) = inst.guard {
-            let what = if matches!(inst.op, Op::Branch { .. }) { "a branch" } else { "a guard" };
-            refute(group & !defined.pred(p), what);
+    pub(super) fn execute(
+        &mut self,
+        op: &Op,
+        mask: u32,
+        give_up: bool,
+        m: &mut World,
+    ) -> Result<Next, Refused> {
+        if !self.tensor.idle() {
+            self.tensor.copied(op, &mut self.rows, m)?;
         }
-        let mut operands = u32::MAX;
-        inst.op.visit(&mut |role| {
-            if let Role::Address(s) = role {
-                operands &= defined.of_rows([s]);
-            }
-        });
-        refute(active & !operands, "an address, a barrier or a lane operand");
-        if m.launch.uses.wgmma && active != 0 && !matches!(inst.op, Op::Hopper(_)) {
-            self.tensor.plain(&inst.op, check, me.warp, me.at);
-        }
-        match &inst.op {
-            // Memory decides what a load gives; see `execute`.
-            Op::Load { .. } | Op::LoadMatrix { .. } => {}
-            &Op::Select { rows, d, a, b, p } => {
-                let pick = self.rows.pred(p);
-                for n in 0..rows as u32 {
-                    let chosen = (defined.of_rows([a + n]) & pick) | (defined.of_rows([b + n]) & !pick);
-                    defined.set_row(d + n, active, chosen & defined.pred(p));
-                }
-            }
-            // A lane receives what its source lane has: reductions of a few lanes leave the others undefined.
-            &Op::Shuffle { kind, d, p, a, lane, clamp, .. } => {
-                let (have, by, limit) = (defined.of_rows([a]), self.rows.row(lane), self.rows.row(clamp));
-                let received = lanes(active).fold(0, |m, l| {
-                    let (source, inside) = warp_ops::source_lane(kind, l as u32, by[l] & 31, limit[l]);
-                    m | (have >> if inside { source } else { l as u32 } & 1) << l
-                });
-                defined.set_row(d, active, received);
-                if let Some(p) = p {
-                    defined.define_pred(p);
-                }
-            }
-            // Looked at when it is issued.
-            Op::Hopper(op) if matches!(**op, HopperOp::Wgmma(_)) => {}
-            _ => defined.propagate(&inst.op, active),
-        }
-    }
-
-    /// Lanes for which all rows an operation reads are defined.
-    fn sources_defined(&self, op: &Op) -> u32 {
-        let Some(defined) = &self.defined else { return u32::MAX };
-        let mut mask = u32::MAX;
-        op.visit(&mut |role| {
-            if let Role::Use(s) = role {
-                mask &= defined.of_rows([s]);
-            }
-        });
-        mask
-    }
-
-    fn execute(&mut self, op: &Op, mask: u32, give_up: bool, m: &mut World) -> Result<Next, Refused> {
-        let sources = if m.check.is_some() { self.sources_defined(op) } else { u32::MAX };
         let live = self.live();
         let r = &mut self.rows;
         match op {
@@ -477,7 +321,7 @@ impl Warp {
                 return Err((FaultKind::Trap, "`trap` was reached".into(), Some(mask.trailing_zeros())));
             }
             Op::NanoSleep { .. } => return Ok(Next::Yield),
-            Op::Fence(fence) => fence_of(*fence, m),
+            Op::Fence(fence) => fence_of(&self.rows, mask, *fence, m),
             Op::Barrier { .. } | Op::BarrierReduce { .. } => return self.barrier(op, mask, m),
             Op::Copy { to, from } => {
                 if let ([d], [a]) = (&to[..], &from[..]) {
@@ -542,7 +386,9 @@ impl Warp {
             | Op::Cvta { .. }
             | Op::LoadMatrix { .. }
             | Op::StoreMatrix { .. } => {
-                let loaded = access::run(r, &mut self.local, mask, op, m, sources)?;
+                let sources = self.sources_defined(op);
+                let (r, local) = (&mut self.rows, &mut self.local);
+                let loaded = access::run(r, local, mask, op, m, sources)?;
                 if let (Op::Load { .. } | Op::LoadMatrix { .. }, Some(defined)) = (op, &mut self.defined) {
                     op.visit(&mut |role| {
                         if let Role::Def(s) = role {
@@ -584,121 +430,5 @@ impl Warp {
             }
         }
         Ok(Next::Go)
-    }
-
-    fn barrier(&mut self, op: &Op, mask: u32, m: &mut World) -> Result<Next, Refused> {
-        let (id, count, wait, votes) = match *op {
-            Op::Barrier { id, count, wait, .. } => (id, count, wait, 0),
-            Op::BarrierReduce { id, count, a, negate, .. } => {
-                let votes = self.rows.pred(a);
-                (id, count, true, if negate { !votes } else { votes })
-            }
-            _ => return Ok(Next::Go),
-        };
-        let lane = mask.trailing_zeros() as usize;
-        let id = self.rows.row(id)[lane];
-        let threads = count.map(|c| self.rows.row(c)[lane]);
-        if lanes(mask).any(|l| match *op {
-            Op::Barrier { id: i, count, .. } | Op::BarrierReduce { id: i, count, .. } => {
-                self.rows.row(i)[l] != id || count.map(|c| self.rows.row(c)[l]) != threads
-            }
-            _ => false,
-        }) {
-            return Err((FaultKind::BarrierMisuse, "lanes of a warp name different barriers".into(), None));
-        }
-        if id as usize >= super::barrier::BARRIERS {
-            return Err((FaultKind::BarrierMisuse, format!("barrier {id}; there are 16"), None));
-        }
-        let know = m.publish();
-        let (me, live) = (m.me, self.live());
-        let cta = &mut m.ctas[me.cta];
-        let warps = cta.live.len();
-        let arrival = Arrival { id, warp: me.number, lanes: mask, live, threads, votes, at: me.at };
-        let barrier = &mut cta.barriers[id as usize];
-        barrier.arrive(&arrival, warps, know.as_ref())?;
-        let round = barrier.round;
-        m.changes += 1;
-        cta.open_barriers();
-        Ok(if wait { Next::After(Wait::Barrier { id: id as usize, round }) } else { Next::Go })
-    }
-}
-
-/// Lanes that have to come together for an operation.
-#[derive(Clone, Copy)]
-enum Members {
-    /// All of the warp that live.
-    Warp,
-    /// Those in a register.
-    Named(Slot),
-}
-
-fn members(op: &Op) -> Option<Members> {
-    match op {
-        Op::Barrier { aligned: true, .. }
-        | Op::BarrierReduce { aligned: true, .. }
-        | Op::LoadMatrix { .. }
-        | Op::StoreMatrix { .. }
-        | Op::Mma { .. } => Some(Members::Warp),
-        Op::Shuffle { members, .. }
-        | Op::VotePred { members, .. }
-        | Op::VoteBallot { members, .. }
-        | Op::MatchAny { members, .. }
-        | Op::Redux { members, .. }
-        | Op::Elect { members, .. }
-        | Op::WarpSync { members } => Some(Members::Named(*members)),
-        Op::Hopper(op) => match &**op {
-            HopperOp::Wgmma(_)
-            | HopperOp::WgmmaFence
-            | HopperOp::WgmmaCommit
-            | HopperOp::WgmmaWait { .. }
-            | HopperOp::SetMaxRegisters { .. }
-            | HopperOp::ClusterArrive { aligned: true, .. }
-            | HopperOp::ClusterWait { aligned: true, .. } => Some(Members::Warp),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Operations on matrices, which have no meaning for a part of a warp.
-fn needs_whole_warp(op: &Op) -> bool {
-    match op {
-        Op::LoadMatrix { .. } | Op::StoreMatrix { .. } | Op::Mma { .. } => true,
-        Op::Hopper(op) => matches!(**op, HopperOp::Wgmma(_) | HopperOp::SetMaxRegisters { .. }),
-        _ => false,
-    }
-}
-
-/// What a fence does: nothing to values, all to knowledge.
-fn fence_of(fence: Fence, m: &mut World) {
-    let warp = m.me.warp;
-    let Some(check) = &mut m.check else { return };
-    match fence {
-        Fence::Thread(order) => check.thread_fence(warp, order),
-        Fence::ProxyAsync { global, shared } => check.proxy_fence(warp, global, shared),
-        Fence::ProxyAlias => check.proxy_fence(warp, true, true),
-        Fence::TensorMapRelease { scope } => {
-            check.thread_fence(warp, Order { semantics: Semantics::Release, scope });
-        }
-        Fence::TensorMapAcquire { scope, .. } => {
-            check.thread_fence(warp, Order { semantics: Semantics::Acquire, scope });
-        }
-        Fence::MbarrierInit => {
-            check.thread_fence(warp, Order { semantics: Semantics::Release, scope: Scope::Cluster });
-        }
-    }
-}
-
-/// The result of `barrier.red`, when the barrier has opened.
-fn give_votes(op: &Op, rows: &mut Rows, defined: &mut Option<Defined>, mask: u32, (yes, all): (u32, u32)) {
-    let Op::BarrierReduce { result, .. } = op else { return };
-    let pred = |v: bool| if v { u32::MAX } else { 0 };
-    match *result {
-        BarrierResult::Count(d) => {
-            rows.put(d, mask, &[yes; 32]);
-            defined.iter_mut().for_each(|x| x.set_row(d, mask, u32::MAX));
-        }
-        BarrierResult::All(p) => rows.set_pred(p, pred(yes == all), mask),
-        BarrierResult::Any(p) => rows.set_pred(p, pred(yes > 0), mask),
     }
 }

@@ -7,6 +7,7 @@ use super::{
     agents::Agents,
     barrier::ClusterBarrier,
     check::{Access, Check, Region, intervals::GlobalLog, shadow::flag},
+    count::Counters,
     cta::Cta,
     launch::Launch,
     tensor_core::Tiles,
@@ -49,6 +50,8 @@ pub struct World<'a> {
     pub cluster_barriers: Vec<ClusterBarrier>,
     pub agents: Agents,
     pub check: Option<Box<Check<'a>>>,
+    /// Present when somebody wants to know.
+    pub counters: Option<Box<Counters>>,
     /// In check mode, when CTAs outside of this machine run too.
     pub log: Option<GlobalLog>,
     /// Goes up when something changes that another agent could notice.
@@ -60,7 +63,7 @@ pub struct World<'a> {
     /// What `vprintf` wrote.
     pub printed: Vec<u8>,
     /// The allocation used last.
-    recent: Option<&'a Allocation>,
+    pub recent: Option<&'a Allocation>,
 }
 
 /// A resolved address.
@@ -92,6 +95,7 @@ impl<'a> World<'a> {
             agents: Agents::new(launch.seed, stream),
             log: (launch.check && !alone).then(GlobalLog::default),
             check,
+            counters: launch.count.then(|| Box::new(Counters::new(launch.kernel.code.len()))),
             changes: 0,
             now: 0,
             me: Me::default(),
@@ -251,12 +255,26 @@ impl<'a> World<'a> {
     /// Notes the accesses of the lanes of one instruction; gives the lanes whose bytes are all defined. `defined`: lanes
     /// whose stored value is.
     pub fn note(&mut self, mask: u32, places: &[Place<'a>; 32], bytes: u64, flags: u16, defined: u32) -> u32 {
+        self.note_stores(mask, places, bytes, flags, defined, 0)
+    }
+
+    /// The same for stores of which the lanes `same` change nothing.
+    pub fn note_stores(
+        &mut self,
+        mask: u32,
+        places: &[Place<'a>; 32],
+        bytes: u64,
+        flags: u16,
+        defined: u32,
+        same: u32,
+    ) -> u32 {
         let me = self.me;
         let Some(check) = &mut self.check else { return u32::MAX };
         let mut read = u32::MAX;
         let mut pending: Option<Pending> = None;
         let mut run: Option<(u64, u64)> = None;
         let flush = |check: &mut Check, p: Pending| {
+            let flags = if p.same { flags | flag::SAME } else { flags };
             let x = Access { agent: me.warp as u32, warp: me.warp, at: me.at, flags, lane: Some(p.lane) };
             let interval = check.know[me.warp].seen.get(me.warp as u32);
             check.touch_cell(p.region, p.granule, p.mask, interval, x);
@@ -292,13 +310,28 @@ impl<'a> World<'a> {
                     }
                 };
             }
+            if bytes > 16 {
+                let x = Access {
+                    agent: me.warp as u32,
+                    warp: me.warp,
+                    at: me.at,
+                    flags,
+                    lane: Some(lane as u32),
+                };
+                check.touch(region, from, bytes, x);
+                continue;
+            }
             let granule = from / 16;
             // At most 16 bytes of a lane, aligned to their size: one cell.
             let mask = (((1u32 << bytes) - 1) << (from % 16)) as u16;
             match &mut pending {
-                Some(p) if p.region == region && p.granule == granule => p.mask |= mask,
+                Some(p) if p.region == region && p.granule == granule => {
+                    p.mask |= mask;
+                    p.same &= same >> lane & 1 == 1;
+                }
                 other => {
-                    let next = Pending { region, granule, mask, lane: lane as u32 };
+                    let same = same >> lane & 1 == 1;
+                    let next = Pending { region, granule, mask, lane: lane as u32, same };
                     if let Some(p) = other.replace(next) {
                         flush(check, p);
                     }
@@ -341,6 +374,8 @@ struct Pending {
     granule: u64,
     mask: u16,
     lane: u32,
+    /// Its bytes are written as they were.
+    same: bool,
 }
 
 fn log(log: &mut Option<GlobalLog>, run: Option<(u64, u64)>, flags: u16, at: u32) {

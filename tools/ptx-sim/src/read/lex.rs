@@ -84,7 +84,8 @@ impl<'a> Lexer<'a> {
         match first {
             '0'..='9' => self.number(),
             '"' => {
-                let end = rest[1..].find('"').ok_or_else(|| self.error("a string does not end"))?;
+                let end = string_length(&rest[1..]).ok_or_else(|| self.error("a string does not end"))?;
+                self.line += rest[1..=end].matches('\n').count() as u32;
                 self.at += end + 2;
                 Ok(Tok::Str(&rest[1..end + 1]))
             }
@@ -145,6 +146,20 @@ impl<'a> Lexer<'a> {
         self.at += len;
         Ok(Tok::Int(value as i64))
     }
+}
+
+/// Bytes up to the closing quote; a backslash takes the next character with it.
+fn string_length(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    None
 }
 
 fn is_word_start(c: char) -> bool {

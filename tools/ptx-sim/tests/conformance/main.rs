@@ -15,6 +15,7 @@ mod float;
 mod integer;
 mod matrix;
 mod memory;
+mod mutations;
 mod ptxas;
 mod run;
 mod sparse;

@@ -75,7 +75,13 @@ fn strong_accesses_of_sufficient_scope_do_not_race() {
     let body = |access: &str| text("", 64, &format!("mov.u32 %r2, smem;\n{access}"));
     clean(&body("st.relaxed.cta.shared.u32 [%r2], 1;"), &threads(64), &[0], &[0]);
     clean(&body("red.shared.add.u32 [%r2], 1;"), &threads(64), &[0], &[0]);
-    refuted(&body("st.shared.u32 [%r2], 1;"), &threads(64), &[0], &[0], FaultKind::SharedRace);
+    refuted(
+        &body("shr.u32 %r5, %r1, 5;\nst.shared.u32 [%r2], %r5;"),
+        &threads(64),
+        &[0],
+        &[0],
+        FaultKind::SharedRace,
+    );
 }
 
 #[test]

@@ -4,18 +4,26 @@
 //! written, half-filled vectors), so reading one is no fault; reaching a branch, an address, a barrier operand, or a store
 //! that leaves the CTA is.
 
-use crate::ir::{Constant, Kernel, Op, Pred, Role, Slot};
+use crate::ir::{Constant, FloatOp, FloatType, Kernel, Op, Pred, Role, Scalar, Slot};
+use std::collections::HashMap;
 
 /// Definedness of one warp's registers.
 #[derive(Clone, Debug)]
 pub struct Defined {
+    /// Lanes in which a row is defined as a whole.
     rows: Vec<u32>,
     preds: Vec<u32>,
+    /// Rows of which some bytes are defined in more lanes than others: words half of which was never filled. Few have
+    /// any; the rest of the machinery need not know.
+    parts: HashMap<Slot, Bytes>,
 }
+
+/// Lanes for each byte of a word.
+type Bytes = [u32; 4];
 
 impl Defined {
     pub fn new(rows: u32, preds: u32) -> Self {
-        Defined { rows: vec![0; rows as usize], preds: vec![0; preds as usize] }
+        Defined { rows: vec![0; rows as usize], preds: vec![0; preds as usize], parts: HashMap::new() }
     }
 
     /// Constants, special registers and parameters are defined; everything else starts undefined.
@@ -57,6 +65,9 @@ impl Defined {
     }
 
     pub fn set_row(&mut self, slot: Slot, mask: u32, defined: u32) {
+        if !self.parts.is_empty() && self.parts.contains_key(&slot) {
+            return self.set_bytes(slot, mask, [defined; 4]);
+        }
         let row = &mut self.rows[slot as usize];
         *row = (*row & !mask) | (defined & mask);
     }
@@ -70,19 +81,132 @@ impl Defined {
             Role::UsePred(p) => defined &= self.preds[p as usize],
             _ => {}
         });
+        if defined & mask != mask && self.propagate_bytes(op, mask) {
+            return;
+        }
         if op.mixes_lanes() && defined & mask != mask {
             defined = 0;
         }
         op.visit(&mut |role| match role {
-            Role::Def(s) => {
-                let row = &mut self.rows[s as usize];
-                *row = (*row & !mask) | (defined & mask);
-            }
+            Role::Def(s) => self.set_row(s, mask, defined),
             Role::DefPred(p) => {
                 let row = &mut self.preds[p as usize];
                 *row = (*row & !mask) | (defined & mask);
             }
             _ => {}
         });
+    }
+
+    fn bytes(&self, slot: Slot) -> Bytes {
+        self.parts.get(&slot).copied().unwrap_or([self.rows[slot as usize]; 4])
+    }
+
+    fn set_bytes(&mut self, slot: Slot, mask: u32, bytes: Bytes) {
+        let before = self.bytes(slot);
+        let after: Bytes = std::array::from_fn(|n| (before[n] & !mask) | (bytes[n] & mask));
+        let whole = after.iter().fold(u32::MAX, |all, b| all & b);
+        self.rows[slot as usize] = whole;
+        if after == [whole; 4] {
+            self.parts.remove(&slot);
+        } else {
+            self.parts.insert(slot, after);
+        }
+    }
+
+    /// Operations on parts of words, when a source is not defined as a whole. Whether this is one.
+    ///
+    /// ```text
+    /// cvt.rn.f16x2.f32 %r1, %undefined, %f1;     the low half of %r1 is defined
+    /// mov.b32 {%rs1, _}, %r1;                    and so is %rs1
+    /// ```
+    fn propagate_bytes(&mut self, op: &Op, mask: u32) -> bool {
+        let all = u32::MAX;
+        match op {
+            Op::Copy { to, from } => {
+                let parts: Vec<Bytes> = from.iter().map(|&s| self.bytes(s)).collect();
+                to.iter().zip(parts).for_each(|(&d, bytes)| self.set_bytes(d, mask, bytes));
+            }
+            Op::Pack16 { d, lo, hi } => {
+                let (lo, hi) = (self.bytes(*lo), self.bytes(*hi));
+                self.set_bytes(*d, mask, [lo[0], lo[1], hi[0], hi[1]]);
+            }
+            Op::Unpack16 { lo, hi, a } => {
+                let a = self.bytes(*a);
+                for (slot, at) in [(lo, 0), (hi, 2)] {
+                    if let Some(slot) = slot {
+                        self.set_bytes(*slot, mask, [a[at], a[at + 1], all, all]);
+                    }
+                }
+            }
+            Op::Float { op, ty: FloatType::F16x2 | FloatType::Bf16x2, d, a, b, c, .. } => {
+                let mut bytes = [self.bytes(*a), self.bytes(*b), self.bytes(*c)];
+                if *op != FloatOp::Fma {
+                    bytes[2] = [all; 4];
+                }
+                let half = |at: usize| bytes.iter().fold(all, |m, b| m & b[at] & b[at + 1]);
+                let (lo, hi) = (half(0), half(2));
+                self.set_bytes(*d, mask, [lo, lo, hi, hi]);
+            }
+            Op::Convert { to, from, d, a, b, .. } => {
+                let Some(width) = packed_bytes(*to) else {
+                    let wide = matches!(to, Scalar::F64 | Scalar::Int { bits: 64, .. });
+                    return self.narrow_source(*from, *d, 1 + wide as u32, *a, mask);
+                };
+                let word = self.bytes(*a);
+                let (hi, lo) = match packed_bytes(*from) {
+                    Some(2) => (word[2] & word[3], word[0] & word[1]),
+                    Some(_) => (word[1], word[0]),
+                    None => (self.rows[*a as usize], self.rows[*b as usize]),
+                };
+                let bytes = if width == 2 { [lo, lo, hi, hi] } else { [lo, hi, all, all] };
+                self.set_bytes(*d, mask, bytes);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A conversion of a value of one or two bytes needs only those.
+    fn narrow_source(&mut self, from: Scalar, d: Slot, rows: u32, a: Slot, mask: u32) -> bool {
+        let bytes = match from {
+            Scalar::F16 | Scalar::Bf16 | Scalar::Int { bits: 16, .. } => 2,
+            Scalar::Int { bits: 8, .. } => 1,
+            _ => return false,
+        };
+        let defined = self.bytes(a)[..bytes].iter().fold(u32::MAX, |all, b| all & b);
+        (d..d + rows).for_each(|d| self.set_row(d, mask, defined));
+        true
+    }
+}
+
+/// Bytes of one of two packed values, where they do not share one.
+fn packed_bytes(ty: Scalar) -> Option<usize> {
+    match ty {
+        Scalar::F16x2 | Scalar::Bf16x2 => Some(2),
+        Scalar::E4m3x2 | Scalar::E5m2x2 | Scalar::E2m3x2 | Scalar::E3m2x2 | Scalar::Ue8m0x2 => Some(1),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::FloatMods;
+
+    #[test]
+    fn half_of_a_word_may_be_defined() {
+        let mut defined = Defined::new(8, 0);
+        defined.define_row(1);
+        let mods = FloatMods::default();
+        // Row 0 was never written: the upper half of row 2 is what it was.
+        let pack = Op::Convert { to: Scalar::F16x2, from: Scalar::F32, mods, d: 2, a: 0, b: 1 };
+        defined.propagate(&pack, u32::MAX);
+        assert_eq!(defined.of_rows([2]), 0);
+        defined.propagate(&Op::Unpack16 { lo: Some(3), hi: Some(4), a: 2 }, u32::MAX);
+        assert_eq!((defined.of_rows([3]), defined.of_rows([4])), (u32::MAX, 0));
+        // Packed again, both halves from what is defined.
+        defined.propagate(&Op::Pack16 { d: 2, lo: 3, hi: 3 }, u32::MAX);
+        assert_eq!(defined.of_rows([2]), u32::MAX);
+        assert!(!defined.parts.contains_key(&2));
     }
 }

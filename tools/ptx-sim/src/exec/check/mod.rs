@@ -15,7 +15,9 @@
 pub mod clock;
 pub mod defined;
 pub mod global;
+pub mod guess;
 pub mod intervals;
+pub mod maps;
 pub mod shadow;
 pub mod strong;
 pub mod visits;
@@ -28,6 +30,7 @@ use crate::{
 };
 use clock::{Agent, Clock, Knowledge};
 use global::Pages;
+use guess::first_guess;
 use shadow::{Cell, Entry, GRANULE, Lists, flag};
 use std::collections::HashSet;
 
@@ -75,7 +78,7 @@ pub struct Findings<'a> {
     warps_per_cta: usize,
     /// The warp that owns each slot.
     owners: Vec<usize>,
-    known: HashSet<(FaultKind, u32, Option<u32>)>,
+    known: HashSet<(FaultKind, Severity, u32, Option<u32>)>,
     pub faults: Vec<Fault>,
 }
 
@@ -88,16 +91,16 @@ impl Findings<'_> {
     }
 
     /// Whether a finding like this one has been made already.
-    fn seen(&self, kind: FaultKind, at: u32, other: Option<u32>) -> bool {
-        self.known.contains(&(kind, at, other)) || self.faults.len() >= MOST_FINDINGS
+    fn seen(&self, kind: FaultKind, severity: Severity, at: u32, other: Option<u32>) -> bool {
+        self.known.contains(&(kind, severity, at, other)) || self.faults.len() >= MOST_FINDINGS
     }
 
     pub fn report(&mut self, f: Finding) {
         let other_at = f.other.map(|o| o.0);
-        if self.seen(f.kind, f.at, other_at) {
+        if self.seen(f.kind, f.severity, f.at, other_at) {
             return;
         }
-        self.known.insert((f.kind, f.at, other_at));
+        self.known.insert((f.kind, f.severity, f.at, other_at));
         let line = |at: u32| self.kernel.code.get(at as usize).map_or((0, (0, 0)), |i| (i.line, i.loc));
         let other = f.other.map(|(at, agent)| {
             let (cta, warp) = self.place(agent);
@@ -142,6 +145,10 @@ pub struct Check<'a> {
     ctas_per_cluster: usize,
     /// What other CTAs did in the shared memory of each.
     visits: Vec<Vec<visits::Visit>>,
+    held: Vec<guess::Held>,
+    map_fences: Vec<maps::MapFence>,
+    /// What the fences of the map that is being read cover.
+    fenced_map: Clock,
 }
 
 impl<'a> Check<'a> {
@@ -168,6 +175,9 @@ impl<'a> Check<'a> {
             warps_per_cta,
             ctas_per_cluster,
             visits: (0..ctas).map(|_| vec![]).collect(),
+            held: vec![],
+            map_fences: vec![],
+            fenced_map: Clock::default(),
         }
     }
 
@@ -283,7 +293,7 @@ impl<'a> Check<'a> {
             },
             Region::Global => self.global.cell(granule),
         };
-        let entry = Entry { agent: x.agent, interval, at: x.at, mask, flags: x.flags };
+        let entry = Entry { agent: x.agent, interval, at: x.at, mask, flags: x.flags & !flag::SAME };
         let known = &self.know[x.warp];
         let mut bad: Option<(Entry, Verdict)> = None;
         let warps = self.own.len();
@@ -294,11 +304,18 @@ impl<'a> Check<'a> {
             (if a < warps { a } else { owners[a - warps] }) / per_cta
         };
         let fenced = match region {
+            _ if entry.is(flag::MAP) => &self.fenced_map,
             Region::Shared(_) => &known.fenced_shared,
             Region::Global => &known.fenced_global,
         };
         cell.access(&mut self.lists, entry, known, &mut |e| {
-            if let Some(v) = judge(e, &entry, (&known.seen, fenced), &cta_of, per_cluster)
+            let verdict = judge(e, &entry, (&known.seen, fenced), &cta_of, per_cluster);
+            let equal = x.flags & flag::SAME != 0 && e.is(flag::WRITE) && !e.is(flag::ASYNC);
+            let verdict = match verdict {
+                Some(Verdict::Race) if equal => Some(Verdict::EqualValues),
+                other => other,
+            };
+            if let Some(v) = verdict
                 && bad.as_ref().is_none_or(|(_, b)| v < *b)
             {
                 bad = Some((*e, v));
@@ -317,6 +334,13 @@ impl<'a> Check<'a> {
             (Verdict::Race, Region::Global) => {
                 (FaultKind::GlobalRace, Severity::Refuted, self.missing_order(x, e))
             }
+            (Verdict::EqualValues, Region::Shared(_)) => (FaultKind::SharedRace, Severity::Note, EQUAL),
+            (Verdict::EqualValues, Region::Global) => (FaultKind::GlobalRace, Severity::Note, EQUAL),
+            (Verdict::Fence, _) if x.flags & flag::MAP != 0 => (
+                FaultKind::ProxyFence,
+                Severity::Refuted,
+                "no fence.proxy.tensormap::generic.acquire of this map before it is used",
+            ),
             (Verdict::Fence, _) => {
                 (FaultKind::ProxyFence, Severity::Refuted, "no fence.proxy.async on the way")
             }
@@ -331,7 +355,7 @@ impl<'a> Check<'a> {
                 "no fence.proxy.async between a generic read and an async write; tolerated in practice",
             ),
         };
-        if self.findings.seen(kind, x.at, Some(e.at)) {
+        if self.findings.seen(kind, severity, x.at, Some(e.at)) {
             return;
         }
         let first = granule * GRANULE as u64 + mask.trailing_zeros() as u64;
@@ -344,7 +368,7 @@ impl<'a> Check<'a> {
             Region::Global => format!("global bytes {first:#x}..{last:#x}"),
         };
         let message = format!("{} {does} {memory}, which {} {did}", by(x.flags), by(e.flags));
-        self.findings.report(Finding {
+        let finding = Finding {
             kind,
             severity,
             at: x.at,
@@ -353,7 +377,11 @@ impl<'a> Check<'a> {
             message,
             other: Some((e.at, e.agent)),
             missing: Some(missing),
-        });
+        };
+        match first_guess(x, e) {
+            Some(reader) if v == Verdict::Race => self.hold(region, granule, mask, reader, finding),
+            _ => self.findings.report(finding),
+        }
     }
 
     /// What could have ordered the two, in words.
@@ -404,7 +432,7 @@ impl<'a> Check<'a> {
     }
 
     pub fn report(&mut self, kind: FaultKind, warp: usize, at: u32, lane: Option<u32>, message: String) {
-        if !self.findings.seen(kind, at, None) {
+        if !self.findings.seen(kind, Severity::Refuted, at, None) {
             self.findings.report(Finding {
                 kind,
                 severity: Severity::Refuted,
@@ -441,7 +469,7 @@ impl<'a> Check<'a> {
     }
 
     pub fn note(&mut self, kind: FaultKind, warp: usize, at: u32, lane: Option<u32>, message: String) {
-        if !self.findings.seen(kind, at, None) {
+        if !self.findings.seen(kind, Severity::Note, at, None) {
             let severity = Severity::Note;
             self.findings.report(Finding {
                 kind,
@@ -467,6 +495,8 @@ fn spans(from: usize, bytes: usize) -> impl Iterator<Item = (usize, u16)> {
     })
 }
 
+const EQUAL: &str = "both write the same values";
+
 /// What is wrong between two accesses, worst first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Verdict {
@@ -474,6 +504,8 @@ enum Verdict {
     Fence,
     FenceBetweenCtas,
     FenceAfterRead,
+    /// Copies of one value, as replicated layouts store them.
+    EqualValues,
 }
 
 fn judge(
@@ -483,7 +515,9 @@ fn judge(
     cta_of: &impl Fn(Agent) -> usize,
     per_cluster: usize,
 ) -> Option<Verdict> {
-    if e.agent == x.agent || !(e.is(flag::WRITE) || x.is(flag::WRITE)) {
+    // A warp knows its own past, but even it needs a fence before the engine reads a map that it wrote.
+    let own = e.agent == x.agent && !x.is(flag::MAP);
+    if own || !(e.is(flag::WRITE) || x.is(flag::WRITE)) {
         return None;
     }
     if e.is(flag::STRONG) && x.is(flag::STRONG) {
@@ -503,7 +537,7 @@ fn judge(
     }
     Some(match (e.is(flag::WRITE), cta_of(e.agent) == cta_of(x.agent)) {
         (false, _) => Verdict::FenceAfterRead,
-        (true, true) => Verdict::Fence,
-        (true, false) => Verdict::FenceBetweenCtas,
+        (true, same) if same || x.is(flag::MAP) => Verdict::Fence,
+        (true, _) => Verdict::FenceBetweenCtas,
     })
 }

@@ -1,0 +1,170 @@
+//! Collective operations: they run when all lanes that they name, and that live, stand at them.
+//!
+//! ```text
+//! shfl.sync …, 0xffffffff    lanes 0-15 come first: they wait; lanes 16-31 come on another way: all 32 shuffle
+//! @%p bar.sync 0             %p false in half of the lanes of the group: nobody waits for those; a finding
+//! ```
+
+use super::{
+    divergence::{Group, Wait},
+    rows::lanes,
+    warp::{Next, Refused, Warp},
+    world::World,
+};
+use crate::{fault::FaultKind, ir::*};
+
+/// Lanes that have to come together for an operation.
+#[derive(Clone, Copy)]
+pub enum Members {
+    /// All of the warp that live.
+    Warp,
+    /// Those in a register.
+    Named(Slot),
+}
+
+pub fn members(op: &Op) -> Option<Members> {
+    match op {
+        Op::Barrier { aligned: true, .. }
+        | Op::BarrierReduce { aligned: true, .. }
+        | Op::LoadMatrix { .. }
+        | Op::StoreMatrix { .. }
+        | Op::Mma { .. } => Some(Members::Warp),
+        Op::Shuffle { members, .. }
+        | Op::VotePred { members, .. }
+        | Op::VoteBallot { members, .. }
+        | Op::MatchAny { members, .. }
+        | Op::Redux { members, .. }
+        | Op::Elect { members, .. }
+        | Op::WarpSync { members } => Some(Members::Named(*members)),
+        Op::Hopper(op) => match &**op {
+            HopperOp::Wgmma(_)
+            | HopperOp::WgmmaFence
+            | HopperOp::WgmmaCommit
+            | HopperOp::WgmmaWait { .. }
+            | HopperOp::SetMaxRegisters { .. }
+            | HopperOp::TensorMapCopyFence { .. }
+            | HopperOp::ClusterArrive { aligned: true, .. }
+            | HopperOp::ClusterWait { aligned: true, .. } => Some(Members::Warp),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Operations on matrices, which have no meaning for a part of a warp.
+fn needs_whole_warp(op: &Op) -> bool {
+    match op {
+        Op::LoadMatrix { .. } | Op::StoreMatrix { .. } | Op::Mma { .. } => true,
+        Op::Hopper(op) => matches!(**op, HopperOp::Wgmma(_) | HopperOp::SetMaxRegisters { .. }),
+        _ => false,
+    }
+}
+
+impl Warp {
+    /// A collective: runs when all lanes that it names and that live are here.
+    pub(super) fn converge(
+        &mut self,
+        op: &Op,
+        group: Group,
+        active: u32,
+        members: Members,
+        world: &mut World,
+    ) -> Result<Next, Refused> {
+        let wanted = match members {
+            Members::Warp => self.live(),
+            Members::Named(row) => lanes(active).fold(0, |m, l| m | self.rows.row(row)[l]) & self.live(),
+        };
+        let here = active | (self.groups.converging(group.pc, self.exited) & !group.mask);
+        if let Members::Named(row) = members
+            && let Some(l) = lanes(active).find(|&l| self.rows.row(row)[l] >> l & 1 == 0)
+        {
+            let message =
+                format!("lane {l} is not among the lanes {:#010x} that it names", self.rows.row(row)[l]);
+            return Err((FaultKind::SyncMask, message, Some(l as u32)));
+        }
+        if wanted & !here != 0 {
+            if wanted & group.mask & !active != 0 {
+                return Err(self.refuse_partial(op, active, wanted));
+            }
+            return Ok(Next::Again(Wait::Converge { members: wanted }));
+        }
+        if here == active {
+            return match self.collective(op, here, members, group.give_up, world)? {
+                Next::Go => {
+                    self.groups.current().pc += 1;
+                    Ok(Next::Go)
+                }
+                other => Ok(other),
+            };
+        }
+        // Several groups at once: all of them go on, or wait alike.
+        let next = self.collective(op, here, members, group.give_up, world)?;
+        self.groups.current().wait = Some(Wait::Converge { members: wanted });
+        match next {
+            Next::Again(wait) => {
+                self.groups.wait_together(group.pc, wait);
+                Ok(Next::Again(wait))
+            }
+            Next::Go | Next::Yield => {
+                self.groups.pass_together(group.pc, None);
+                Ok(Next::Go)
+            }
+            Next::After(wait) => {
+                self.groups.pass_together(group.pc, Some(wait));
+                Ok(Next::Go)
+            }
+        }
+    }
+
+    pub(super) fn refuse_partial(&self, op: &Op, here: u32, wanted: u32) -> Refused {
+        let missing = wanted & !here;
+        match op {
+            Op::Barrier { .. } | Op::BarrierReduce { .. } => {
+                let message = format!(
+                    "an aligned barrier is reached by lanes {here:#010x} while {:#010x} are alive",
+                    self.live()
+                );
+                (FaultKind::DivergentBarrier, message, None)
+            }
+            _ => {
+                let message = format!(
+                    "a collective operation by lanes {here:#010x} names or needs {missing:#010x} too, which do not come"
+                );
+                (FaultKind::SyncMask, message, None)
+            }
+        }
+    }
+
+    /// Runs a collective for all lanes that take part, once for each set of lanes that name each other.
+    fn collective(
+        &mut self,
+        op: &Op,
+        mask: u32,
+        members: Members,
+        give_up: bool,
+        world: &mut World,
+    ) -> Result<Next, Refused> {
+        let Members::Named(row) = members else {
+            if mask != self.live() || needs_whole_warp(op) && mask != u32::MAX {
+                return Err(self.refuse_partial(op, mask, u32::MAX));
+            }
+            return self.execute(op, mask, give_up, world);
+        };
+        let mut left = mask;
+        let live = self.live();
+        while left != 0 {
+            let leader = left.trailing_zeros() as usize;
+            let named = self.rows.row(row)[leader] & live;
+            let agree = lanes(named & mask).all(|l| self.rows.row(row)[l] & live == named);
+            if named & !left != 0 || !agree {
+                let message = format!(
+                    "lane {leader} names lanes {named:#010x}, which do not all name the same (or not together)"
+                );
+                return Err((FaultKind::SyncMask, message, Some(leader as u32)));
+            }
+            self.execute(op, named, give_up, world)?;
+            left &= !named;
+        }
+        Ok(Next::Go)
+    }
+}
