@@ -63,7 +63,7 @@ pub struct World<'a> {
     /// What `vprintf` wrote.
     pub printed: Vec<u8>,
     /// The allocation used last.
-    recent: Option<&'a Allocation>,
+    pub recent: Option<&'a Allocation>,
 }
 
 /// A resolved address.
