@@ -280,7 +280,7 @@ impl Decoder<'_> {
         w.take("tensormap");
         let map = o.address(self)?;
         o.finish(self)?;
-        if w.take("param") || w.take("param::entry") || w.take("const") {
+        if w.take("param") || w.take("const") {
             return Ok(Op::Nop);
         }
         Ok(Op::Hopper(HopperOp::PrefetchTensorMap { map }.into()))

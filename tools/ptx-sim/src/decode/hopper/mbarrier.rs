@@ -71,13 +71,12 @@ impl Decoder<'_> {
         Order { semantics, scope }
     }
 
-    /// `mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [bar], bytes;` The state may be left out.
+    /// `mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [bar], bytes;`
     fn arrive(&mut self, o: &mut Operands, w: &mut Words, drop: bool) -> Decode<Mbarrier> {
         let (expects, no_complete) = (w.take("expect_tx"), w.take("noComplete"));
         let cluster = self.take_cluster(w);
         let order = self.mbarrier_order(w, Semantics::Release);
         let state = match self.operand(o.instruction, 0)? {
-            Operand::Address { .. } => None,
             Operand::Sink => o.next(self).map(|_| None)?,
             _ if cluster => {
                 let message = format!("`{}`: an arrive of another CTA gives no state", w.text());
