@@ -94,8 +94,10 @@ fn waits_by_state_and_by_parity() {
     assert!(matches!(relaxed, Mbarrier::Test { order, .. } if !order.acquires()));
     refused("mbarrier.test_wait.parity.shared::cluster.b64 %p1, [%r1], 0;", "own barriers");
     refused("mbarrier.test_wait.parity.shared.b64 %p1, [%r1], 0, 100;", "too many");
-    refused("mbarrier.arrive.release.shared::cluster.b64 %rd1, [%r1];", "no state");
+    refused("mbarrier.arrive.shared::cluster.b64 %rd1, [%r1];", "no state");
     refused("mbarrier.arrive.shared.b64 [%r1];", "not a register");
+    refused("mbarrier.arrive.cluster.shared.b64 _, [%r1];", "both an order and a scope");
+    refused("mbarrier.arrive.noComplete.relaxed.cta.shared.b64 %rd1, [%r1], 2;", "only `.release.cta`");
 }
 
 #[test]
@@ -312,6 +314,12 @@ fn proxy_fences() {
         fence("fence.proxy.tensormap::generic.acquire.sys [%rd1], 128;"),
         Fence::TensorMapAcquire { scope: Scope::Sys, .. }
     ));
+    let restricted = "sync_restrict::shared::cluster.cluster;";
+    assert_eq!(
+        fence(&format!("fence.proxy.async::generic.acquire.{restricted}")),
+        Fence::ProxyAsync { global: false, shared: true }
+    );
+    assert!(matches!(fence(&format!("fence.acquire.{restricted}")), Fence::Thread(o) if o.acquires()));
     // Plain fences are still those of the generic proxy.
     assert!(matches!(fence("fence.acq_rel.cluster;"), Fence::Thread(_)));
     refused("fence.proxy.tensormap::generic.acquire.gpu [%rd1], 64;", "only 128");
