@@ -39,12 +39,17 @@ impl Report {
         });
         if let Some(s) = &self.summary {
             report["counters"] = json!({ "ctas": s.ctas, "thread_instructions": s.thread_instructions });
+            if !s.printed.is_empty() {
+                report["printed"] = json!(s.printed);
+            }
         }
         report
     }
 
     pub fn text(&self) -> String {
-        let mut lines: Vec<String> = self.findings.iter().map(|f| format!("refuted: {f}")).collect();
+        let printed = self.summary.as_ref().map_or("", |s| &s.printed);
+        let mut lines: Vec<String> = printed.lines().map(|l| format!("printed: {l}")).collect();
+        lines.extend(self.findings.iter().map(|f| format!("refuted: {f}")));
         lines.extend(self.notes().iter().map(|f| format!("note: {f}")));
         if let (true, Some(s)) = (self.clean(), &self.summary) {
             lines.push(format!("clean: {} CTAs, {} thread-instructions", s.ctas, s.thread_instructions));
