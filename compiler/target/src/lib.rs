@@ -10,6 +10,7 @@
 //! assert_eq!(hopper.shared_per_block, 227 * 1024);
 //! ```
 
+pub mod rates;
 mod sm_100;
 mod sm_120;
 mod sm_80;

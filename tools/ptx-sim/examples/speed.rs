@@ -39,6 +39,59 @@ fn cpu() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
+/// 128 threads multiply m64n256k16 in bf16, over and over.
+fn products(rounds: u32) -> String {
+    let d: Vec<String> = (0..128).map(|n| format!("%g{n}")).collect();
+    format!(
+        ".version 8.6\n.target sm_90a\n.address_size 64\n.shared .align 1024 .b8 smem[16384];
+.visible .entry k(.param .u64 pa) {{
+    .reg .b32 %r<64>; .reg .b64 %rd<64>; .reg .pred %p<16>; .reg .f32 %g<128>;
+    mov.u32 %r1, %tid.x;
+    mov.u32 %r2, smem;
+    mad.lo.u32 %r3, %r1, 16, %r2;
+    mov.u32 %r4, 0;
+FILL:
+    st.shared.v4.u32 [%r3], {{%r4, %r4, %r4, %r4}};
+    add.u32 %r3, %r3, 2048;
+    setp.lt.u32 %p1, %r3, 16384;
+    @%p1 bra FILL;
+    fence.proxy.async;
+    bar.sync 0;
+    mov.u64 %rd5, 0x0000001000080000;
+    mov.u64 %rd6, 0x0000001000080080;
+    setp.ne.u32 %p2, %r4, %r4;
+    mov.u32 %r10, 0;
+    wgmma.fence.sync.aligned;
+LOOP:
+    wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {{{}}}, %rd5, %rd6, %p2, 1, 1, 0, 0;
+    wgmma.commit_group.sync.aligned;
+    wgmma.wait_group.sync.aligned 0;
+    setp.eq.u32 %p2, %r4, %r4;
+    add.u32 %r10, %r10, 1;
+    setp.lt.u32 %p1, %r10, {rounds};
+    @%p1 bra LOOP;
+    ret;
+}}",
+        d.join(", ")
+    )
+}
+
+/// Processor time of one run in seconds, and its thread-instructions.
+fn time(text: &str, check: bool) -> (f64, u64) {
+    let module = read::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    let kernel = decode::kernel(&module, "k").unwrap_or_else(|e| panic!("{e}"));
+    let mut memory = Memory::new();
+    let at = memory.allocate("a", &[0; 4 * 128]);
+    let geometry = Geometry { block: [128, 1, 1], check, ..Geometry::default() };
+    let start = cpu();
+    let summary =
+        ptx_sim::run(&kernel, &mut memory, &geometry, &at.to_le_bytes()).unwrap_or_else(|f| panic!("{f}"));
+    if let Some(finding) = summary.findings.first() {
+        panic!("{finding}");
+    }
+    (cpu() - start, summary.thread_instructions)
+}
+
 fn main() {
     let float = "fma.rn.f32 %f3, %f1, %f2, %f3; fma.rn.f32 %f4, %f3, %f2, %f4; mul.rn.f32 %f5, %f3, %f2;
         add.rn.f32 %f6, %f5, %f4; "
@@ -63,19 +116,14 @@ fn main() {
     ];
     for (name, body) in bodies {
         let text = kernel(&body);
-        let module = read::parse(&text).unwrap_or_else(|e| panic!("{e}"));
-        let kernel = decode::kernel(&module, "k").unwrap_or_else(|e| panic!("{e}"));
-        let mut line = format!("{name:12}");
-        for check in [false, true] {
-            let mut memory = Memory::new();
-            let at = memory.allocate("a", &[0; 4 * 128]);
-            let geometry = Geometry { block: [128, 1, 1], check, ..Geometry::default() };
-            let start = cpu();
-            let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &at.to_le_bytes())
-                .unwrap_or_else(|f| panic!("{f}"));
-            let rate = summary.thread_instructions as f64 / (cpu() - start) / 1e6;
-            line += &format!("   {} {rate:7.0} M/s", if check { "check" } else { "fast" });
-        }
-        println!("{line}");
+        let rate = |check| {
+            let (seconds, instructions) = time(&text, check);
+            instructions as f64 / seconds / 1e6
+        };
+        println!("{name:12}   fast {:7.0} M/s   check {:7.0} M/s", rate(false), rate(true));
     }
+    let rounds = 4000;
+    let text = products(rounds);
+    let rate = |check| rounds as f64 * 64.0 * 256.0 * 16.0 / time(&text, check).0 / 1e9;
+    println!("wgmma          fast {:7.1} G/s   check {:7.1} G/s   (multiply-adds)", rate(false), rate(true));
 }

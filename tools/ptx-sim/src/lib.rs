@@ -34,6 +34,7 @@ pub mod fault;
 pub mod flow;
 pub mod ir;
 pub mod memory;
+pub mod profile;
 pub mod read;
 
 pub use exec::grid::{Geometry, Summary, place_variables, run, run_in_module};

@@ -7,8 +7,8 @@ mod report;
 
 use args::Arguments;
 use clap::{Parser, Subcommand};
-use ptx_sim::{FaultKind, Geometry, decode, memory::Memory, read};
-use report::Report;
+use ptx_sim::{FaultKind, Geometry, decode, memory::Memory, profile::Profile, read};
+use report::{Report, counted::Counted};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -48,6 +48,12 @@ struct Run {
     /// Look for races and undefined values too.
     #[arg(long)]
     check: bool,
+    /// Count instructions, bytes, sectors, bank conflicts and waits, and bound the time from below.
+    #[arg(long)]
+    count: bool,
+    /// The device that --count bounds the time for.
+    #[arg(long, default_value = "sm_90")]
+    target: String,
     /// When asynchronous effects come: 0 as late as possible, 1 at once, others at random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -79,6 +85,7 @@ fn triple(text: &str) -> Result<[u32; 3], String> {
 fn run(run: &Run) -> Result<Report, String> {
     let text = std::fs::read_to_string(&run.file).map_err(|e| format!("{}: {e}", run.file))?;
     let unreadable = |e: read::ReadError| format!("{}: {e}", run.file);
+    let target = tile_target::find(&run.target).ok_or_else(|| format!("unknown target `{}`", run.target))?;
     let module = read::parse(&text).map_err(unreadable)?;
     let kernel = decode::kernel(&module, &run.entry).map_err(unreadable)?;
     let mut memory = Memory::new();
@@ -92,14 +99,19 @@ fn run(run: &Run) -> Result<Report, String> {
         dynamic_shared: run.shared,
         step_limit: run.steps,
         check: run.check,
+        count: run.count,
         seed: run.seed,
     };
     let summary = match ptx_sim::run(&kernel, &mut memory, &geometry, &params) {
         Ok(summary) => summary,
         Err(fault) if fault.kind == FaultKind::Launch => return Err(fault.message),
-        Err(fault) => return Ok(Report { findings: vec![fault], summary: None }),
+        Err(fault) => return Ok(Report::cut_short(fault)),
     };
-    let report = Report { findings: summary.findings.clone(), summary: Some(summary) };
+    let counted = summary
+        .counters
+        .as_ref()
+        .map(|c| Counted { profile: Profile::new(&kernel, c, summary.ctas), target });
+    let report = Report::complete(summary, counted);
     if report.clean() {
         arguments.write_back(&memory)?;
     }

@@ -5,26 +5,45 @@
 //!   "findings": [{ "kind": "OutOfBounds", "message": "…", "line": 13, "source_line": 0, "cta": [0, 0, 0],
 //!                  "warp": 0, "lane": 31, "other": null, "missing": null }],
 //!   "notes": [],
+//!   "printed": "",
 //!   "counters": { "ctas": 1, "thread_instructions": 320 } }
 //! ```
+//!
+//! With `--count` the counters say far more: see [`counted`].
 
-use ptx_sim::{Fault, Summary};
+pub mod counted;
+
+use counted::Counted;
+
+use ptx_sim::{Fault, Severity, Summary};
 use serde_json::{Value, json};
 
-/// The summary of a run that came to its end, or the one fault that ended it.
+/// What a run found, and what it did if it came to its end.
 pub struct Report {
-    pub findings: Vec<Fault>,
-    pub summary: Option<Summary>,
+    findings: Vec<Fault>,
+    /// Suspicious, and no reason to fail.
+    notes: Vec<Fault>,
+    summary: Option<Summary>,
+    counted: Option<Counted>,
 }
 
 impl Report {
-    pub fn clean(&self) -> bool {
-        self.findings.is_empty()
+    pub fn complete(mut summary: Summary, counted: Option<Counted>) -> Report {
+        let (findings, notes) = (std::mem::take(&mut summary.findings), std::mem::take(&mut summary.notes));
+        Report { findings, notes, summary: Some(summary), counted }
     }
 
-    /// Suspicious, and no reason to fail.
-    fn notes(&self) -> &[Fault] {
-        self.summary.as_ref().map_or(&[], |s| &s.notes)
+    /// A fault ended the run; what was found before it comes first.
+    pub fn cut_short(mut fault: Fault) -> Report {
+        let before = std::mem::take(&mut fault.before);
+        let (notes, mut findings): (Vec<_>, Vec<_>) =
+            before.into_iter().partition(|f| f.severity == Severity::Note);
+        findings.push(fault);
+        Report { findings, notes, summary: None, counted: None }
+    }
+
+    pub fn clean(&self) -> bool {
+        self.findings.is_empty()
     }
 
     fn verdict(&self) -> &'static str {
@@ -35,25 +54,27 @@ impl Report {
         let mut report = json!({
             "verdict": self.verdict(),
             "findings": self.findings.iter().map(describe).collect::<Vec<_>>(),
-            "notes": self.notes().iter().map(describe).collect::<Vec<_>>(),
+            "notes": self.notes.iter().map(describe).collect::<Vec<_>>(),
         });
         if let Some(s) = &self.summary {
-            report["counters"] = json!({ "ctas": s.ctas, "thread_instructions": s.thread_instructions });
-            if !s.printed.is_empty() {
-                report["printed"] = json!(s.printed);
-            }
+            report["printed"] = json!(s.printed);
+            report["counters"] = match &self.counted {
+                Some(counted) => counted.json(),
+                None => json!({ "ctas": s.ctas, "thread_instructions": s.thread_instructions }),
+            };
         }
         report
     }
 
     pub fn text(&self) -> String {
-        let printed = self.summary.as_ref().map_or("", |s| &s.printed);
-        let mut lines: Vec<String> = printed.lines().map(|l| format!("printed: {l}")).collect();
+        let printed = self.summary.as_ref().map(|s| s.printed.trim_end_matches('\n').to_string());
+        let mut lines: Vec<String> = printed.into_iter().filter(|p| !p.is_empty()).collect();
         lines.extend(self.findings.iter().map(|f| format!("refuted: {f}")));
-        lines.extend(self.notes().iter().map(|f| format!("note: {f}")));
+        lines.extend(self.notes.iter().map(|f| format!("note: {f}")));
         if let (true, Some(s)) = (self.clean(), &self.summary) {
             lines.push(format!("clean: {} CTAs, {} thread-instructions", s.ctas, s.thread_instructions));
         }
+        lines.extend(self.counted.as_ref().map(Counted::text));
         lines.join("\n")
     }
 }

@@ -38,9 +38,14 @@ struct Answer {
 
 impl Bench {
     fn new(name: &str, ptx: &str) -> Bench {
+        Bench::whole(name, &format!("{HEAD}{ptx}"))
+    }
+
+    /// A text that brings its own head.
+    fn whole(name: &str, ptx: &str) -> Bench {
         let folder = std::env::temp_dir().join(format!("ptx-sim-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("k.ptx"), format!("{HEAD}{ptx}")).unwrap();
+        std::fs::write(folder.join("k.ptx"), ptx).unwrap();
         Bench { folder }
     }
 
@@ -192,4 +197,50 @@ fn a_clean_run_says_what_it_did() {
     assert_eq!(report["counters"]["ctas"], 1);
     assert_eq!(report["counters"]["thread_instructions"], 32 * 9);
     assert!(report["findings"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn counters_are_a_table_and_json() {
+    let bench = Bench::new("count", COPY_BYTES);
+    let arguments = format!("--block 32 --count --arg out:i32:32:@o.npy --arg bytes:{}", "00".repeat(128));
+    let json = bench.run(&format!("{arguments} --json"));
+    let report: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let counters = &report["counters"];
+    assert_eq!(counters["warp_instructions"], 9);
+    assert_eq!(counters["global"], serde_json::json!({ "bytes": 128, "sectors": 4, "touched_bytes": 128 }));
+    assert_eq!(counters["sites"][0]["line"], 14);
+    assert_eq!(counters["time"]["target"], "sm_90");
+    assert!(counters["time"]["at_least"][0]["seconds"].as_f64().unwrap() > 0.0);
+    let text = bench.run(&arguments);
+    assert!(text.out.contains("128 bytes of global memory asked for"), "{}", text.out);
+    assert!(text.out.contains("at least on sm_90 by"), "{}", text.out);
+    assert_eq!(bench.run(&format!("{arguments} --target sm_1")).status, 2);
+}
+
+/// A kernel of compute capability 9.0 by hand: tensor maps over named buffers, a cluster, JSON.
+#[test]
+fn a_cluster_kernel_with_tensor_maps_runs_by_hand() {
+    let ptx = include_str!("kernels/gemm_cluster.ptx").replace("gemm_cluster", "k");
+    let bench = Bench::whole("cluster", &ptx);
+    let (m, n, k) = (70usize, 8usize, 72usize);
+    // A is all ones, B has j + 1 in row j: C[i][j] = k · (j + 1).
+    let halves = |values: Vec<f32>| -> Vec<u8> {
+        values.iter().flat_map(|v| ((v.to_bits() >> 16) as u16).to_le_bytes()).collect()
+    };
+    bench.write("a.npy", DType::I16, &halves(vec![1.0; m * k]));
+    bench.write("b.npy", DType::I16, &halves((0..n * k).map(|x| (x / k + 1) as f32).collect()));
+    let arguments = format!(
+        "--block 160 --grid 2 --cluster 2 --shared 49152 --check --json --buffer a=in:@a.npy --buffer b=in:@b.npy
+         --arg tmap:a:bf16:{k},{m}:{pitch}:64,64::128:zero --arg tmap:b:bf16:{k},{n}:{pitch}:64,32::128:zero
+         --arg out:f32:{count}:@c.npy --arg u32:{m} --arg u32:{n} --arg u32:2",
+        pitch = 2 * k,
+        count = m * n
+    );
+    let answer = bench.run(&arguments);
+    assert_eq!(answer.status, 0, "{}{}", answer.out, answer.err);
+    let want: Vec<u8> = (0..m * n).flat_map(|x| ((k * (x % n + 1)) as f32).to_le_bytes()).collect();
+    assert_eq!(bench.bytes("c.npy"), want);
+    // The kernel names its cluster, so the option may be left out; a grid that does not fit it is refused.
+    assert_eq!(bench.run(&arguments.replace("--cluster 2", "")).status, 0);
+    assert_eq!(bench.run(&arguments.replace("--grid 2", "--grid 3")).status, 2);
 }

@@ -431,6 +431,7 @@ impl<'a> Names<'a> {
         }
         constants.sort_by_key(|(slot, _)| *slot);
         Kernel {
+            target: self.module.target.clone(),
             name: function.name.clone(),
             limits: function.limits,
             params: self.params,

@@ -9,7 +9,7 @@ use super::{
     rows::{Rows, lanes},
     warp::Refused,
     warp_ops::combine,
-    world::{GENERIC_LOCAL, GENERIC_PARAM, GENERIC_SHARED, Place, World},
+    world::{GENERIC_LOCAL, GENERIC_PARAM, GENERIC_SHARED, Place, WINDOW, World},
 };
 use crate::{fault::FaultKind, ir::*};
 
@@ -46,8 +46,35 @@ fn places<'a>(
     m: &mut World<'a>,
 ) -> Result<[Place<'a>; 32], Refused> {
     let mut out = [NOWHERE; 32];
-    for lane in lanes(mask) {
-        out[lane] = m.place(space, address(r, addr, lane), bytes, lane)?;
+    let aligned = |at: u64| at & (bytes - 1) == 0;
+    // The usual cases first: own shared memory, and the allocation of the access before.
+    match space {
+        MemSpace::Shared => {
+            let (cta, size) = (m.me.cta, m.ctas[m.me.cta].shared.len() as u64);
+            for lane in lanes(mask) {
+                let at = address(r, addr, lane);
+                let low = at & (WINDOW - 1);
+                out[lane] = if aligned(at) && low + bytes <= size {
+                    Place::Shared { cta, at: low as usize }
+                } else {
+                    m.place(space, at, bytes, lane)?
+                };
+            }
+        }
+        MemSpace::Global => {
+            for lane in lanes(mask) {
+                let at = address(r, addr, lane);
+                out[lane] = match m.recent.filter(|a| aligned(at) && a.holds(at, bytes)) {
+                    Some(allocation) => Place::Global(allocation, at),
+                    None => m.place(space, at, bytes, lane)?,
+                };
+            }
+        }
+        _ => {
+            for lane in lanes(mask) {
+                out[lane] = m.place(space, address(r, addr, lane), bytes, lane)?;
+            }
+        }
     }
     Ok(out)
 }

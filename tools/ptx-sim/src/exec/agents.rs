@@ -90,7 +90,7 @@ pub struct Bulk {
     pub flush: bool,
     due: u64,
     /// The source, once it has been read.
-    data: Option<Vec<Vec<u8>>>,
+    data: Option<Vec<u8>>,
 }
 
 impl Bulk {
@@ -107,6 +107,14 @@ impl Bulk {
             due: 0,
             data: None,
         }
+    }
+
+    /// The stretches of global memory that it reads or writes.
+    fn global_runs(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.pieces.iter().filter_map(|p| match (&p.from, p.to) {
+            (&From::Global(at), _) | (_, To::Global(at)) => Some((at, p.bytes as u64)),
+            _ => None,
+        })
     }
 
     fn bytes(&self) -> i64 {
@@ -238,6 +246,9 @@ impl World<'_> {
     /// Checks and remembers what a copy will touch, and sends it on its way.
     pub fn issue_bulk(&mut self, mut bulk: Bulk) -> Result<(), Refused> {
         let (me, lane) = (bulk.issuer, bulk.lane);
+        if let Some(counters) = &mut self.counters {
+            counters.global(me.at, bulk.global_runs());
+        }
         if let Done::Mbarrier { at } = bulk.done {
             for &cta in &bulk.receivers {
                 self.mbarrier(cta, at, lane)?.copies += 1;
@@ -345,13 +356,15 @@ impl World<'_> {
         if bulk.data.is_some() {
             return;
         }
-        let mut data = vec![];
+        let mut data = vec![0; bulk.bytes() as usize];
+        let mut rest = &mut data[..];
         for p in &bulk.pieces {
-            let mut bytes = vec![0; p.bytes as usize];
+            let (bytes, after) = rest.split_at_mut(p.bytes as usize);
+            rest = after;
             match &p.from {
                 From::Global(at) => {
                     if let Some(a) = self.allocation(*at, p.bytes as u64) {
-                        a.read_bytes(*at, &mut bytes);
+                        a.read_bytes(*at, bytes);
                     }
                 }
                 From::Shared { cta, at } => {
@@ -371,7 +384,6 @@ impl World<'_> {
                     word.copy_from_slice(&tma::arrive(ElementType::F32Ftz, value).to_le_bytes());
                 }
             }
-            data.push(bytes);
         }
         bulk.data = Some(data);
     }
@@ -380,7 +392,10 @@ impl World<'_> {
         let Some(mut bulk) = self.agents.bulk.remove(&id) else { return Ok(()) };
         self.read_source(&mut bulk);
         let data = bulk.data.take().unwrap_or_default();
-        for (p, bytes) in bulk.pieces.iter().zip(&data) {
+        let mut rest = &data[..];
+        for p in &bulk.pieces {
+            let (bytes, after) = rest.split_at(p.bytes as usize);
+            rest = after;
             match p.to {
                 To::Global(at) => self.put_global(at, bytes, bulk.reduce),
                 To::Shared(at) => {

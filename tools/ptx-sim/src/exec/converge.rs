@@ -42,6 +42,7 @@ pub fn members(op: &Op) -> Option<Members> {
             | HopperOp::WgmmaCommit
             | HopperOp::WgmmaWait { .. }
             | HopperOp::SetMaxRegisters { .. }
+            | HopperOp::TensorMapCopyFence { .. }
             | HopperOp::ClusterArrive { aligned: true, .. }
             | HopperOp::ClusterWait { aligned: true, .. } => Some(Members::Warp),
             _ => None,

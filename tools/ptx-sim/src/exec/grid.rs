@@ -12,7 +12,8 @@
 //! It is sound: weak loads may not be relied on to see another CTA's writes, integer reductions commute.
 
 use super::{
-    check::intervals::{self, GlobalRace},
+    check::intervals::{self, GlobalLog, GlobalRace},
+    count::Counters,
     launch::{Launch, Uses},
     machine,
 };
@@ -39,6 +40,8 @@ pub struct Geometry {
     pub step_limit: u64,
     /// Look for races and undefined values too.
     pub check: bool,
+    /// Count what is executed, for [`Summary::counters`].
+    pub count: bool,
     /// Decides when asynchronous effects land, between their issue and the wait for them.
     pub seed: u64,
 }
@@ -53,6 +56,7 @@ impl Default for Geometry {
             dynamic_shared: 0,
             step_limit: 1 << 32,
             check: false,
+            count: false,
             seed: 0,
         }
     }
@@ -68,12 +72,35 @@ pub struct Summary {
     pub findings: Vec<Fault>,
     /// Suspicious but tolerated, or left open by NVIDIA's texts.
     pub notes: Vec<Fault>,
+    /// Present when [`Geometry::count`] asks for them.
+    pub counters: Option<Counters>,
 }
 
 /// Findings beyond this many are dropped: they repeat from CTA to CTA.
 const MOST_FINDINGS: usize = 64;
-/// Greatest shared memory of a CTA that any target allows.
-const MAX_SHARED: usize = 227 * 1024;
+/// Greatest shared memory of a CTA, by target, in KiB.
+const SHARED_LIMITS: [(&str, usize); 8] = [
+    ("sm_70", 96),
+    ("sm_75", 64),
+    ("sm_80", 163),
+    ("sm_86", 99),
+    ("sm_87", 163),
+    ("sm_89", 99),
+    ("sm_120", 99),
+    ("sm_121", 99),
+];
+/// Of every other target.
+const SHARED_LIMIT: usize = 227;
+
+fn shared_limit(target: &str) -> usize {
+    let plain = target.trim_end_matches(['a', 'f']);
+    1024 * SHARED_LIMITS.iter().find(|(name, _)| *name == plain).map_or(SHARED_LIMIT, |(_, kib)| *kib)
+}
+
+/// Machines that run before their results are added up; bounds what a grid of very many CTAs keeps.
+const BATCH: usize = 4096;
+/// Ranges of global memory that all CTAs together may touch in check mode.
+const MOST_INTERVALS: usize = 1 << 25;
 /// Multiprocessors of the device that the simulator stands for.
 pub const MULTIPROCESSORS: u32 = 132;
 /// Shared memory of one, and what each CTA takes of it besides its own.
@@ -118,49 +145,76 @@ pub fn run_in_module(
         globals,
         step_limit: geometry.step_limit,
         check: geometry.check,
+        count: geometry.count,
         seed: geometry.seed,
         uses: uses(kernel),
     };
     let clusters = launch.clusters();
-    let results: Vec<Result<machine::Outcome, Fault>> = if launch.uses.communicates && clusters > 1 {
-        vec![machine::run(&launch, memory, 0, clusters, resident(&launch), true)]
-    } else {
-        (0..clusters)
-            .into_par_iter()
-            .map(|n| machine::run(&launch, memory, n, n + 1, 1, clusters == 1))
-            .collect()
-    };
-    summarise(&launch, memory, results)
+    let mut tally = Tally::default();
+    if launch.uses.communicates && clusters > 1 {
+        tally.add(machine::run(&launch, memory, 0, clusters, resident(&launch), true)?, launch.check)?;
+        return Ok(tally.summary(&launch, memory));
+    }
+    for first in (0..clusters).step_by(BATCH) {
+        let batch = first..clusters.min(first + BATCH as u64);
+        let run = |n| machine::run(&launch, memory, n, n + 1, 1, clusters == 1);
+        let outcomes: Vec<_> = batch.into_par_iter().map(run).collect();
+        for outcome in outcomes {
+            tally.add(outcome?, launch.check)?;
+        }
+    }
+    Ok(tally.summary(&launch, memory))
 }
 
-fn summarise(
-    launch: &Launch,
-    memory: &Memory,
-    results: Vec<Result<machine::Outcome, Fault>>,
-) -> Result<Summary, Fault> {
-    let ctas = launch.grid.iter().map(|&n| n as u64).product();
-    let mut summary = Summary { ctas, ..Summary::default() };
-    let mut logs = vec![];
-    let mut found = vec![];
-    for result in results {
-        let outcome = result?;
-        summary.thread_instructions += outcome.thread_instructions;
-        summary.printed.push_str(&String::from_utf8_lossy(&outcome.printed));
-        found.extend(outcome.findings);
-        logs.push(outcome.log);
+/// What machines did, added up in the order of their numbers.
+#[derive(Default)]
+struct Tally {
+    thread_instructions: u64,
+    printed: String,
+    logs: Vec<GlobalLog>,
+    intervals: usize,
+    found: Vec<Fault>,
+    counters: Option<Counters>,
+}
+
+impl Tally {
+    fn add(&mut self, outcome: machine::Outcome, check: bool) -> Result<(), Fault> {
+        self.thread_instructions += outcome.thread_instructions;
+        self.printed.push_str(&String::from_utf8_lossy(&outcome.printed));
+        self.found.extend(outcome.findings);
+        if let Some(c) = outcome.counters {
+            self.counters.get_or_insert_default().merge(*c);
+        }
+        self.intervals += outcome.log.intervals();
+        if self.intervals > MOST_INTERVALS {
+            let message = format!(
+                "the CTAs touch more than {MOST_INTERVALS} separate ranges of global memory; check a smaller grid"
+            );
+            return Err(Fault::launch(message));
+        }
+        if check {
+            self.logs.push(outcome.log);
+        }
+        Ok(())
     }
-    if launch.check && logs.len() > 1 {
-        found.extend(intervals::global_races(&logs).iter().map(|r| global_race(launch, memory, r)));
+
+    fn summary(mut self, launch: &Launch, memory: &Memory) -> Summary {
+        let races = if launch.check { intervals::global_races(&self.logs) } else { vec![] };
+        self.found.extend(races.iter().map(|r| global_race(launch, memory, r)));
+        let (mut notes, mut findings): (Vec<_>, Vec<_>) =
+            self.found.into_iter().partition(|f| f.severity == Severity::Note);
+        findings.truncate(MOST_FINDINGS);
+        notes.truncate(MOST_FINDINGS);
+        let ctas = launch.grid.iter().map(|&n| n as u64).product();
+        let (thread_instructions, printed, counters) =
+            (self.thread_instructions, self.printed, self.counters);
+        Summary { ctas, thread_instructions, findings, notes, printed, counters }
     }
-    (summary.notes, summary.findings) = found.into_iter().partition(|f| f.severity == Severity::Note);
-    summary.findings.truncate(MOST_FINDINGS);
-    summary.notes.truncate(MOST_FINDINGS);
-    Ok(summary)
 }
 
 fn global_race(launch: &Launch, memory: &Memory, r: &GlobalRace) -> Fault {
     let [first, second] = [r.at.0, r.at.1].map(|at| &launch.kernel.code[at as usize]);
-    let cta = |cluster: usize| launch.seat(cluster as u64, 0).ctaid;
+    let cta = |machine: usize| launch.seat(machine as u64, 0).ctaid;
     let message =
         format!("two CTAs touch {:#x} ({}), one of them writes", r.address, memory.describe(r.address));
     let other = Other { line: first.line, loc: first.loc, cta: cta(r.ctas.0), warp: 0 };
@@ -255,9 +309,11 @@ fn check(kernel: &Kernel, geometry: &Geometry, cluster: [u32; 3], params: &[u8])
         return refuse(format!("the kernel allows {most} threads, the block has {threads}"));
     }
     let shared = kernel.static_shared + geometry.dynamic_shared;
-    if shared > MAX_SHARED {
+    let limit = shared_limit(&kernel.target);
+    if shared > limit {
         return refuse(format!(
-            "{shared} bytes of shared memory, static and dynamic; a CTA has at most {MAX_SHARED}"
+            "{shared} bytes of shared memory, static and dynamic; a CTA of {} has at most {limit}",
+            kernel.target
         ));
     }
     if params.len() != kernel.param_bytes {

@@ -15,6 +15,7 @@ pub struct Launch<'a> {
     pub globals: HashMap<String, u64>,
     pub step_limit: u64,
     pub check: bool,
+    pub count: bool,
     pub seed: u64,
     /// What of the asynchronous machine the kernel uses, so that others need not pay for it.
     pub uses: Uses,

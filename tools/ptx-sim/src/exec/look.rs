@@ -18,13 +18,15 @@ impl Warp {
             let what = if matches!(inst.op, Op::Branch { .. }) { "a branch" } else { "a guard" };
             refute(group & !defined.pred(p), what);
         }
-        let mut operands = u32::MAX;
-        inst.op.visit(&mut |role| {
-            if let Role::Address(s) = role {
-                operands &= defined.of_rows([s]);
-            }
-        });
-        refute(active & !operands, "an address, a barrier or a lane operand");
+        if !computes(&inst.op) {
+            let mut operands = u32::MAX;
+            inst.op.visit(&mut |role| {
+                if let Role::Address(s) = role {
+                    operands &= defined.of_rows([s]);
+                }
+            });
+            refute(active & !operands, "an address, a barrier or a lane operand");
+        }
         if m.launch.uses.wgmma && active != 0 && !matches!(inst.op, Op::Hopper(_)) {
             self.tensor.plain(&inst.op, check, me.warp, me.at);
         }
@@ -67,4 +69,11 @@ impl Warp {
         });
         mask
     }
+}
+
+/// Operations from registers to registers, without an operand that steers anything. There may be more.
+fn computes(op: &Op) -> bool {
+    matches!(op, Op::Int { .. } | Op::Float { .. } | Op::Convert { .. } | Op::Setp { .. } | Op::Select { .. })
+        || matches!(op, Op::Copy { .. } | Op::Pack16 { .. } | Op::Unpack16 { .. } | Op::PredLogic { .. })
+        || matches!(op, Op::Mma { .. } | Op::Branch { .. })
 }

@@ -16,6 +16,7 @@
 use super::{
     barrier::BARRIERS,
     check::{Defined, intervals::GlobalLog},
+    count::Counters,
     cta::Cta,
     cycle::Cycle,
     divergence::{Goal, Wait},
@@ -37,6 +38,7 @@ pub struct Outcome {
     pub printed: Vec<u8>,
     pub findings: Vec<Fault>,
     pub log: GlobalLog,
+    pub counters: Option<Box<Counters>>,
 }
 
 /// Instructions a warp runs before the next one gets its turn; few in check mode, so that warps interleave.
@@ -44,6 +46,7 @@ const SLICE: u64 = 4096;
 const CHECKED_SLICE: u64 = 64;
 /// Rounds without a visible change after which something asynchronous lands.
 const PATIENCE: u64 = 8;
+const MOST_PATIENCE: u64 = 128;
 
 pub struct Machine<'a> {
     warps: Vec<Warp>,
@@ -123,27 +126,34 @@ impl<'a> Machine<'a> {
     fn rounds(&mut self) -> Result<(), Refused> {
         let slice = if self.world.launch.check { CHECKED_SLICE } else { SLICE };
         let (mut quiet, mut changes) = (0, self.world.changes);
+        let mut patience = PATIENCE;
         loop {
             let ran = self.round(slice)?;
             if self.paused.iter().all(|p| *p == Pause::Done) {
                 return self.world.land_all();
             }
-            quiet = if self.world.changes == changes { quiet + 1 } else { 0 };
-            changes = self.world.changes;
-            if ran && quiet < PATIENCE {
+            if self.world.changes != changes {
+                (quiet, patience, changes) = (0, PATIENCE, self.world.changes);
+            }
+            quiet += 1;
+            if ran && quiet <= patience {
                 continue;
             }
+            quiet = 0;
             if self.world.land_oldest()? {
-                quiet = 0;
-            } else if self.returned() {
-                let freed = self.warps.iter_mut().fold(false, |any, w| any | w.let_go());
-                if !freed {
-                    return Err(self.deadlock());
-                }
-                self.cycle.forget();
-            } else {
-                self.give_up();
+                continue;
             }
+            // Long computations are quiet, too: look less and less often.
+            patience = (2 * patience).min(MOST_PATIENCE);
+            if !self.returned() {
+                self.give_up();
+                continue;
+            }
+            let freed = self.warps.iter_mut().fold(false, |any, w| any | w.let_go());
+            if !freed {
+                return Err(self.deadlock());
+            }
+            self.cycle.forget();
         }
     }
 
@@ -292,7 +302,8 @@ impl<'a> Machine<'a> {
     fn finish(mut self) -> Outcome {
         let findings = self.findings();
         let log = self.world.log.take().unwrap_or_default();
-        Outcome { thread_instructions: self.work, printed: self.world.printed, findings, log }
+        let counters = self.world.counters.take();
+        Outcome { thread_instructions: self.work, printed: self.world.printed, findings, log, counters }
     }
 }
 

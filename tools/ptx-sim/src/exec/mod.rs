@@ -22,6 +22,7 @@ pub mod compare;
 pub mod converge;
 pub mod convert;
 pub mod copy_async;
+pub mod count;
 pub mod cta;
 pub mod cycle;
 pub mod divergence;

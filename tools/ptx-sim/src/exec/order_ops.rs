@@ -61,6 +61,7 @@ pub fn fence_of(fence: Fence, m: &mut World) {
         }
         Fence::TensorMapAcquire { scope, .. } => {
             check.thread_fence(warp, Order { semantics: Semantics::Acquire, scope });
+            check.map_fence(warp);
         }
         Fence::MbarrierInit => {
             check.thread_fence(warp, Order { semantics: Semantics::Release, scope: Scope::Cluster });

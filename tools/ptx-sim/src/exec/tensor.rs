@@ -4,6 +4,7 @@ use super::{
     access::address,
     agents::{Bulk as Agent, Done, From, Piece, To},
     bulk::{completion, end},
+    check::{Access, Region, shadow::flag},
     rows::Rows,
     units::tma,
     warp::Refused,
@@ -12,7 +13,7 @@ use super::{
 use crate::{fault::FaultKind, ir::*};
 use tile_machine::{
     TensorMap,
-    tensor_map::{ElementType, Field, Fill, bytes, replace},
+    tensor_map::{ElementType, Fill, bytes, replace},
 };
 
 fn illegal(lane: usize, message: String) -> Refused {
@@ -30,8 +31,29 @@ fn map_place<'a>(r: &Rows, map: Addr, lane: usize, m: &mut World<'a>) -> Result<
 }
 
 fn read_map(r: &Rows, map: Addr, lane: usize, m: &mut World) -> Result<TensorMap, Refused> {
-    let raw = raw_map(map_place(r, map, lane, m)?, m);
+    let place = map_place(r, map, lane, m)?;
+    note(place, flag::ASYNC | flag::MAP, lane, m);
+    let raw = raw_map(place, m);
     TensorMap::decode(&raw).map_err(|e| illegal(lane, format!("not a tensor map: {e}")))
+}
+
+/// A tensor map is read or written as a whole.
+fn note(place: Place, flags: u16, lane: usize, m: &mut World) {
+    let me = m.me;
+    let x = Access { agent: me.warp as u32, warp: me.warp, at: me.at, flags, lane: Some(lane as u32) };
+    let bytes = bytes::BYTES;
+    match place {
+        Place::Global(_, at) => m.note_range(Region::Global, at, bytes as u64, x),
+        Place::Shared { cta, at } => {
+            m.note_range(Region::Shared(cta), at as u64, bytes as u64, x);
+            let defined = m.check.as_ref().is_none_or(|c| c.shared_defined(cta, at, bytes));
+            if !defined {
+                let message = "undefined bytes of shared memory become a tensor map".into();
+                m.report(FaultKind::Undefined, Some(lane as u32), message);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn raw_map(place: Place, m: &World) -> [u8; bytes::BYTES] {
@@ -146,8 +168,8 @@ pub fn replace_field(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Resul
         let mut raw = raw_map(place, m);
         let wide = matches!(field, TensorMapField::GlobalAddress | TensorMapField::GlobalStride);
         let value = if wide { r.wide(*value, lane) } else { r.row(*value)[lane] as u64 };
-        replace::replace(&mut raw, field_of(*field), *ordinal, value)
-            .map_err(|e| illegal(lane, e.to_string()))?;
+        replace::replace(&mut raw, *field, *ordinal, value).map_err(|e| illegal(lane, e.to_string()))?;
+        note(place, flag::WRITE, lane, m);
         write_map(place, &raw, m);
     }
     Ok(())
@@ -167,23 +189,10 @@ pub fn copy_map(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Result<(),
     // All lanes of the warp take part in one copy.
     let lane = mask.trailing_zeros() as usize;
     let from = m.place_bytes(MemSpace::Shared, address(r, *from, lane), bytes::BYTES as u64, lane)?;
+    note(from, 0, lane, m);
     let raw = raw_map(from, m);
     let to = m.place_bytes(MemSpace::Generic, address(r, *to, lane), bytes::BYTES as u64, lane)?;
+    note(to, flag::WRITE, lane, m);
     write_map(to, &raw, m);
     Ok(())
-}
-
-fn field_of(field: TensorMapField) -> Field {
-    match field {
-        TensorMapField::GlobalAddress => Field::GlobalAddress,
-        TensorMapField::Rank => Field::Rank,
-        TensorMapField::BoxDim => Field::BoxDim,
-        TensorMapField::GlobalDim => Field::GlobalDim,
-        TensorMapField::GlobalStride => Field::GlobalStride,
-        TensorMapField::ElementStride => Field::ElementStride,
-        TensorMapField::ElementType => Field::ElementType,
-        TensorMapField::InterleaveLayout => Field::InterleaveLayout,
-        TensorMapField::SwizzleMode => Field::SwizzleMode,
-        TensorMapField::FillMode => Field::FillMode,
-    }
 }

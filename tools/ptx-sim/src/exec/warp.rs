@@ -129,10 +129,16 @@ impl Warp {
             if world.check.is_some() {
                 self.look(inst, active, group.mask, world);
             }
+            if let Some(counters) = &mut world.counters {
+                counters.instruction(&inst.op, group.pc, active, &self.rows);
+            }
             match self.step(inst, group, active, meets, world)? {
                 Next::Go => {}
                 Next::Yield => left = 0,
                 Next::Again(wait) => {
+                    if let Some(counters) = &mut world.counters {
+                        counters.waited(group.pc, active);
+                    }
                     let g = self.groups.current();
                     (g.wait, g.give_up) = (Some(wait), false);
                 }
@@ -176,8 +182,8 @@ impl Warp {
                     Some(members) => return self.converge(op, group, active, members, world),
                     None => self.execute(op, active, group.give_up, world)?,
                 };
-                if next != Next::Go {
-                    if next == Next::Yield {
+                if !matches!(next, Next::Go) {
+                    if matches!(next, Next::Yield) {
                         let g = self.groups.current();
                         g.pc += 1;
                         g.give_up = false;
@@ -307,7 +313,6 @@ impl Warp {
         if !self.tensor.idle() {
             self.tensor.copied(op, &mut self.rows, m)?;
         }
-        let sources = if m.check.is_some() { self.sources_defined(op) } else { u32::MAX };
         let live = self.live();
         let r = &mut self.rows;
         match op {
@@ -381,7 +386,9 @@ impl Warp {
             | Op::Cvta { .. }
             | Op::LoadMatrix { .. }
             | Op::StoreMatrix { .. } => {
-                let loaded = access::run(r, &mut self.local, mask, op, m, sources)?;
+                let sources = self.sources_defined(op);
+                let (r, local) = (&mut self.rows, &mut self.local);
+                let loaded = access::run(r, local, mask, op, m, sources)?;
                 if let (Op::Load { .. } | Op::LoadMatrix { .. }, Some(defined)) = (op, &mut self.defined) {
                     op.visit(&mut |role| {
                         if let Role::Def(s) = role {

@@ -7,6 +7,7 @@ use super::{
     agents::Agents,
     barrier::ClusterBarrier,
     check::{Access, Check, Region, intervals::GlobalLog, shadow::flag},
+    count::Counters,
     cta::Cta,
     launch::Launch,
     tensor_core::Tiles,
@@ -49,6 +50,8 @@ pub struct World<'a> {
     pub cluster_barriers: Vec<ClusterBarrier>,
     pub agents: Agents,
     pub check: Option<Box<Check<'a>>>,
+    /// Present when somebody wants to know.
+    pub counters: Option<Box<Counters>>,
     /// In check mode, when CTAs outside of this machine run too.
     pub log: Option<GlobalLog>,
     /// Goes up when something changes that another agent could notice.
@@ -60,7 +63,7 @@ pub struct World<'a> {
     /// What `vprintf` wrote.
     pub printed: Vec<u8>,
     /// The allocation used last.
-    recent: Option<&'a Allocation>,
+    pub recent: Option<&'a Allocation>,
 }
 
 /// A resolved address.
@@ -92,6 +95,7 @@ impl<'a> World<'a> {
             agents: Agents::new(launch.seed, stream),
             log: (launch.check && !alone).then(GlobalLog::default),
             check,
+            counters: launch.count.then(|| Box::new(Counters::new(launch.kernel.code.len()))),
             changes: 0,
             now: 0,
             me: Me::default(),

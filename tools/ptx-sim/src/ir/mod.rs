@@ -26,6 +26,8 @@ pub type Pred = u32;
 #[derive(Clone, Debug)]
 pub struct Kernel {
     pub name: String,
+    /// `sm_90a`
+    pub target: String,
     pub limits: Limits,
     pub params: Vec<Param>,
     pub param_bytes: usize,

@@ -275,3 +275,34 @@ fn st_async_is_counted_at_its_target() {
     );
     assert_eq!(clean(&ptx, &cluster(2, 1), &[0], &zeros(2)).b, [11, 10]);
 }
+
+#[test]
+fn a_tensor_map_that_the_kernel_writes_has_to_be_fenced() {
+    use tile_machine::{TensorMap, tensor_map::*};
+    let spec = Spec {
+        address: 0x7000_0000_0000,
+        dims: &[64],
+        box_dims: &[64],
+        element_strides: &[1],
+        ..Spec::new(ElementType::U32)
+    };
+    let map = TensorMap::new(spec).expect("a legal map").encode();
+    let words: Vec<u32> =
+        map.chunks(4).map(|w| u32::from_le_bytes(w.try_into().expect("four bytes"))).collect();
+    let body = |fence: &str| {
+        let copy = format!(
+            "
+    ld.global.u32 %r9, [%rd2];
+    st.global.u32 [%rd2], %r9;
+    {fence}
+    {EXPECT}
+    add.u32 %r8, %r2, 128;
+    mov.u32 %r7, 0;
+    cp.async.bulk.tensor.1d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r8], [%rd2, {{%r7}}], [%r2];"
+        );
+        bulk_load(&copy, WAIT).replace("    st.global.u32 [%rd4], %r5;", "")
+    };
+    let fence = "fence.proxy.tensormap::generic.acquire.gpu [%rd2], 128;";
+    clean(&body(fence), &threads(64), &counting(64), &words);
+    refuted(&body(""), &threads(64), &counting(64), &words, FaultKind::ProxyFence);
+}

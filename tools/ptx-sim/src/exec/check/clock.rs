@@ -48,12 +48,13 @@ impl Clock {
 }
 
 /// What was seen, and what of it lies behind a fence between the generic and the async proxy, for shared memory and for
-/// global memory.
+/// global memory; and behind one between the generic proxy and that of tensor maps.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Knowledge {
     pub seen: Clock,
     pub fenced_shared: Clock,
     pub fenced_global: Clock,
+    pub fenced_maps: Clock,
 }
 
 impl Knowledge {
@@ -61,11 +62,13 @@ impl Knowledge {
         self.seen.join(&other.seen);
         self.fenced_shared.join(&other.fenced_shared);
         self.fenced_global.join(&other.fenced_global);
+        self.fenced_maps.join(&other.fenced_maps);
     }
 
     pub fn covers(&self, other: &Knowledge) -> bool {
         self.seen.covers(&other.seen)
             && self.fenced_shared.covers(&other.fenced_shared)
             && self.fenced_global.covers(&other.fenced_global)
+            && self.fenced_maps.covers(&other.fenced_maps)
     }
 }

@@ -4,7 +4,10 @@
 //! one of them writes may be touched by no other. Each keeps the intervals it read and wrote; one sweep over all of
 //! them finds the conflicts, and no CTA has to wait for another's log while it runs.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashSet},
+};
 
 /// What one CTA did to global memory: disjoint intervals of bytes, by their start.
 #[derive(Clone, Debug, Default)]
@@ -54,38 +57,82 @@ pub struct GlobalRace {
     pub at: (u32, u32),
 }
 
-/// Looks for conflicts between the logs of all CTAs: one sweep over all intervals by address. At most one race is
-/// given for each pair of instructions.
-pub fn global_races(logs: &[GlobalLog]) -> Vec<GlobalRace> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Kind {
-        Read,
-        Write,
-        Atomic,
+/// An interval of one CTA.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    lo: u64,
+    hi: u64,
+    cta: usize,
+    at: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Read,
+    Write,
+    Atomic,
+}
+
+impl GlobalLog {
+    /// How many are kept.
+    pub fn intervals(&self) -> usize {
+        self.reads.len() + self.writes.len() + self.atomics.len()
     }
-    let mut all: Vec<(u64, u64, usize, u32, Kind)> = vec![];
-    for (cta, log) in logs.iter().enumerate() {
-        for (map, kind) in
-            [(&log.reads, Kind::Read), (&log.writes, Kind::Write), (&log.atomics, Kind::Atomic)]
-        {
-            all.extend(map.iter().map(|(&lo, &(hi, at))| (lo, hi, cta, at, kind)));
+
+    fn spans(&self, cta: usize) -> impl Iterator<Item = Span> + '_ {
+        let of = move |map: &'_ BTreeMap<u64, (u64, u32)>, kind| {
+            map.iter().map(|(&lo, &(hi, at))| Span { lo, hi, cta, at, kind }).collect::<Vec<_>>()
+        };
+        [(&self.reads, Kind::Read), (&self.writes, Kind::Write), (&self.atomics, Kind::Atomic)]
+            .into_iter()
+            .flat_map(move |(map, kind)| of(map, kind))
+    }
+}
+
+/// Intervals that reach past the place of the sweep, by their ends.
+#[derive(Default)]
+struct Open(BinaryHeap<Reverse<(u64, usize, u32)>>);
+
+impl Open {
+    fn close_before(&mut self, place: u64) {
+        while self.0.peek().is_some_and(|Reverse((end, ..))| *end <= place) {
+            self.0.pop();
         }
     }
-    all.sort_unstable_by_key(|&(lo, hi, cta, at, _)| (lo, hi, cta, at));
-    let mut open: Vec<(u64, usize, u32, Kind)> = vec![];
+}
+
+/// Looks for conflicts between the logs of all CTAs: one sweep over all intervals by address. Reads are many and meet
+/// only writes and atomics, so a read looks at the few of those that are open. At most one race is given for each pair
+/// of instructions.
+pub fn global_races(logs: &[GlobalLog]) -> Vec<GlobalRace> {
+    let mut all: Vec<Span> = logs.iter().enumerate().flat_map(|(cta, log)| log.spans(cta)).collect();
+    all.sort_unstable();
+    let (mut reads, mut writes, mut atomics) = (Open::default(), Open::default(), Open::default());
     let mut found: Vec<GlobalRace> = vec![];
-    for (lo, hi, cta, at, kind) in all {
-        open.retain(|&(end, ..)| end > lo);
-        // Reads are many and conflict only with writes; one look at the open writes is enough for them.
-        for &(_, other, other_at, other_kind) in &open {
-            let harmless = kind == other_kind && kind != Kind::Write;
-            let seen = || found.iter().any(|r| r.at == (other_at, at) || r.at == (at, other_at));
-            if other != cta && !harmless && !seen() {
-                found.push(GlobalRace { address: lo, ctas: (other, cta), at: (other_at, at) });
+    let mut seen = HashSet::new();
+    for span in all {
+        for open in [&mut reads, &mut writes, &mut atomics] {
+            open.close_before(span.lo);
+        }
+        let meets: &[&Open] = match span.kind {
+            Kind::Read => &[&writes, &atomics],
+            Kind::Write => &[&writes, &atomics, &reads],
+            Kind::Atomic => &[&writes, &reads],
+        };
+        for &Reverse((_, cta, at)) in meets.iter().flat_map(|open| &open.0) {
+            if cta != span.cta && seen.insert((at.min(span.at), at.max(span.at))) {
+                found.push(GlobalRace { address: span.lo, ctas: (cta, span.cta), at: (at, span.at) });
             }
         }
-        open.push((hi, cta, at, kind));
+        let open = match span.kind {
+            Kind::Read => &mut reads,
+            Kind::Write => &mut writes,
+            Kind::Atomic => &mut atomics,
+        };
+        open.0.push(Reverse((span.hi, span.cta, span.at)));
     }
+    found.sort_by_key(|r| (r.ctas.0.max(r.ctas.1), r.at));
     found
 }
 

@@ -224,6 +224,13 @@ impl<'a> Check<'a> {
         self.next_interval(warp);
     }
 
+    /// `fence.proxy.tensormap::generic.acquire`: the same for reads of tensor maps.
+    pub fn map_fence(&mut self, warp: usize) {
+        let know = &mut self.know[warp];
+        know.fenced_maps.join(&know.seen);
+        self.next_interval(warp);
+    }
+
     /// A slot for an asynchronous operation that the warp issues.
     pub fn open_slot(&mut self, warp: usize) -> (Agent, u32) {
         let first = self.own.len();
@@ -298,6 +305,7 @@ impl<'a> Check<'a> {
             (if a < warps { a } else { owners[a - warps] }) / per_cta
         };
         let fenced = match region {
+            _ if entry.is(flag::MAP) => &known.fenced_maps,
             Region::Shared(_) => &known.fenced_shared,
             Region::Global => &known.fenced_global,
         };
@@ -329,6 +337,11 @@ impl<'a> Check<'a> {
             }
             (Verdict::EqualValues, Region::Shared(_)) => (FaultKind::SharedRace, Severity::Note, EQUAL),
             (Verdict::EqualValues, Region::Global) => (FaultKind::GlobalRace, Severity::Note, EQUAL),
+            (Verdict::Fence, _) if x.flags & flag::MAP != 0 => (
+                FaultKind::ProxyFence,
+                Severity::Refuted,
+                "no fence.proxy.tensormap::generic.acquire before the tensor map is used",
+            ),
             (Verdict::Fence, _) => {
                 (FaultKind::ProxyFence, Severity::Refuted, "no fence.proxy.async on the way")
             }
@@ -503,7 +516,9 @@ fn judge(
     cta_of: &impl Fn(Agent) -> usize,
     per_cluster: usize,
 ) -> Option<Verdict> {
-    if e.agent == x.agent || !(e.is(flag::WRITE) || x.is(flag::WRITE)) {
+    // A warp knows its own past, but even it needs a fence before the engine reads a map that it wrote.
+    let own = e.agent == x.agent && !x.is(flag::MAP);
+    if own || !(e.is(flag::WRITE) || x.is(flag::WRITE)) {
         return None;
     }
     if e.is(flag::STRONG) && x.is(flag::STRONG) {
@@ -523,7 +538,7 @@ fn judge(
     }
     Some(match (e.is(flag::WRITE), cta_of(e.agent) == cta_of(x.agent)) {
         (false, _) => Verdict::FenceAfterRead,
-        (true, true) => Verdict::Fence,
-        (true, false) => Verdict::FenceBetweenCtas,
+        (true, same) if same || x.is(flag::MAP) => Verdict::Fence,
+        (true, _) => Verdict::FenceBetweenCtas,
     })
 }

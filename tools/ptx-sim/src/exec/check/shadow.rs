@@ -21,6 +21,8 @@ pub mod flag {
     /// The scope of a strong access reaches other CTAs of the cluster, of the grid.
     pub const CLUSTER: u16 = 8;
     pub const GPU: u16 = 16;
+    /// The engine reads a tensor map, through a proxy of its own.
+    pub const MAP: u16 = 64;
     /// A write of what was there already (not kept in the shadow).
     pub const SAME: u16 = 32;
 }

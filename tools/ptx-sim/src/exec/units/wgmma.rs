@@ -98,14 +98,33 @@ fn canonical(x: f32) -> u32 {
     if x.is_nan() { 0x7fff_ffff } else { x.to_bits() }
 }
 
-fn store_f32(sums: &[f32], n: usize, accumulate: bool, d: &mut [Row]) {
+/// Calls `f` with every word of D and the sum at its place. Lanes 4g … 4g + 3 lie in one row, two columns apart.
+#[inline(always)]
+fn each(sums: &[f32], n: usize, d: &mut [Row], f: impl Fn(u32, f32) -> u32) {
     for (register, row) in d.iter_mut().enumerate() {
-        for (lane, word) in row.iter_mut().enumerate() {
-            let (r, c) = fragment::d_position(register, lane);
-            let sum = sums[r * n + c];
-            *word = canonical(if accumulate { f32::from_bits(*word) + sum } else { sum });
+        let (first, column) = fragment::d_position(register, 0);
+        for (g, words) in row.chunks_exact_mut(4).enumerate() {
+            let line = &sums[(first + g) * n + column..];
+            for (t, word) in words.iter_mut().enumerate() {
+                *word = f(*word, line[2 * t]);
+            }
         }
     }
+}
+
+fn store_f32(sums: &[f32], n: usize, accumulate: bool, d: &mut [Row]) {
+    if accumulate {
+        each(sums, n, d, |old, sum| canonical(f32::from_bits(old) + sum));
+    } else {
+        each(sums, n, d, |_, sum| canonical(sum));
+    }
+}
+
+fn store_s32(sums: &[f32], n: usize, accumulate: bool, saturate: bool, d: &mut [Row]) {
+    each(sums, n, d, |word, sum| {
+        let (old, sum) = (if accumulate { word as i32 } else { 0 }, sum as i32);
+        if saturate { old.saturating_add(sum) as u32 } else { old.wrapping_add(sum) as u32 }
+    });
 }
 
 fn store_f16(sums: &[f32], n: usize, accumulate: bool, d: &mut [Row]) {
@@ -119,16 +138,6 @@ fn store_f16(sums: &[f32], n: usize, accumulate: bool, d: &mut [Row]) {
                 (bits as u32) << (16 * x)
             };
             *word = half(0) | half(1);
-        }
-    }
-}
-
-fn store_s32(sums: &[f32], n: usize, accumulate: bool, saturate: bool, d: &mut [Row]) {
-    for (register, row) in d.iter_mut().enumerate() {
-        for (lane, word) in row.iter_mut().enumerate() {
-            let (r, c) = fragment::d_position(register, lane);
-            let (old, sum) = (if accumulate { *word as i32 } else { 0 }, sums[r * n + c] as i32);
-            *word = if saturate { old.saturating_add(sum) } else { old.wrapping_add(sum) } as u32;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sums over the rows of a matrix.
+//! Sums over the rows of a matrix, and a plain copy.
 
 use super::{Matrix, Params, Problem, grid};
 use ptx_sim::{Geometry, memory::Memory};
@@ -50,6 +50,24 @@ pub fn split_k(rows: usize, columns: usize, pieces: usize) -> Problem {
         geometry: Geometry { grid: grid(blocks, pieces), block: [128, 1, 1], ..Geometry::default() },
         output: at_y,
         expected: column_sums(&x, 1),
+        memory,
+    }
+}
+
+/// y = x through tensor maps made on the device; columns are a multiple of 4.
+pub fn device_map(rows: usize, columns: usize) -> Problem {
+    let x = Matrix::random(rows, columns, 99, 8);
+    let grid = grid(columns.div_ceil(32), rows.div_ceil(8));
+    let mut memory = Memory::new();
+    let at_x = memory.allocate("x", &x.f32());
+    let at_y = memory.allocate("y", &vec![0xcc; rows * columns * 4]);
+    let maps = memory.allocate("maps", &vec![0; grid.iter().product::<u32>() as usize * 128]);
+    Problem {
+        entry: "device_map",
+        params: Params::default().u64(at_x).u64(at_y).u64(maps).u32(rows as u32).u32(columns as u32).done(),
+        geometry: Geometry { grid, block: [128, 1, 1], ..Geometry::default() },
+        output: at_y,
+        expected: x.f32(),
         memory,
     }
 }

@@ -8,10 +8,8 @@
 //! Some breakages cannot be seen, because the program is still right; they stand in [`EQUIVALENT`] with the reason, and
 //! must stay clean.
 
-mod support;
-
+use crate::support::*;
 use ptx_sim::FaultKind::{self, *};
-use support::*;
 
 enum Class {
     Kind(FaultKind),
@@ -47,12 +45,13 @@ macro_rules! class {
     };
 }
 
-const GEMM: &str = include_str!("kernels/gemm_tma.ptx");
-const ATTENTION: &str = include_str!("kernels/attention.ptx");
-const CLUSTER: &str = include_str!("kernels/gemm_cluster.ptx");
-const CP_ASYNC: &str = include_str!("kernels/gemm_cp_async.ptx");
-const STREAM: &str = include_str!("kernels/stream_reduce.ptx");
-const SPLIT_K: &str = include_str!("kernels/split_k.ptx");
+const GEMM: &str = include_str!("../kernels/gemm_tma.ptx");
+const ATTENTION: &str = include_str!("../kernels/attention.ptx");
+const CLUSTER: &str = include_str!("../kernels/gemm_cluster.ptx");
+const CP_ASYNC: &str = include_str!("../kernels/gemm_cp_async.ptx");
+const STREAM: &str = include_str!("../kernels/stream_reduce.ptx");
+const SPLIT_K: &str = include_str!("../kernels/split_k.ptx");
+const DEVICE_MAP: &str = include_str!("../kernels/device_map.ptx");
 
 /// Twice round the ring of three stages.
 fn long() -> Problem {
@@ -355,6 +354,42 @@ const OF_SPLIT_K: &[Mutant] = &[
         "setp.ge.u32 outside, column, columns;" => "setp.gt.u32 outside, column, columns;"),
 ];
 
+fn boxes() -> Problem {
+    device_map(20, 100)
+}
+
+#[rustfmt::skip]
+const OF_DEVICE_MAP: &[Mutant] = &[
+    mutant!("the map has one dimension", boxes(), [DescriptorIllegal],
+        "rank.shared::cta.b1024.b32 [here], 1;" => "rank.shared::cta.b1024.b32 [here], 0;"),
+    mutant!("rank six", boxes(), [DescriptorIllegal],
+        "rank.shared::cta.b1024.b32 [here], 1;" => "rank.shared::cta.b1024.b32 [here], 5;"),
+    mutant!("elements of two bytes", boxes(), [Deadlock],
+        "[here], 7;" => "[here], 10;"),
+    mutant!("a taller box", boxes(), [Deadlock],
+        "[here], 1, 8;" => "[here], 1, 9;"),
+    mutant!("a box wider than its swizzle", boxes(), [DescriptorIllegal],
+        "swizzle_mode.shared::cta.b1024.b32 [here], 0;" => "swizzle_mode.shared::cta.b1024.b32 [here], 2;"),
+    mutant!("a swizzle that the reader does not know of", boxes(), [Values],
+        "swizzle_mode.shared::cta.b1024.b32 [here], 0;" => "swizzle_mode.shared::cta.b1024.b32 [here], 3;"),
+    mutant!("one row too many is read", boxes(), [OutOfBounds],
+        "[here], 1, rows;" => "[here], 1, 21;"),
+    mutant!("rows are taken closer together", boxes(), [Values],
+        "[here], 0, pitch;" => "[here], 0, 384;"),
+    mutant!("a stride that is no multiple of 16", boxes(), [DescriptorIllegal],
+        "[here], 0, pitch;" => "[here], 0, 404;"),
+    mutant!("the map is never copied", boxes(), [DescriptorIllegal],
+        "    tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [map], [here], 128;\n" => ""),
+    mutant!("one lane copies the map", boxes(), [DivergentBarrier, SyncMask],
+        "    tensormap.cp_fenceproxy" => "    setp.eq.u32 q, tid, 0;\n    @q tensormap.cp_fenceproxy"),
+    mutant!("the map is used without a fence", boxes(), [ProxyFence],
+        "    fence.proxy.tensormap::generic.acquire.gpu [map], 128;\n" => ""),
+    mutant!("the map is made of undefined bytes", boxes(), [Undefined],
+        "    st.shared.b32 [a], 0;\n" => ""),
+    mutant!("coordinates change places", boxes(), [Values],
+        "{x0, y0}" => "{y0, x0}"),
+];
+
 /// Edits that leave the program right (or, once, tolerated), and why.
 #[rustfmt::skip]
 const EQUIVALENT: &[(&str, &str, fn() -> Problem, &str, &str)] = &[
@@ -442,6 +477,11 @@ fn of_bulk_copies() {
 #[test]
 fn of_the_semaphore() {
     all_refuted(SPLIT_K, OF_SPLIT_K);
+}
+
+#[test]
+fn of_maps_made_on_the_device() {
+    all_refuted(DEVICE_MAP, OF_DEVICE_MAP);
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod sums;
 
 pub use attention::attention;
 pub use gemm::{gemm_cluster, gemm_cp_async, gemm_tma};
-pub use sums::{split_k, stream_reduce};
+pub use sums::{device_map, split_k, stream_reduce};
 
 use half::bf16;
 use ptx_sim::{FaultKind, Geometry, Severity, decode, memory::Memory, read};
@@ -63,8 +63,13 @@ impl Problem {
                 }
             }
             Err(fault) => {
-                assert_eq!(fault.severity, Severity::Refuted);
-                Outcome { findings: vec![(fault.kind, fault.to_string())], notes: vec![], right: None }
+                let all = fault.before.iter().chain([&fault]);
+                let (notes, findings): (Vec<_>, Vec<_>) = all.partition(|f| f.severity == Severity::Note);
+                Outcome {
+                    findings: findings.iter().map(|f| (f.kind, f.to_string())).collect(),
+                    notes: notes.iter().map(|f| f.to_string()).collect(),
+                    right: None,
+                }
             }
         }
     }

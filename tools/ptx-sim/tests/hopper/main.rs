@@ -1,0 +1,7 @@
+//! Hand-written kernels (`tests/kernels/*.ptx`): right and clean, counted, and broken in every way.
+
+mod clean;
+mod counters;
+mod deletions;
+mod mutants;
+mod support;
