@@ -5,6 +5,7 @@
 //! all the same comes back as a diagnostic about the compiler, with the source line where MLIR named one.
 
 pub mod emit;
+mod late_init;
 pub mod llvm;
 pub mod ptxas;
 pub mod text;

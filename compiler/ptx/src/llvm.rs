@@ -88,6 +88,7 @@ extern "C" fn on_fatal_error(reason: *const c_char) {
 
 /// Compiles one module for one target.
 pub fn lower(mlir: &str, target: &'static Target, want_llvm: bool) -> Result<Lowered, Fault> {
+    crate::late_init::ensure();
     static ONCE: Once = Once::new();
     ONCE.call_once(|| unsafe { LLVMInstallFatalErrorHandler(Some(on_fatal_error)) });
     let (sender, receiver) = mpsc::channel();

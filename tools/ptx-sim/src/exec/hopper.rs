@@ -115,6 +115,7 @@ fn set_registers(increase: bool, count: u32, m: &mut World) -> Result<Next, Refu
     }
     match m.ctas[me.cta].pool.set(me.number, increase, count) {
         registers::Outcome::Done => {
+            m.ctas[me.cta].pool.note(me.number, me.at);
             m.changes += 1;
             Ok(Next::Go)
         }

@@ -39,7 +39,11 @@ pub struct Seat {
 
 impl Launch<'_> {
     pub fn shared_bytes(&self) -> usize {
-        self.kernel.dynamic_base.max(self.kernel.static_shared) + self.dynamic_shared
+        match self.dynamic_shared {
+            // Nothing lies behind the last variable.
+            0 => self.kernel.static_shared,
+            dynamic => self.kernel.dynamic_base.max(self.kernel.static_shared) + dynamic,
+        }
     }
 
     pub fn threads(&self) -> u32 {

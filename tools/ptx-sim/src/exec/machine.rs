@@ -20,6 +20,7 @@ use super::{
     cycle::Cycle,
     divergence::{Goal, Wait},
     launch::Launch,
+    registers,
     warp::{Pause, Refused, Warp},
     world::World,
 };
@@ -179,6 +180,10 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         super::tensor_core::check_end(&mut self.world, cta);
+        registers::check_end(&mut self.world, cta);
+        if let Some(check) = &mut self.world.check {
+            check.report_late_visits(cta);
+        }
         if let (Some(bulk), true) = (self.world.agents.using(cta), self.world.check.is_some()) {
             let (issuer, lane) = (bulk.issuer, bulk.lane as u32);
             self.world.me = issuer;

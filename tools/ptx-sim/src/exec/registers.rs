@@ -4,7 +4,8 @@
 //! is there; nothing is ever created. 384 threads start with 168 each: 24 + 240 + 240 = 504 = 3 * 168 works out, and
 //! 24 + 248 + 248 = 520 waits for ever, which ptxas does not say.
 
-use crate::ir::Kernel;
+use super::world::World;
+use crate::{fault::FaultKind, ir::Kernel};
 
 /// Registers of a multiprocessor.
 const FILE: u32 = 65536;
@@ -16,6 +17,8 @@ pub struct Pool {
     /// Free, in registers of one warp (32 threads).
     free: u32,
     entry: u32,
+    /// How many instructions each warp has executed, and the last of them.
+    made: Vec<(u32, u32)>,
 }
 
 /// Registers per thread at launch: `.maxnreg`, or what an equal share of the file gives.
@@ -35,7 +38,7 @@ pub enum Outcome {
 
 impl Pool {
     pub fn new(entry: u32, warps: usize) -> Pool {
-        Pool { of: vec![entry; warps], free: 0, entry }
+        Pool { of: vec![entry; warps], free: 0, entry, made: vec![(0, 0); warps] }
     }
 
     pub fn set(&mut self, warp: usize, increase: bool, count: u32) -> Outcome {
@@ -57,6 +60,21 @@ impl Pool {
         Outcome::Done
     }
 
+    /// A warp has executed the instruction at `at`.
+    pub fn note(&mut self, warp: usize, at: u32) {
+        self.made[warp] = (self.made[warp].0 + 1, at);
+    }
+
+    /// The first warp of a group of four that has executed more of them than another of its group.
+    fn uneven(&self) -> Option<(usize, u32)> {
+        let groups = self.made.chunks(4).enumerate();
+        groups.into_iter().find_map(|(group, made)| {
+            let least = made.iter().map(|m| m.0).min()?;
+            let warp = made.iter().position(|m| m.0 > least)?;
+            Some((4 * group + warp, made[warp].1))
+        })
+    }
+
     /// For a report of who waits: the sums.
     pub fn describe(&self, warp: usize, count: u32) -> String {
         format!(
@@ -70,6 +88,14 @@ impl Pool {
             self.entry * self.of.len() as u32,
         )
     }
+}
+
+/// A CTA has ended: did all warps of each group execute the same `setmaxnreg`?
+pub fn check_end(m: &mut World, cta: usize) {
+    let warps = m.launch.warps();
+    let (Some(check), Some((warp, at))) = (&mut m.check, m.ctas[cta].pool.uneven()) else { return };
+    let message = "a setmaxnreg that not all four warps of the warpgroup execute".into();
+    check.report(FaultKind::Registers, cta * warps + warp, at, None, message);
 }
 
 #[cfg(test)]

@@ -17,9 +17,19 @@ impl Rows {
         Rows { rows: vec![[0; LANES]; rows as usize + 1], preds: vec![0; preds as usize] }
     }
 
-    /// All that the registers hold, to recognise a state.
-    pub fn words(&self) -> impl Iterator<Item = u32> + '_ {
-        self.rows.iter().flatten().chain(&self.preds).copied()
+    /// A number for all that the registers hold; equal contents have equal numbers. One sum for each lane, so that the
+    /// compiler vectorises the loop.
+    pub fn digest(&self) -> u64 {
+        let mut sums = [0x811c_9dc5u32; LANES];
+        for row in &self.rows {
+            for (sum, word) in sums.iter_mut().zip(row) {
+                *sum = (*sum ^ word).wrapping_mul(0x0100_0193).rotate_left(13);
+            }
+        }
+        let words = sums.iter().chain(&self.preds);
+        words.fold(0xcbf2_9ce4_8422_2325, |h: u64, w| {
+            (h ^ *w as u64).wrapping_mul(0x100_0000_01b3).rotate_left(29)
+        })
     }
 
     #[inline]

@@ -386,7 +386,7 @@ impl Warp {
             // When the next group has its turn.
             mix(self.turn as u64);
         }
-        self.rows.words().for_each(|w| mix(w as u64));
+        mix(self.rows.digest());
         h
     }
 
@@ -675,7 +675,8 @@ fn fence_of(fence: Fence, m: &mut World) {
     let Some(check) = &mut m.check else { return };
     match fence {
         Fence::Thread(order) => check.thread_fence(warp, order),
-        Fence::ProxyAsync { .. } | Fence::ProxyAlias => check.proxy_fence(warp),
+        Fence::ProxyAsync { global, shared } => check.proxy_fence(warp, global, shared),
+        Fence::ProxyAlias => check.proxy_fence(warp, true, true),
         Fence::TensorMapRelease { scope } => {
             check.thread_fence(warp, Order { semantics: Semantics::Release, scope });
         }

@@ -181,7 +181,7 @@ impl<'a> World<'a> {
     }
 
     /// An address in the window of the cluster.
-    fn place_in_cluster(&self, low: u64, bytes: u64, lane: usize) -> Result<Place<'a>, Refused> {
+    fn place_in_cluster(&mut self, low: u64, bytes: u64, lane: usize) -> Result<Place<'a>, Refused> {
         let (cta, at) = self.in_cluster(low, lane)?;
         let size = self.ctas[cta].shared.len();
         if at + bytes > size as u64 {
@@ -191,6 +191,9 @@ impl<'a> World<'a> {
         if cta != self.me.cta && !self.ctas[cta].alive() {
             let message = format!("shared memory of CTA {:?}, which has ended", self.ctas[cta].seat.ctaid);
             return Err((FaultKind::Lifetime, message, Some(lane as u32)));
+        }
+        if let Some(check) = self.check.as_mut().filter(|_| cta != self.me.cta) {
+            check.visit(cta, self.me.warp, self.me.at);
         }
         Ok(Place::Shared { cta, at: at as usize })
     }

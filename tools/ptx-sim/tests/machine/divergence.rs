@@ -40,8 +40,8 @@ END:"
 
 #[test]
 fn a_spin_lock_lets_its_owner_go_on() {
-    assert_eq!(clean(&lock("shared", "cta"), &threads(96), &zeros(8), &[0]).b, [96]);
-    assert_eq!(clean(&lock("global", "gpu"), &threads(64), &zeros(8), &[0]).b, [64]);
+    assert_eq!(clean(&lock("shared", "cta"), &threads(48), &zeros(8), &[0]).b, [48]);
+    assert_eq!(clean(&lock("global", "gpu"), &threads(40), &zeros(8), &[0]).b, [40]);
 }
 
 #[test]

@@ -47,20 +47,25 @@ impl Clock {
     }
 }
 
-/// Two clocks: what was seen, and what of it lies behind a fence between the generic and the async proxy.
+/// What was seen, and what of it lies behind a fence between the generic and the async proxy, for shared memory and for
+/// global memory.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Knowledge {
     pub seen: Clock,
-    pub fenced: Clock,
+    pub fenced_shared: Clock,
+    pub fenced_global: Clock,
 }
 
 impl Knowledge {
     pub fn join(&mut self, other: &Knowledge) {
         self.seen.join(&other.seen);
-        self.fenced.join(&other.fenced);
+        self.fenced_shared.join(&other.fenced_shared);
+        self.fenced_global.join(&other.fenced_global);
     }
 
     pub fn covers(&self, other: &Knowledge) -> bool {
-        self.seen.covers(&other.seen) && self.fenced.covers(&other.fenced)
+        self.seen.covers(&other.seen)
+            && self.fenced_shared.covers(&other.fenced_shared)
+            && self.fenced_global.covers(&other.fenced_global)
     }
 }

@@ -18,6 +18,7 @@ pub mod global;
 pub mod intervals;
 pub mod shadow;
 pub mod strong;
+pub mod visits;
 
 pub use defined::Defined;
 
@@ -25,7 +26,7 @@ use crate::{
     fault::{Fault, FaultKind, Other, Severity},
     ir::Kernel,
 };
-use clock::{Agent, Knowledge};
+use clock::{Agent, Clock, Knowledge};
 use global::Pages;
 use shadow::{Cell, Entry, GRANULE, Lists, flag};
 use std::collections::HashSet;
@@ -139,6 +140,8 @@ pub struct Check<'a> {
     pub findings: Findings<'a>,
     warps_per_cta: usize,
     ctas_per_cluster: usize,
+    /// What other CTAs did in the shared memory of each.
+    visits: Vec<Vec<visits::Visit>>,
 }
 
 impl<'a> Check<'a> {
@@ -164,12 +167,14 @@ impl<'a> Check<'a> {
             findings,
             warps_per_cta,
             ctas_per_cluster,
+            visits: (0..ctas).map(|_| vec![]).collect(),
         }
     }
 
     /// A CTA begins at a place of the machine, perhaps one where another has ended.
     pub fn begin(&mut self, place: usize, ctaid: [u32; 3], shared_bytes: usize) {
         self.findings.ctas[place] = ctaid;
+        self.visits[place].clear();
         let cells = shared_bytes.div_ceil(GRANULE);
         self.shared[place] = vec![Cell::default(); cells];
         self.defined[place] = vec![0; cells];
@@ -203,11 +208,15 @@ impl<'a> Check<'a> {
         self.know[warp].join(from);
     }
 
-    /// `fence.proxy.async`: what is known is now fenced too.
-    pub fn proxy_fence(&mut self, warp: usize) {
+    /// `fence.proxy.async`: what is known is now fenced too, for the spaces that it names.
+    pub fn proxy_fence(&mut self, warp: usize, global: bool, shared: bool) {
         let know = &mut self.know[warp];
-        let seen = know.seen.clone();
-        know.fenced.join(&seen);
+        if shared {
+            know.fenced_shared.join(&know.seen);
+        }
+        if global {
+            know.fenced_global.join(&know.seen);
+        }
         self.next_interval(warp);
     }
 
@@ -284,8 +293,12 @@ impl<'a> Check<'a> {
             let a = agent as usize;
             (if a < warps { a } else { owners[a - warps] }) / per_cta
         };
+        let fenced = match region {
+            Region::Shared(_) => &known.fenced_shared,
+            Region::Global => &known.fenced_global,
+        };
         cell.access(&mut self.lists, entry, known, &mut |e| {
-            if let Some(v) = judge(e, &entry, known, &cta_of, per_cluster)
+            if let Some(v) = judge(e, &entry, (&known.seen, fenced), &cta_of, per_cluster)
                 && bad.as_ref().is_none_or(|(_, b)| v < *b)
             {
                 bad = Some((*e, v));
@@ -466,7 +479,7 @@ enum Verdict {
 fn judge(
     e: &Entry,
     x: &Entry,
-    known: &Knowledge,
+    (seen, fenced): (&Clock, &Clock),
     cta_of: &impl Fn(Agent) -> usize,
     per_cluster: usize,
 ) -> Option<Verdict> {
@@ -482,10 +495,10 @@ fn judge(
             return None;
         }
     }
-    if known.seen.get(e.agent) < e.interval {
+    if seen.get(e.agent) < e.interval {
         return Some(Verdict::Race);
     }
-    if e.is(flag::ASYNC) || !x.is(flag::ASYNC) || known.fenced.get(e.agent) >= e.interval {
+    if e.is(flag::ASYNC) || !x.is(flag::ASYNC) || fenced.get(e.agent) >= e.interval {
         return None;
     }
     Some(match (e.is(flag::WRITE), cta_of(e.agent) == cta_of(x.agent)) {

@@ -16,10 +16,14 @@ use crate::ir::{Order, Scope};
 use std::collections::HashMap;
 
 struct Release {
-    warp: usize,
+    /// Who left it; `None`: several warps, so that only an acquire of the widest scope takes it.
+    warp: Option<usize>,
     scope: Scope,
     knowledge: Knowledge,
 }
+
+/// Releases kept apart at one address (a counter that many CTAs raise); beyond, those of device scope become one.
+const MOST_RELEASES: usize = 8;
 
 pub struct Strong {
     places: HashMap<(Region, u64), Vec<Release>>,
@@ -72,7 +76,7 @@ impl Check<'_> {
         let Check { know, strong, .. } = self;
         let Some(left) = strong.places.get(&(region, addr)) else { return };
         for r in left {
-            let needed = scope_between(r.warp, warp, per_cta, per_cluster);
+            let needed = r.warp.map_or(Scope::Gpu, |w| scope_between(w, warp, per_cta, per_cluster));
             if r.scope < needed || order.scope < needed || know[warp].covers(&r.knowledge) {
                 continue;
             }
@@ -91,10 +95,10 @@ impl Check<'_> {
     pub fn strong_write(&mut self, warp: usize, region: Region, addr: u64, order: Order, rmw: bool) {
         let release = if order.releases() {
             let knowledge = self.publish(warp);
-            Some(Release { warp, scope: order.scope, knowledge })
+            Some(Release { warp: Some(warp), scope: order.scope, knowledge })
         } else {
             self.strong.fences[warp].as_ref().map(|(scope, k)| Release {
-                warp,
+                warp: Some(warp),
                 scope: order.scope.min(*scope),
                 knowledge: k.clone(),
             })
@@ -104,6 +108,15 @@ impl Check<'_> {
             left.clear();
         }
         let Some(release) = release else { return };
+        if left.len() >= MOST_RELEASES && release.scope >= Scope::Gpu {
+            let (wide, narrow) = std::mem::take(left).into_iter().partition(|r| r.scope >= Scope::Gpu);
+            let wide: Vec<Release> = wide;
+            let mut all = Release { warp: None, ..release };
+            wide.iter().for_each(|r| all.knowledge.join(&r.knowledge));
+            *left = narrow;
+            left.push(all);
+            return;
+        }
         match left.iter_mut().find(|r| (r.warp, r.scope) == (release.warp, release.scope)) {
             Some(r) => r.knowledge.join(&release.knowledge),
             None => left.push(release),

@@ -1,0 +1,38 @@
+//! Conformance: tiny kernels, made from tables, against references written independently of the simulator.
+//!
+//! A [`case::Case`] is data: a kernel's text, its input, the bytes that must come out, and how exactly. Making cases
+//! (one module per family) and running them ([`run`]) know nothing of each other, so that the same tables can be
+//! replayed on a device. Where ptxas is installed, every kernel has to assemble for a target that has the instruction.
+
+mod atomic;
+mod case;
+mod compare;
+mod control;
+mod convert;
+mod elementwise;
+mod exact;
+mod float;
+mod integer;
+mod matrix;
+mod memory;
+mod ptxas;
+mod run;
+mod sparse;
+mod warp;
+
+/// A family's table is made when it is asked for.
+pub type Family = (&'static str, fn() -> Vec<case::Case>);
+
+/// Every family by its name.
+pub const FAMILIES: [Family; 10] = [
+    ("integer", integer::cases),
+    ("float", float::cases),
+    ("convert", convert::cases),
+    ("compare", compare::cases),
+    ("memory", memory::cases),
+    ("atomic", atomic::cases),
+    ("warp", warp::cases),
+    ("matrix", matrix::cases),
+    ("sparse", sparse::cases),
+    ("control", control::cases),
+];
