@@ -130,3 +130,20 @@ fn without_a_driver_the_command_says_so() {
     assert_eq!(run(&["run", file, "--device", "cuda:x"]).status, 2);
     assert_eq!(run(&["bench", file, "--device", "oracle"]).status, 2);
 }
+
+/// The line of a finding comes from `.loc`; code stays optimised, so the target has no `debug`.
+#[test]
+fn ptx_carries_the_lines_of_the_kernel() {
+    let ptx = tilec(&["build", MATMUL]).good();
+    let number = ptx.lines().find_map(|l| {
+        let (number, name) = l.trim().strip_prefix(".file")?.trim().split_once(' ')?;
+        name.ends_with("gemm/matmul.tile\"").then(|| number.to_string())
+    });
+    let number = number.expect("the kernel's file has a number");
+    let text = std::fs::read_to_string(root().join(MATMUL)).unwrap();
+    let line = 1 + text.lines().position(|l| l.contains("a[i, :] @ b[:, j]")).unwrap();
+    let location = format!(".loc\t{number} {line} ");
+    assert!(ptx.contains(&location), "no `{location}`");
+    let target = ptx.lines().find(|l| l.starts_with(".target")).unwrap();
+    assert!(!target.contains("debug"), "{target}");
+}
