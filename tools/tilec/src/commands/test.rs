@@ -25,12 +25,13 @@ pub fn run(args: Test) -> bool {
             return !args.json && show(&session, &found);
         }
     };
-    let mut options = TestOptions { rung: driver_rung(args.rung), ..TestOptions::default() };
-    let assembles = args.rung.is_none_or(|r| r >= Rung::Ptxas);
+    let asked = args.rung.or(args.device.map(|_| Rung::Cuda));
+    let mut options = TestOptions { rung: driver_rung(asked), ..TestOptions::default() };
+    let assembles = asked.is_none_or(|r| r >= Rung::Ptxas);
     let mut found = vec![];
     let mut no_gpu = None;
-    if args.rung.is_none_or(|r| r == Rung::Cuda) && cfg!(feature = "ptx") {
-        match (gpu::Cuda::open(0), args.rung) {
+    if asked.is_none_or(|r| r == Rung::Cuda) && cfg!(feature = "ptx") {
+        match (gpu::Cuda::open(args.device.unwrap_or(0)), asked) {
             (Ok(cuda), _) => {
                 (options.rung, options.cuda) = (testing::Rung::Cuda, Some(Arc::new(cuda)));
             }
@@ -44,6 +45,7 @@ pub fn run(args: Test) -> bool {
             }
         }
     }
+    let without_device = any_error(&found);
     let start = Instant::now();
     let mut totals = Totals::default();
     for file in &files {
@@ -73,7 +75,8 @@ pub fn run(args: Test) -> bool {
             }
         }
     }
-    if let Some(d) = unclimbed(args.rung, &totals) {
+    // Without a device, the driver has said why nothing ran on it.
+    if let Some(d) = unclimbed(asked, &totals).filter(|_| !without_device) {
         if !args.json {
             show(&session, std::slice::from_ref(&d));
         }
