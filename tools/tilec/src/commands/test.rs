@@ -273,9 +273,9 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
     for d in doubts(report) {
         show(session, std::slice::from_ref(d));
     }
-    for s in stops(report) {
-        let target = s.target.map(|t| format!(" {t}")).unwrap_or_default();
-        output::tell(&format!("       stopped before {}{target}:", rung_name(s.rung)));
+    for (s, targets) in stops(report) {
+        let place = [&[rung_name(s.rung)], &targets[..]].concat().join(" ");
+        output::tell(&format!("       stopped before {place}:"));
         show(session, &s.because);
     }
     for p in ptx {
@@ -297,16 +297,19 @@ fn doubts(report: &FileReport) -> Vec<&Diagnostic> {
     out
 }
 
-/// One stop for each rung, target and reason.
-fn stops(report: &FileReport) -> Vec<&testing::Stopped> {
-    let mut out: Vec<&testing::Stopped> = vec![];
+/// One stop for each rung and reason, with the targets that it is the same for.
+fn stops(report: &FileReport) -> Vec<(&testing::Stopped, Vec<&'static str>)> {
+    let why = |s: &testing::Stopped| s.because.first().map(|d| (d.code, d.message.clone(), d.primary));
+    let mut out: Vec<(&testing::Stopped, Vec<&'static str>)> = vec![];
     for s in report.cases.iter().flat_map(|c| &c.stopped) {
-        let same = |o: &testing::Stopped| {
-            (o.rung, o.target, o.because.first().map(|d| d.code))
-                == (s.rung, s.target, s.because.first().map(|d| d.code))
-        };
-        if !out.iter().any(|o| same(o)) {
-            out.push(s);
+        let known = out.iter().position(|(o, _)| (o.rung, why(o)) == (s.rung, why(s)));
+        let at = known.unwrap_or_else(|| {
+            out.push((s, vec![]));
+            out.len() - 1
+        });
+        let targets = &mut out[at].1;
+        if let Some(t) = s.target.filter(|t| !targets.contains(t)) {
+            targets.push(t);
         }
     }
     out
