@@ -67,8 +67,7 @@ pub fn parse(text: &str) -> Result<Image, Refused> {
         .map(|f| decode::kernel(&module, &f.name).map(Arc::new))
         .collect::<Result<_, _>>()
         .map_err(invalid)?;
-    let kept = |v: &&read::Variable| matches!(v.space, read::Space::Global | read::Space::Const);
-    let mut variables: Vec<read::Variable> = module.variables.iter().filter(kept).cloned().collect();
+    let mut variables = decode::variables(&module);
     // Those that a kernel declares within itself are of the module too.
     for v in kernels.iter().flat_map(|k| &k.globals) {
         if !variables.iter().any(|known| known.name == v.name) {

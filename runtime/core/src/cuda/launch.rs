@@ -80,6 +80,25 @@ impl<'d> Prepared<'d> {
     }
 }
 
+/// Launches a kernel whose parameters are addresses, and waits for it.
+pub fn run(module: &Module, entry: &str, geometry: &Geometry, addresses: &[u64]) -> Result<(), CudaError> {
+    let function = module.function(entry, geometry.shared)?;
+    module.device().bind()?;
+    let mut values = addresses.to_vec();
+    let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|v| std::ptr::from_mut(v).cast()).collect();
+    // SAFETY: the function is of a live module and takes these addresses; the driver copies them before it returns.
+    let result = unsafe { call(function, geometry, pointers.as_mut_ptr()) };
+    let failed = |error| CudaError::Launch { kernel: entry.into(), error };
+    if result != CUresult::CUDA_SUCCESS {
+        return Err(failed(describe(result)));
+    }
+    // SAFETY: a context is current.
+    match unsafe { sys::cuCtxSynchronize() } {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        other => Err(failed(describe(other))),
+    }
+}
+
 /// The plain launch, or the one that takes attributes where there are clusters.
 unsafe fn call(function: sys::CUfunction, g: &Geometry, parameters: *mut *mut c_void) -> CUresult {
     let ([gx, gy, gz], [bx, by, bz]) = (g.grid, g.block);

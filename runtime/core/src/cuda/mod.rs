@@ -26,6 +26,6 @@ pub use buffer::Buffer;
 pub use device::Device;
 pub use error::CudaError;
 pub use event::Event;
-pub use launch::Prepared;
+pub use launch::{Prepared, run};
 pub use module::Module;
 pub use tensor_map::{Element, Swizzle, TensorMap, TiledMap};

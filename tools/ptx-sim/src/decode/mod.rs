@@ -29,6 +29,7 @@ use crate::{
 };
 use names::Names;
 pub(crate) use names::masked;
+pub use names::variables;
 use std::collections::HashMap;
 
 type Decode<T> = Result<T, ReadError>;

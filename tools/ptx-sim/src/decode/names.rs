@@ -92,13 +92,8 @@ impl<'a> Names<'a> {
         for variable in &module.variables {
             names.module_variable(variable);
         }
-        for (number, f) in module.functions.iter().enumerate().filter(|(_, f)| !f.entry) {
-            names.scopes[0].insert(f.name.clone(), Name::Function(number as u32));
-        }
-        for (alias, target) in &module.aliases {
-            if let Some(&found) = names.scopes[0].get(target) {
-                names.scopes[0].insert(alias.clone(), found);
-            }
+        for (name, number) in function_numbers(module) {
+            names.scopes[0].insert(name, Name::Function(number));
         }
         for p in &function.params {
             let offset = names.param_bytes.next_multiple_of(p.align.max(1));
@@ -419,13 +414,6 @@ impl<'a> Names<'a> {
     }
 
     pub(crate) fn into_kernel(self, function: &Function, code: Vec<Inst>) -> Kernel {
-        let functions: HashMap<String, u32> = self.scopes[0]
-            .iter()
-            .filter_map(|(name, what)| match what {
-                Name::Function(n) => Some((name.clone(), *n)),
-                _ => None,
-            })
-            .collect();
         let dynamic_base = self.shared.next_multiple_of(1024).max(if self.shared == 0 { 0 } else { 1024 });
         let mut constants: Vec<(Slot, Constant)> =
             self.constants.into_iter().map(|((value, _), slot)| (slot, Constant::Bits(value))).collect();
@@ -457,18 +445,31 @@ impl<'a> Names<'a> {
             dynamic_base,
             local_bytes: self.local_peak,
             register_rows: self.register_rows,
-            globals: self
-                .module
-                .variables
-                .iter()
-                .filter(|v| v.space != Space::Shared)
-                .map(|v| with_function_addresses(v, &functions))
-                .collect(),
+            globals: variables(self.module),
         }
     }
 }
 
-/// Pointers to functions in an initialiser are known here; those to variables only at launch.
+/// The module's variables of the global and constant spaces. Pointers to functions in their initial values are known
+/// here; those to variables only when they are placed.
+pub fn variables(module: &Module) -> Vec<Variable> {
+    let functions = function_numbers(module);
+    let placed = module.variables.iter().filter(|v| v.space != Space::Shared);
+    placed.map(|v| with_function_addresses(v, &functions)).collect()
+}
+
+/// Every device function and alias, by its number.
+fn function_numbers(module: &Module) -> HashMap<String, u32> {
+    let all = module.functions.iter().enumerate().filter(|(_, f)| !f.entry);
+    let mut numbers: HashMap<String, u32> = all.map(|(n, f)| (f.name.clone(), n as u32)).collect();
+    for (alias, target) in &module.aliases {
+        if let Some(&number) = numbers.get(target) {
+            numbers.insert(alias.clone(), number);
+        }
+    }
+    numbers
+}
+
 fn with_function_addresses(v: &Variable, functions: &HashMap<String, u32>) -> Variable {
     let mut out = v.clone();
     for init in &mut out.init {

@@ -11,6 +11,7 @@ use super::{
     rows::{Rows, lanes},
 };
 use crate::ir::{FloatMods, Op, Rounding, Scalar};
+use half::{bf16, f16};
 
 /// A number read from a register: integers exactly, floats as f64.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +59,39 @@ impl Packed {
     }
 }
 
+/// The pairs that matter most, on the host's own numbers; false: nothing was done.
+fn frequent(r: &mut Rows, mask: u32, to: Scalar, from: Scalar, d: u32, a: u32, b: u32) -> bool {
+    const S32: Scalar = Scalar::Int { signed: true, bits: 32 };
+    const U32: Scalar = Scalar::Int { signed: false, bits: 32 };
+    let f = f32::from_bits;
+    let half = |w: u32| if f(w).is_nan() { 0x7fff } else { f16::from_f32(f(w)).to_bits() as u32 };
+    let brain = |w: u32| if f(w).is_nan() { 0x7fff } else { bf16::from_f32(f(w)).to_bits() as u32 };
+    match (to, from) {
+        (Scalar::F32, Scalar::F16) => {
+            r.map1(mask, d, a, |w| canonical(f16::from_bits(w as u16).to_f32()));
+        }
+        (Scalar::F32, Scalar::Bf16) => r.map1(mask, d, a, |w| canonical(f(w << 16))),
+        (Scalar::F16, Scalar::F32) => r.map1(mask, d, a, half),
+        (Scalar::Bf16, Scalar::F32) => r.map1(mask, d, a, brain),
+        (Scalar::F16x2, Scalar::F32) => r.map2(mask, d, a, b, |hi, lo| half(hi) << 16 | half(lo)),
+        (Scalar::Bf16x2, Scalar::F32) => r.map2(mask, d, a, b, |hi, lo| brain(hi) << 16 | brain(lo)),
+        (Scalar::F32, S32) => r.map1(mask, d, a, |w| (w as i32 as f32).to_bits()),
+        (Scalar::F32, U32) => r.map1(mask, d, a, |w| (w as f32).to_bits()),
+        _ => return false,
+    }
+    true
+}
+
+/// NaN results carry one payload, as the hardware's do.
+fn canonical(v: f32) -> u32 {
+    if v.is_nan() { 0x7fff_ffff } else { v.to_bits() }
+}
+
 pub fn convert(r: &mut Rows, mask: u32, op: &Op) {
     let Op::Convert { to, from, mods, d, a, b } = op else { return };
+    if *mods == FloatMods::default() && frequent(r, mask, *to, *from, *d, *a, *b) {
+        return;
+    }
     if let Some((part, width)) = packed(*to) {
         let source = packed(*from);
         let both = (1u64 << width) - 1;
@@ -77,10 +109,6 @@ pub fn convert(r: &mut Rows, mask: u32, op: &Op) {
         }
         return;
     }
-    // The pair that matters most, without the detour.
-    if (*to, *from) == (Scalar::F32, Scalar::F16) && *mods == FloatMods::default() {
-        return r.map1(mask, *d, *a, |w| (F16.decode(w as u16 as u64) as f32).to_bits_canonical());
-    }
     for lane in lanes(mask) {
         let value = read(*from, r.row(*a)[lane], || r.wide(*a, lane));
         let value = write(*to, *from, value, *mods);
@@ -88,16 +116,6 @@ pub fn convert(r: &mut Rows, mask: u32, op: &Op) {
             Scalar::F64 | Scalar::Int { bits: 64, .. } => r.set_wide(*d, lane, value),
             _ => r.row_mut(*d)[lane] = value as u32,
         }
-    }
-}
-
-trait Canonical {
-    fn to_bits_canonical(self) -> u32;
-}
-
-impl Canonical for f32 {
-    fn to_bits_canonical(self) -> u32 {
-        if self.is_nan() { 0x7fff_ffff } else { self.to_bits() }
     }
 }
 

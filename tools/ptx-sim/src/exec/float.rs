@@ -1,10 +1,11 @@
 //! Float arithmetic. Sums, products, quotients and roots are exact and rounded once in the mode asked for
-//! ([`super::round`]); f32 and f64 to nearest use the host's, which does the same. Approximations compute in f64 and
+//! ([`super::round`]); to nearest the host's numbers do the same ([`super::nearest`]). Approximations compute in f64 and
 //! round: within every error the ISA documents.
 
 use super::{
+    nearest,
     round::{BF16, Exact, F16, F32, F64, Format},
-    rows::{LANES, Rows, lanes},
+    rows::{Rows, lanes},
 };
 use crate::ir::{AtomOp, FloatMods, FloatOp, FloatType, Rounding, Scalar, Slot};
 
@@ -20,6 +21,9 @@ pub struct FloatArgs {
 }
 
 pub fn run(r: &mut Rows, mask: u32, x: FloatArgs) {
+    if nearest::run(r, mask, x) {
+        return;
+    }
     let FloatArgs { op, ty, mods, d, a, b, c } = x;
     let half = |format: Format| {
         move |p: u32, q: u32, s: u32| narrow_lane(op, mods, format, p as u16, q as u16, s as u16) as u32
@@ -45,31 +49,12 @@ pub fn run(r: &mut Rows, mask: u32, x: FloatArgs) {
 
 fn single(r: &mut Rows, mask: u32, x: FloatArgs) {
     let FloatArgs { op, mods, d, a, b, c, .. } = x;
-    let plain = mods == FloatMods::default();
-    let f = f32::from_bits;
     match op {
-        FloatOp::Add if plain => r.map2(mask, d, a, b, |p, q| canonical(f(p) + f(q))),
-        FloatOp::Sub if plain => r.map2(mask, d, a, b, |p, q| canonical(f(p) - f(q))),
-        FloatOp::Mul if plain => r.map2(mask, d, a, b, |p, q| canonical(f(p) * f(q))),
-        FloatOp::Fma if plain => {
-            let (x, y, z) = (*r.row(a), *r.row(b), *r.row(c));
-            let mut out = [0; LANES];
-            for l in 0..LANES {
-                out[l] = canonical(f(x[l]).mul_add(f(y[l]), f(z[l])));
-            }
-            r.put(d, mask, &out);
-        }
         FloatOp::Neg if !mods.ftz => r.map1(mask, d, a, |p| p ^ 1 << 31),
         FloatOp::Abs if !mods.ftz => r.map1(mask, d, a, |p| p & !(1 << 31)),
         FloatOp::CopySign => r.map2(mask, d, a, b, |p, q| (p & 1 << 31) | (q & !(1 << 31))),
         _ => r.map3(mask, d, a, b, c, |p, q, s| narrow(op, mods, F32, p as u64, q as u64, s as u64) as u32),
     }
-}
-
-/// NaN results carry one payload, as the hardware's do.
-#[inline(always)]
-fn canonical(v: f32) -> u32 {
-    if v.is_nan() { 0x7fff_ffff } else { v.to_bits() }
 }
 
 fn narrow_lane(op: FloatOp, mods: FloatMods, format: Format, p: u16, q: u16, s: u16) -> u16 {

@@ -37,6 +37,7 @@ pub mod machine;
 pub mod matrix;
 pub mod mbarrier;
 pub mod mbarrier_ops;
+mod nearest;
 pub mod order_ops;
 pub mod registers;
 pub mod round;

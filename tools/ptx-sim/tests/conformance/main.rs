@@ -2,13 +2,20 @@
 //!
 //! A [`case::Case`] is data: a kernel's text, its input, the bytes that must come out, and how exactly. Making cases
 //! (one module per family) and running them ([`run`]) know nothing of each other, so that the same tables can be
-//! replayed on a device. Where ptxas is installed, every kernel has to assemble for a target that has the instruction.
+//! replayed on a device, where there is one ([`device`]):
+//!
+//! ```text
+//! cargo test -p ptx-sim --test conformance device -- --nocapture
+//! ```
+//!
+//! Where ptxas is installed, every kernel has to assemble for a target that has the instruction.
 
 mod atomic;
 mod case;
 mod compare;
 mod control;
 mod convert;
+mod device;
 mod elementwise;
 mod exact;
 mod float;

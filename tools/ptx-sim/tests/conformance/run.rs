@@ -23,7 +23,7 @@ fn simulate(case: &Case) -> Result<Vec<u8>, String> {
 }
 
 /// The first difference between what came out and what had to.
-fn difference(case: &Case, got: &[u8]) -> Option<String> {
+pub fn difference(case: &Case, got: &[u8]) -> Option<String> {
     let step = match case.tolerance {
         Tolerance::Exact => 8,
         Tolerance::Single { .. } => 4,
