@@ -68,7 +68,7 @@ impl Bench {
     }
 
     fn write(&self, file: &str, dtype: DType, bytes: &[u8]) {
-        let count = bytes.len() * 8 / dtype.bits() as usize;
+        let count = bytes.len() * 8 / dtype.bits();
         write_npy(&self.path(file), &Tensor::from_bytes(dtype, &[count], bytes).unwrap()).unwrap();
     }
 

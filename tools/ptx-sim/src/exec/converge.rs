@@ -74,7 +74,12 @@ impl Warp {
             Members::Warp => self.live(),
             Members::Named(row) => lanes(active).fold(0, |m, l| m | self.rows.row(row)[l]) & self.live(),
         };
-        let here = active | (self.groups.converging(group.pc, self.exited) & !group.mask);
+        let code = &world.launch.kernel.code;
+        let is_sync = |op: &Op| matches!(op, Op::WarpSync { .. });
+        // Each way of a branch may have its own `bar.warp.sync`; other collectives meet at one instruction.
+        let meets =
+            |pc: u32| pc == group.pc || is_sync(op) && code.get(pc as usize).is_some_and(|i| is_sync(&i.op));
+        let here = active | (self.groups.converging(meets, self.exited) & wanted & !group.mask);
         if let Members::Named(row) = members
             && let Some(l) = lanes(active).find(|&l| self.rows.row(row)[l] >> l & 1 == 0)
         {
@@ -98,7 +103,10 @@ impl Warp {
             };
         }
         // Several groups at once: all of them go on, or wait alike.
-        let next = self.collective(op, here, members, group.give_up, world)?;
+        let next = match op {
+            Op::WarpSync { .. } => Next::Go,
+            _ => self.collective(op, here, members, group.give_up, world)?,
+        };
         self.groups.current().wait = Some(Wait::Converge { members: wanted });
         match next {
             Next::Again(wait) => {
@@ -106,11 +114,11 @@ impl Warp {
                 Ok(Next::Again(wait))
             }
             Next::Go | Next::Yield => {
-                self.groups.pass_together(group.pc, None);
+                self.groups.pass_together(meets, None);
                 Ok(Next::Go)
             }
             Next::After(wait) => {
-                self.groups.pass_together(group.pc, Some(wait));
+                self.groups.pass_together(meets, Some(wait));
                 Ok(Next::Go)
             }
         }

@@ -250,16 +250,16 @@ impl Groups {
         any
     }
 
-    /// Lanes of the leaves that wait to converge at this position.
-    pub fn converging(&self, pc: u32, exited: u32) -> u32 {
-        let at = |g: &&Group| g.used && g.children == 0 && g.pc == pc;
+    /// Lanes of the leaves that wait to converge at one of these positions.
+    pub fn converging(&self, here: impl Fn(u32) -> bool, exited: u32) -> u32 {
+        let at = |g: &&Group| g.used && g.children == 0 && here(g.pc);
         let waits = |g: &&Group| matches!(g.wait, Some(Wait::Converge { .. }));
         self.all.iter().filter(at).filter(waits).fold(0, |m, g| m | g.mask) & !exited
     }
 
-    /// The leaves that converged at a position go on behind it, or wait there for something else.
-    pub fn pass_together(&mut self, pc: u32, wait: Option<Wait>) {
-        for g in self.all.iter_mut().filter(|g| g.used && g.children == 0 && g.pc == pc) {
+    /// The leaves that converged at these positions go on behind them, or wait there for something else.
+    pub fn pass_together(&mut self, here: impl Fn(u32) -> bool, wait: Option<Wait>) {
+        for g in self.all.iter_mut().filter(|g| g.used && g.children == 0 && here(g.pc)) {
             if matches!(g.wait, Some(Wait::Converge { .. })) {
                 g.wait = wait;
                 g.pc += 1;

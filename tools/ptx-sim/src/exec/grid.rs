@@ -97,6 +97,8 @@ fn shared_limit(target: &str) -> usize {
     1024 * SHARED_LIMITS.iter().find(|(name, _)| *name == plain).map_or(SHARED_LIMIT, |(_, kib)| *kib)
 }
 
+/// What the registers and local memory of the CTAs that run together may take.
+const MOST_HOST_BYTES: usize = 4 << 30;
 /// Machines that run before their results are added up; bounds what a grid of very many CTAs keeps.
 const BATCH: usize = 4096;
 /// Ranges of global memory that all CTAs together may touch in check mode.
@@ -227,7 +229,7 @@ fn global_race(launch: &Launch, memory: &Memory, r: &GlobalRace) -> Fault {
         cta: cta(r.ctas.1),
         warp: 0,
         lane: None,
-        other: Some(other),
+        other: Some(Box::new(other)),
         missing: Some("CTAs of a grid are concurrent; nothing here orders them"),
         before: vec![],
     }
@@ -263,7 +265,11 @@ fn resident(launch: &Launch) -> usize {
     let by_threads = THREADS_OF_MULTIPROCESSOR / launch.threads().next_multiple_of(32) as usize;
     let each = by_shared.min(by_threads).clamp(1, CTAS_OF_MULTIPROCESSOR);
     let within = (MOST_WARPS / launch.warps()).max(MULTIPROCESSORS as usize);
-    ((each * MULTIPROCESSORS as usize).min(within) / launch.cluster_size()).max(1)
+    let cluster_bytes = launch.cluster_size()
+        * (launch.shared_bytes()
+            + launch.warps() * (128 * launch.kernel.rows as usize + 32 * launch.kernel.local_bytes));
+    let by_host = MOST_HOST_BYTES / cluster_bytes.max(1);
+    ((each * MULTIPROCESSORS as usize).min(within) / launch.cluster_size()).min(by_host).max(1)
 }
 
 /// The cluster of the launch, which the kernel may prescribe.
@@ -278,7 +284,7 @@ fn cluster_of(kernel: &Kernel, geometry: &Geometry) -> [u32; 3] {
 
 fn check(kernel: &Kernel, geometry: &Geometry, cluster: [u32; 3], params: &[u8]) -> Result<(), Fault> {
     let refuse = |message: String| Err(Fault::launch(message));
-    let threads: u64 = geometry.block.iter().map(|&n| n as u64).product();
+    let threads: u128 = geometry.block.iter().map(|&n| n as u128).product();
     let ctas: u128 = geometry.grid.iter().map(|&n| n as u128).product();
     if threads == 0 || threads > 1024 {
         return refuse(format!("a block of {threads} threads; 1 to 1024 are possible"));
@@ -286,7 +292,7 @@ fn check(kernel: &Kernel, geometry: &Geometry, cluster: [u32; 3], params: &[u8])
     if ctas == 0 || ctas > 1 << 32 {
         return refuse(format!("a grid of {ctas} CTAs"));
     }
-    let size: u64 = cluster.iter().map(|&n| n as u64).product();
+    let size: u128 = cluster.iter().map(|&n| n as u128).product();
     if size == 0 || size > 16 {
         return refuse(format!("a cluster of {size} CTAs; 1 to 16 are possible"));
     }
@@ -304,16 +310,23 @@ fn check(kernel: &Kernel, geometry: &Geometry, cluster: [u32; 3], params: &[u8])
             geometry.block
         ));
     }
-    let most: u64 = kernel.limits.max_threads.iter().map(|&n| n as u64).product();
+    let most: u128 = kernel.limits.max_threads.iter().map(|&n| n as u128).product();
     if most != 0 && threads > most {
         return refuse(format!("the kernel allows {most} threads, the block has {threads}"));
     }
-    let shared = kernel.static_shared + geometry.dynamic_shared;
+    let shared = kernel.static_shared.saturating_add(geometry.dynamic_shared);
     let limit = shared_limit(&kernel.target);
     if shared > limit {
         return refuse(format!(
             "{shared} bytes of shared memory, static and dynamic; a CTA of {} has at most {limit}",
             kernel.target
+        ));
+    }
+    let warps = threads.div_ceil(32) as usize * size as usize;
+    let bytes = warps * (128 * (kernel.rows as usize + 1) + 32 * kernel.local_bytes);
+    if bytes > MOST_HOST_BYTES {
+        return refuse(format!(
+            "the registers and local memory of one cluster take {bytes} bytes of the host"
         ));
     }
     if params.len() != kernel.param_bytes {

@@ -113,3 +113,27 @@ OUT:
     let want: Vec<u32> = (0..64).map(|n: u32| n * n.saturating_sub(1) / 2).collect();
     assert_eq!(clean(&ptx, &threads(64), &zeros(64), &[0]).a, want);
 }
+
+#[test]
+fn both_ways_of_a_branch_may_synchronise_their_warp() {
+    let ptx = text(
+        "",
+        64,
+        "
+    and.b32 %r2, %r1, 1;
+    setp.eq.u32 %p1, %r2, 0;
+    @%p1 bra EVEN;
+    bar.warp.sync 0xffffffff;
+    mov.u32 %r3, 5;
+    bra END;
+EVEN:
+    mov.u32 %r3, 4;
+    bar.warp.sync 0xffffffff;
+END:
+    mul.wide.u32 %rd3, %r1, 4;
+    add.s64 %rd3, %rd1, %rd3;
+    st.global.u32 [%rd3], %r3;",
+    );
+    let want: Vec<u32> = (0..32).map(|n| 4 + n % 2).collect();
+    assert_eq!(clean(&ptx, &threads(32), &zeros(32), &[0]).a, want);
+}

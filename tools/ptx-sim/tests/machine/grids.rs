@@ -171,3 +171,22 @@ fn reports_are_the_same_each_time() {
     assert!(first.len() > 16);
     (0..3).for_each(|_| assert_eq!(say(), first));
 }
+
+#[test]
+fn launches_that_cannot_be() {
+    let plain = text("", 0, "");
+    for block in [[0, 1, 1], [1025, 1, 1], [u32::MAX; 3]] {
+        refuted(&plain, &Geometry { block, ..threads(1) }, &[0], &[0], FaultKind::Launch);
+    }
+    let huge = Geometry { grid: [u32::MAX; 3], ..threads(1) };
+    refuted(&plain, &huge, &[0], &[0], FaultKind::Launch);
+    let clusters = Geometry { cluster: [u32::MAX; 3], ..threads(1) };
+    refuted(&plain, &clusters, &[0], &[0], FaultKind::Launch);
+    let shared = Geometry { dynamic_shared: 232448, ..threads(1) };
+    let target = |name: &str| plain.replace("sm_90a", name);
+    clean(&plain, &shared, &[0], &[0]);
+    for name in ["sm_80", "sm_86", "sm_89"] {
+        let fault = refuted(&target(name), &shared, &[0], &[0], FaultKind::Launch);
+        assert!(fault.message.contains(name), "{fault}");
+    }
+}

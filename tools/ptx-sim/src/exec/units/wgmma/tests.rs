@@ -333,26 +333,3 @@ fn a_descriptor_past_the_end_is_an_error() {
         Err(OperandError::OutOfBounds { what: "B", address: 1024, size: 1024 })
     );
 }
-
-/// Not a test of values: prints how fast products are. `cargo test --release -- --ignored --nocapture speed`
-#[test]
-#[ignore]
-fn speed() {
-    let w = instruction(256, 16, WgmmaAcc::F32, WgmmaType::Bf16);
-    let (shared, b) =
-        place(&pack(&Matrix::new(256, 16, WgmmaType::Bf16, 1), WgmmaType::Bf16), Swizzle::B32, true);
-    let (a_shared, a) =
-        place(&pack(&Matrix::new(64, 16, WgmmaType::Bf16, 2), WgmmaType::Bf16), Swizzle::B32, true);
-    let mut d = vec![[0; 32]; 128];
-    let start = std::time::Instant::now();
-    let rounds = 2000;
-    for _ in 0..rounds {
-        let right = operand::unpack_b(&w, &b, &shared).unwrap();
-        for quarter in 0..4 {
-            let left = operand::unpack_a(&w, SourceA::Shared(&a, &a_shared), quarter, None).unwrap();
-            multiply(&w, &left, &right, true, &mut d);
-        }
-    }
-    let products = rounds as f64 * 64.0 * 256.0 * 16.0;
-    println!("{:.1} G multiply-adds/s", products / start.elapsed().as_secs_f64() / 1e9);
-}
