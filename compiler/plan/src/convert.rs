@@ -2,7 +2,9 @@
 
 use crate::{
     infer::{Layouts, demanded},
+    local,
     plan::*,
+    shape::Shapes,
 };
 use std::collections::BTreeMap;
 use tile_graph::{Graph, NodeId, Op, Value};
@@ -15,11 +17,12 @@ pub struct Conversions {
 
 /// Conversions at ports and results, and the buffers of reductions over warps.
 pub fn insert(
-    graph: &Graph,
+    shapes: &Shapes,
     layouts: &Layouts,
     dots: &BTreeMap<NodeId, Dot>,
     buffers: &mut Vec<Buffer>,
 ) -> Conversions {
+    let graph = shapes.graph;
     let mut out = Conversions { at: BTreeMap::new(), cross_warp: BTreeMap::new() };
     let fused: BTreeMap<NodeId, NodeId> = dots.iter().map(|(&dot, d)| (d.at, dot)).collect();
     for node in graph.nodes_under(tile_graph::ROOT) {
@@ -34,7 +37,7 @@ pub fn insert(
             }
             let wanted = match fused.get(&node) {
                 Some(dot) => Some(dots[dot].layout.clone()),
-                None => demanded(graph, layouts, node, port, operand),
+                None => demanded(shapes, layouts, node, port, operand),
             };
             if let (Some(wanted), Some(have)) = (wanted, layouts.get(&operand)) {
                 if let Some(c) = conversion(graph, operand, have, &wanted, buffers) {
@@ -42,6 +45,7 @@ pub fn insert(
                 }
             }
         }
+        results_of_local(shapes, layouts, node, buffers, &mut out);
         let made = match &graph.node(node).op {
             Op::Reduce { axis, .. } => {
                 let operand = graph.inputs(node)[0];
@@ -63,6 +67,31 @@ pub fn insert(
         }
     }
     out
+}
+
+/// Conversions of what operations on whole axes make.
+fn results_of_local(
+    shapes: &Shapes,
+    layouts: &Layouts,
+    node: NodeId,
+    buffers: &mut Vec<Buffer>,
+    out: &mut Conversions,
+) {
+    let graph = shapes.graph;
+    if !local::is_local(&graph.node(node).op) {
+        return;
+    }
+    let operand = graph.inputs(node)[0];
+    let operand = out.at.get(&(node, 0)).map(|c| &c.to).or(layouts.get(&operand)).cloned();
+    for port in 0..graph.node(node).outputs.len() as u32 {
+        let result = Value { node, port };
+        let made = operand.as_ref().and_then(|o| local::made(shapes, node, port, o));
+        if let (Some(made), Some(wanted)) = (made, layouts.get(&result))
+            && let Some(c) = conversion(graph, result, &made, wanted, buffers)
+        {
+            out.at.insert((node, result_port(port)), c);
+        }
+    }
 }
 
 /// Room for one partial result of each warp along the reduced axis; twice for a value with its position.

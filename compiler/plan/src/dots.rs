@@ -79,7 +79,11 @@ pub fn shapes(s: &Shapes, target: &Target, warps: u32) -> Result<Vec<Shape>, Vec
         };
         // Warps beyond the grid compute the same again.
         layout.warp.resize(warps.ilog2() as usize, vec![0, 0]);
-        let (at, addend) = fused_addend(g, node);
+        // Of two products in one sum the first adds itself to the second.
+        let (at, addend) = match fused_addend(g, node) {
+            (at, Some(_)) if out.iter().any(|earlier: &Shape| earlier.at == at) => (node, None),
+            fused => fused,
+        };
         out.push(Shape { node, at, addend, instruction, size, warps: spread, layout, axes });
     }
     Ok(out)

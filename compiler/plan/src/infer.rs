@@ -18,7 +18,7 @@
 //! values. The second dot's `acc[i, D]` has its own layout, whose projection to rows is the same, so `acc * c` needs
 //! no conversion.
 
-use crate::{plan::TensorClass, shape::Shapes};
+use crate::{local, plan::TensorClass, shape::Shapes};
 use std::collections::{BTreeMap, VecDeque};
 use tile_graph::{Axis, Graph, NodeId, Op, Value, ValueType};
 use tile_layout::{
@@ -107,6 +107,17 @@ impl Inference<'_> {
                 self.assign(inputs[0], unreshape(layout, &axes, rank));
             }
             Op::Permute { order } => self.assign(inputs[0], unpermute(layout, &order)),
+            Op::Split { axis, .. } => {
+                if let Some(layout) = local::merge(layout, axis as usize) {
+                    self.assign(inputs[0], layout);
+                }
+            }
+            Op::Merge { axis } => {
+                let minor = self.shapes.padded(self.graph().type_of(inputs[0]).axes[axis as usize + 1]);
+                if let Some(layout) = local::split(layout, axis as usize, minor) {
+                    self.assign(inputs[0], layout);
+                }
+            }
             Op::RegionArgs => {
                 for other in self.tied_to_argument(value) {
                     self.assign(other, layout.clone());
@@ -136,6 +147,16 @@ impl Inference<'_> {
             }
             Op::Reshape { axes } => self.assign(out, reshape(layout, &axes)),
             Op::Permute { order } => self.assign(out, permute(layout, &order)),
+            Op::Split { axis, minor } => {
+                if let Some(layout) = local::split(layout, axis as usize, minor as u32) {
+                    self.assign(out, layout);
+                }
+            }
+            Op::Merge { axis } => {
+                if let Some(layout) = local::merge(layout, axis as usize) {
+                    self.assign(out, layout);
+                }
+            }
             Op::For(f) if port >= 2 => {
                 let argument = self.graph().region_args(f.body)[f.iter.variables() + port as usize - 2];
                 self.assign(argument, layout.clone());
@@ -261,7 +282,14 @@ fn unpermute(layout: &Layout, order: &[u32]) -> Layout {
 }
 
 /// The layout that input `port` of a node must have, given the layouts of its results; `None`: any.
-pub fn demanded(graph: &Graph, layouts: &Layouts, node: NodeId, port: u32, operand: Value) -> Option<Layout> {
+pub fn demanded(
+    shapes: &Shapes,
+    layouts: &Layouts,
+    node: NodeId,
+    port: u32,
+    operand: Value,
+) -> Option<Layout> {
+    let graph = shapes.graph;
     let n = graph.node(node);
     let ty = graph.type_of(operand);
     if ty.is_scalar() {
@@ -272,6 +300,7 @@ pub fn demanded(graph: &Graph, layouts: &Layouts, node: NodeId, port: u32, opera
         Op::Elem(_) | Op::Cast | Op::Broadcast => Some(out(0)?.project(&kept(ty))),
         Op::Reshape { axes } => Some(unreshape(out(0)?, axes, ty.axes.len())),
         Op::Permute { order } => Some(unpermute(out(0)?, order)),
+        op if local::is_local(op) => local::demanded(shapes, node, port, ty, layouts.get(&operand)?),
         Op::For(_) if port >= 2 => out(port - 2).cloned(),
         Op::While { .. } => out(port).cloned(),
         Op::Yield => {

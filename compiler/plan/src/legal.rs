@@ -4,7 +4,7 @@
 
 use crate::plan::{Operand, Plan};
 use tile_base::{DType, Diagnostic, Mode};
-use tile_graph::{Graph, LoopOrigin, NodeId, Op, ROOT, ReduceKind, RegionId};
+use tile_graph::{Axis, Graph, NodeId, Op, ROOT, ReduceKind, RegionId};
 
 /// Refuses what is not lowered yet, each construct with its line.
 pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
@@ -42,8 +42,12 @@ pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
                 format!("`{}`: elements of {dtype} are not lowered yet by the PTX backend", object.name);
             errors.push(Diagnostic::error("T0722", object.span, message));
         }
-        if object.mode == Mode::Sum {
-            let message = format!("`{}`: `sum` tensors are not lowered yet by the PTX backend", object.name);
+        let adds = matches!(object.dtype, DType::F32 | DType::F64 | DType::I32 | DType::I64);
+        if object.mode == Mode::Sum && !adds {
+            let message = format!(
+                "`{}`: `sum` tensors of {} are not lowered yet by the PTX backend",
+                object.name, object.dtype
+            );
             errors.push(Diagnostic::error("T0721", object.span, message));
         }
     }
@@ -60,22 +64,16 @@ fn unsupported_dtype(dtype: DType) -> Option<DType> {
 fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
     let n = graph.node(node);
     let name = match &n.op {
-        Op::Merge { .. }
-        | Op::Split { .. }
-        | Op::Slice { .. }
-        | Op::Concat { .. }
-        | Op::Take { .. }
-        | Op::ReduceWith { .. }
-        | Op::Scan { .. }
-        | Op::TopK { .. }
+        Op::ReduceWith { .. }
         | Op::Sort { .. }
         | Op::Histogram { .. }
         | Op::UnitLowerInv
-        | Op::Accumulate(_)
         | Op::Assert { .. }
         | Op::Print { .. } => n.op.name(),
+        Op::Merge { .. } | Op::Split { .. } if !renames(graph, node) => {
+            format!("{} by a number that is no power of two", n.op.name())
+        }
         Op::For(f) if f.early_exit => "`break`".to_string(),
-        Op::For(f) if f.origin == LoopOrigin::List => "a loop over an id list".to_string(),
         Op::While { .. } => "`while`".to_string(),
         Op::Elem(e) => return unsupported_elem(graph, node, *e),
         Op::Reduce { kind: ReduceKind::ArgMax | ReduceKind::ArgMin, .. }
@@ -92,6 +90,19 @@ fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
         true => name,
         false => format!("`{name}`"),
     })
+}
+
+/// Whether a merge or a split is a renaming of coordinates: its second axis is a power of two.
+fn renames(graph: &Graph, node: NodeId) -> bool {
+    let minor = match graph.node(node).op {
+        Op::Split { minor, .. } => Some(minor),
+        Op::Merge { axis } => match graph.type_of(graph.inputs(node)[0]).axes.get(axis as usize + 1) {
+            Some(Axis::Fixed(n)) => Some(*n),
+            _ => None,
+        },
+        _ => None,
+    };
+    minor.is_some_and(u64::is_power_of_two)
 }
 
 /// Functions that have no instruction for a dtype, and that are not written here yet.

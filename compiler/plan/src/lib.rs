@@ -19,6 +19,7 @@ pub mod dots;
 pub mod grid;
 pub mod infer;
 pub mod legal;
+pub mod local;
 pub mod memory;
 #[allow(clippy::module_inception)]
 pub mod plan;
@@ -143,7 +144,7 @@ fn attempt(
     let layouts = infer::infer(&shapes, classes, warps, &anchors);
     let mut buffers = vec![];
     let dots = dots::place(&shapes, dot_shapes, &layouts, &mut buffers);
-    let conversions = convert::insert(graph, &layouts, &dots, &mut buffers);
+    let conversions = convert::insert(&shapes, &layouts, &dots, &mut buffers);
     let parts = memory::Parts {
         graph,
         dots: &dots,
@@ -192,6 +193,8 @@ fn accesses(
         };
         let (axis, widest) = access::widest(shapes, node, classes[access.object.index()]);
         let vector = match (axis, layouts.get(&value)) {
+            // Reductions in memory go element by element.
+            _ if matches!(g.node(node).op, Op::Accumulate(_)) => 1,
             (Some(axis), Some(layout)) if !ty.is_scalar() => widest.min(layout.contiguous(axis)),
             _ => 1,
         };

@@ -127,7 +127,9 @@ impl Parts<'_> {
     /// And after.
     fn after(&self, node: NodeId) -> Vec<Event> {
         let mut out = vec![];
-        self.conversion(node, RESULT, &mut out);
+        for port in 0..self.graph.node(node).outputs.len() as u32 {
+            self.conversion(node, result_port(port), &mut out);
+        }
         for buffer in kept_after(self.dots, node).into_iter().map(|s| s.buffer) {
             out.push(Event { slot: Slot::Keep(buffer), buffer, write: true });
         }

@@ -39,8 +39,13 @@ pub struct Plan {
     pub registers: u32,
 }
 
-/// The "port" of a conversion that applies to a node's result.
+/// The "port" of a conversion that applies to a node's first result; later results count down from it.
 pub const RESULT: u32 = u32::MAX;
+
+/// The "port" of a conversion of result `port`.
+pub fn result_port(port: u32) -> u32 {
+    RESULT - port
+}
 
 pub type BufferId = usize;
 
@@ -191,8 +196,10 @@ pub struct Requirement {
 pub struct GridAxis {
     pub name: String,
     pub par: NodeId,
-    /// Number of instances along it.
+    /// Number of instances along it; at most so many where the bounds depend on the device.
     pub count: Size,
+    /// The bounds depend on device data or on an outer axis: blocks past the end have nothing to do.
+    pub ragged: bool,
 }
 
 impl Plan {

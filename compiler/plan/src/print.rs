@@ -48,7 +48,7 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
             How::Registers(_) => "registers renamed".to_string(),
             How::Shared { buffer, .. } => format!("through {}", plan.buffers[*buffer].name),
         };
-        let port = if *port == RESULT { "result".into() } else { format!("operand {port}") };
+        let port = if *port > RESULT / 2 { "result".into() } else { format!("operand {port}") };
         let _ = writeln!(out, "convert  {} of {node}: {how}", port);
     }
     for b in &plan.buffers {

@@ -131,6 +131,7 @@ fn run(mlir: &str, target: &'static Target, want_llvm: bool) -> Result<Lowered, 
     passes.add_pass(conversion::create_arith_to_llvm());
     passes.add_pass(conversion::create_reconcile_unrealized_casts());
     passes.run(&mut module).map_err(|_| Fault::Pass(said()))?;
+    keep_locations(&context, &mut module).map_err(|_| Fault::Pass(said()))?;
     lap("mlir passes", &mut out.stages);
     let llvm = LlvmContext::create();
     // The two crates bind the same LLVM and name its opaque pointers apart.
@@ -164,6 +165,18 @@ fn run(mlir: &str, target: &'static Target, want_llvm: bool) -> Result<Lowered, 
     out.ptx = String::from_utf8_lossy(buffer.as_slice()).trim_end_matches('\0').to_string();
     lap("ptx", &mut out.stages);
     Ok(out)
+}
+
+/// Lets the locations of operations become `.loc` lines, by which the simulator and NVIDIA's tools find the user's line.
+/// Directives only: debug sections would make ptxas compile without optimisation.
+fn keep_locations(context: &Context, module: &mut Module) -> Result<(), melior::Error> {
+    const PASS: &str =
+        "builtin.module(ensure-debug-info-scope-on-llvm-func{emission-kind=DebugDirectivesOnly})";
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| unsafe { mlir_sys::mlirRegisterLLVMDIScopeForLLVMFuncOpPass() });
+    let passes = PassManager::new(context);
+    melior::utility::parse_pass_pipeline(passes.as_operation_pass_manager(), PASS)?;
+    passes.run(module)
 }
 
 /// A context with the dialects in use and nothing else: registering all of MLIR costs 25 ms.

@@ -73,6 +73,38 @@ const PTX: &str = r#"
 }
 "#;
 
+/// Element n of `y` is the rank in its cluster of CTA n.
+const RANKS: &str = r#"
+.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry ranks(.param .u64 y, .param .u64 ys, .param .u64 m) {
+    .reg .b64 %rd<4>; .reg .b32 %r<3>; .reg .f32 %f<2>;
+    ld.param.u64 %rd1, [y];
+    mov.u32 %r1, %ctaid.x;
+    mov.u32 %r2, %cluster_ctarank;
+    cvt.rn.f32.u32 %f1, %r2;
+    mul.wide.u32 %rd2, %r1, 4;
+    add.s64 %rd3, %rd1, %rd2;
+    st.global.f32 [%rd3], %f1;
+    ret;
+}
+"#;
+
+fn ranks(cluster: u32) -> (LaunchImage, Arguments) {
+    let signature = Signature {
+        kernel: "ranks".into(),
+        params: vec![tensor("y", Mode::Out)],
+        dims: vec!["M".into()],
+        consts: vec![],
+        facts: vec![],
+    };
+    let arguments = Arguments(vec![Argument::Tensor(Tensor::zeros(DType::F32, &[8]))]);
+    let geometry = Geometry { grid: [8, 1, 1], block: [1; 3], cluster: [cluster, 1, 1], shared: 0 };
+    let image = LaunchImage::new("ranks", &signature, &arguments, &[8], geometry).unwrap();
+    (image, arguments)
+}
+
 fn tensor(name: &str, mode: Mode) -> ParamKind {
     let shape = vec![Size::name("M")];
     let (name, dtype) = (name.to_string(), DType::F32);
@@ -112,6 +144,17 @@ fn inside_with() {
     prepared.fetch(&mut arguments).unwrap();
     let expected: Vec<f64> = (0..32).map(|n| 4.0 * n as f64).collect();
     assert_eq!(arguments[1].tensor().unwrap().to_f64_vec(), expected);
+
+    // With clusters.
+    let module_of_ranks = Module::load(&device, "ranks", RANKS).unwrap();
+    let (image, mut arguments) = ranks(4);
+    let mut launched = Prepared::new(&module_of_ranks, &image, &arguments).unwrap();
+    launched.launch().unwrap();
+    launched.fetch(&mut arguments).unwrap();
+    assert_eq!(arguments[0].tensor().unwrap().to_f64_vec(), [0., 1., 2., 3., 0., 1., 2., 3.]);
+    let (image, arguments) = ranks(3);
+    let refused = Prepared::new(&module_of_ranks, &image, &arguments).unwrap().launch().unwrap_err();
+    assert!(refused.code() == "T0873" && refused.to_string().contains("CLUSTER_SIZE"), "{refused}");
 
     // What the driver's compiler says of bad text is in the error.
     let refused = Module::load(&device, "twice", &PTX.replace("add.f32", "frob.f32")).unwrap_err();

@@ -94,8 +94,8 @@ fn attribute(number: u32) -> Option<i32> {
         127 => 1,
         129 => 1,
         130 | 131 | 134 => -1,
-        1..=161 => 0,
-        _ => return None,
+        0 | 162.. => return None,
+        _ => 0,
     })
 }
 

@@ -80,3 +80,17 @@ pub unsafe fn offer<T>(place: *mut T, value: T) {
     // SAFETY: as the caller promises.
     let _ = unsafe { give(place, value) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::errors::INVALID_VALUE;
+
+    #[test]
+    fn a_panic_becomes_a_result() {
+        assert_eq!(guard("cuTest", || panic!("within an entry")), UNKNOWN.0);
+        assert_eq!(guard("cuTest", || Err(INVALID_VALUE)), 1);
+        // SAFETY: null is one of the cases.
+        assert_eq!(unsafe { give(std::ptr::null_mut::<u32>(), 1) }, Err(INVALID_VALUE));
+    }
+}

@@ -15,10 +15,9 @@ use crate::{
         COOPERATIVE_LAUNCH_TOO_LARGE, Error, INVALID_CLUSTER_SIZE, INVALID_VALUE, LAUNCH_OUT_OF_RESOURCES,
         NOT_SUPPORTED,
     },
+    function::Function,
     handles::Handle,
-    log,
-    module::Function,
-    occupancy,
+    log, occupancy,
     state::{Driver, current},
     work::Work,
 };

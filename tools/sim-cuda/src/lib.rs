@@ -30,15 +30,18 @@ mod entry;
 
 mod clock;
 mod context;
+mod copy;
 mod device;
 mod errors;
 mod event;
+mod function;
 mod graph;
 mod handles;
 mod launch;
 mod log;
 mod memory;
 mod module;
+mod node;
 mod occupancy;
 mod pool;
 mod proc_address;

@@ -5,9 +5,9 @@ use crate::{
     device::{CTAS_SM, MULTIPROCESSORS, SHARED_OPT_IN, SHARED_RESERVED, SHARED_SM, THREADS_SM},
     entry::{Answer, give},
     errors::INVALID_VALUE,
+    function::Function,
     handles::Handle,
     launch::Config,
-    module::Function,
     state::ready,
 };
 

@@ -9,9 +9,10 @@
 use crate::{
     errors::{Error, INVALID_CONTEXT, NOT_INITIALIZED, NOT_PERMITTED},
     event::Event,
+    function::Function,
     graph::{Graph, GraphExec},
     handles::{Handle, Kind, Table},
-    module::{Function, Module},
+    module::Module,
     pool::Pool,
     stream::Stream,
 };
@@ -47,6 +48,8 @@ pub struct Driver {
     pub initialised: bool,
     pub memory: Memory,
     pub blocks: BTreeMap<u64, Block>,
+    /// How many there have been, which numbers them in findings.
+    pub allocations: u64,
     /// Host memory that the library gave out: address and layout size.
     pub host: BTreeMap<usize, usize>,
     pub primary: Option<(Handle, u32)>,
@@ -68,6 +71,7 @@ impl Driver {
             initialised: false,
             memory: Memory::new(),
             blocks: BTreeMap::new(),
+            allocations: 0,
             host: BTreeMap::new(),
             primary: None,
             primary_flags: 0,

@@ -3,8 +3,8 @@
 //! All tests share the one driver of the process; each makes a context of its own, so that a fault stays with it.
 
 use crate::{
-    context::*, device::*, errors::*, event::*, graph::*, handles::Handle, launch::*, memory::*, module::*,
-    occupancy::*, pool::*, stream::*, stubs,
+    context::*, copy::*, device::*, errors::*, event::*, function::*, graph::*, handles::Handle, launch::*,
+    memory::*, module::*, node::*, occupancy::*, pool::*, stream::*, stubs,
 };
 use std::ffi::{CStr, CString, c_char, c_void};
 

@@ -2,6 +2,7 @@
 
 use crate::{
     clock,
+    copy::Copy,
     errors::{
         Error, ILLEGAL_ADDRESS, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_TIMEOUT, MISALIGNED_ADDRESS,
         NOT_SUPPORTED,
@@ -9,7 +10,6 @@ use crate::{
     handles::Handle,
     launch::Launch,
     log,
-    memory::Copy,
     state::{Driver, callback},
 };
 use ptx_sim::{Fault, FaultKind, Geometry, Summary};

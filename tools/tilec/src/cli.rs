@@ -178,6 +178,9 @@ pub struct Test {
     /// How far up the ladder to climb; without it as far as this machine allows
     #[arg(long, value_enum)]
     pub rung: Option<Rung>,
+    /// cuda or cuda:N: climb up to `cuda`, on that device
+    #[arg(long, value_parser = cuda_device)]
+    pub device: Option<u32>,
     #[arg(long)]
     pub json: bool,
 }
@@ -196,6 +199,14 @@ pub struct Bench {
     pub threads: usize,
     #[arg(long)]
     pub json: bool,
+}
+
+/// The number of a CUDA device.
+fn cuda_device(text: &str) -> Result<u32, String> {
+    match text.parse()? {
+        Device::Cuda(ordinal) => Ok(ordinal),
+        _ => Err("there are cuda and cuda:N; `--rung` says how far to climb".into()),
+    }
 }
 
 /// A device whose times mean something.

@@ -27,7 +27,7 @@ fn the_library_runs_on_the_simulator_and_through_a_driver() {
     let driver = shim::Driver::build();
     let place = [("LD_LIBRARY_PATH", driver.path().to_str().unwrap())];
     let text =
-        common::tilec_with(&root(), &["test", "kernels-lib", "--rung", "cuda", "--json"], &place).good();
+        common::tilec_with(&root(), &["test", "kernels-lib", "--device", "cuda:0", "--json"], &place).good();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     let cases = json["cases"].as_array().unwrap();
     assert!(cases.len() > 100);
@@ -123,10 +123,30 @@ fn without_a_driver_the_command_says_so() {
     };
     let file = file.to_str().unwrap();
     run(&["run", file, "--device", "cuda", "--random", "1"]).refused("T0870");
-    run(&["test", file, "--rung", "cuda"]).refused("T0870");
+    let said = run(&["test", "kernels-lib/reduce/sum.tile", "--rung", "cuda"]).refused("T0870");
+    assert!(!said.contains("T0859"), "one reason is enough: {said}");
+    run(&["test", "kernels-lib/reduce/sum.tile", "--device", "cuda:1"]).refused("T0870");
     run(&["bench", file, "--device", "cuda:1"]).refused("T0870");
     let text = run(&["test", "kernels-lib/reduce/sum.tile"]).good();
     assert!(text.contains("stopped below the GPU: there is no CUDA driver"), "{text}");
     assert_eq!(run(&["run", file, "--device", "cuda:x"]).status, 2);
     assert_eq!(run(&["bench", file, "--device", "oracle"]).status, 2);
+    assert_eq!(run(&["test", file, "--device", "cpu"]).status, 2);
+}
+
+/// The line of a finding comes from `.loc`; code stays optimised, so the target has no `debug`.
+#[test]
+fn ptx_carries_the_lines_of_the_kernel() {
+    let ptx = tilec(&["build", MATMUL]).good();
+    let number = ptx.lines().find_map(|l| {
+        let (number, name) = l.trim().strip_prefix(".file")?.trim().split_once(' ')?;
+        name.ends_with("gemm/matmul.tile\"").then(|| number.to_string())
+    });
+    let number = number.expect("the kernel's file has a number");
+    let text = std::fs::read_to_string(root().join(MATMUL)).unwrap();
+    let line = 1 + text.lines().position(|l| l.contains("a[i, :] @ b[:, j]")).unwrap();
+    let location = format!(".loc\t{number} {line} ");
+    assert!(ptx.contains(&location), "no `{location}`");
+    let target = ptx.lines().find(|l| l.starts_with(".target")).unwrap();
+    assert!(!target.contains("debug"), "{target}");
 }

@@ -4,7 +4,7 @@ use super::classes;
 use crate::{Loaded, emit, schedule};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use tile_base::{Diagnostic, Sources};
 use tile_graph::{Graph, Program};
@@ -73,9 +73,12 @@ fn single(program: &Program) -> Result<&Graph, Vec<Diagnostic>> {
     }
 }
 
+/// Made once; who asks meanwhile waits.
+type Made = Arc<OnceLock<Result<Arc<Code>, Vec<Diagnostic>>>>;
+
 /// Code that was made, by what it was made for.
 #[derive(Default)]
-pub struct Codes(Mutex<HashMap<String, Arc<Code>>>);
+pub struct Codes(Mutex<HashMap<String, Made>>);
 
 impl Codes {
     /// Code for a program on a target that suits the arguments. `instance` tells programs of one file apart.
@@ -93,14 +96,13 @@ impl Codes {
         let request = schedule::request(loaded, graph, target, &mut notes)?;
         let (plan, special) = classes::plan(graph, target, request, arguments)?;
         let key = format!("{instance} {} {:?}", target.name, plan.classes);
-        if let Some(code) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(code.clone());
-        }
-        notes.extend(special.iter().filter_map(|name| specialised(graph, &plan, name)));
-        let ptx = emit::ptx(graph, &plan, sources)?;
-        let code = Arc::new(Code { plan, ptx, notes });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, code.clone());
-        Ok(code)
+        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let make = || {
+            notes.extend(special.iter().filter_map(|name| specialised(graph, &plan, name)));
+            let ptx = emit::ptx(graph, &plan, sources)?;
+            Ok(Arc::new(Code { plan, ptx, notes }))
+        };
+        made.get_or_init(make).clone()
     }
 }
 

@@ -83,7 +83,13 @@ impl Run<'_> {
     /// A limit of a backend is told; a fault of the compiler, and what a run finds, is a failure.
     pub(super) fn stop(&mut self, rung: Rung, target: Option<&'static str>, because: Vec<Diagnostic>) {
         match is_failure(&because) {
-            true => self.fail(because),
+            true => {
+                let of_target = |d: Diagnostic| match target {
+                    Some(t) => d.note(format!("in the code for {t}")),
+                    None => d,
+                };
+                self.fail(because.into_iter().map(of_target).collect());
+            }
             false => self.report.stopped.push(Stopped { rung, target, because }),
         }
     }

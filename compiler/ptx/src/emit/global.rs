@@ -64,6 +64,39 @@ impl Emit<'_> {
         Ok(())
     }
 
+    /// `t[…] += e` on a `sum` tensor: one relaxed reduction for each element, in no order.
+    pub(super) fn accumulate(&mut self, node: NodeId, access: &Access) -> Emission<()> {
+        let value = self.g.inputs(node)[0];
+        let ty = self.g.type_of(value).clone();
+        let layout = self.tile_layout(value)?;
+        let registers = self.input(node, 0)?;
+        let places = self.addresses(node, access, &ty, &layout, 1)?;
+        let dtype = self.g.object(access.object).dtype;
+        let (name, letter) = match dtype {
+            DType::F32 => ("f32", "f"),
+            DType::F64 => ("f64", "d"),
+            DType::I32 => ("u32", "r"),
+            DType::I64 => ("u64", "l"),
+            other => return Err(self.bug(node, format!("a sum of {other} passed the check of constructs"))),
+        };
+        let owner = self.owner(&layout);
+        for ((pointer, predicate), value) in places.pointers.into_iter().zip(places.predicates).zip(registers)
+        {
+            let value = self.cast(value, ty.dtype, dtype);
+            let mut operands = vec![pointer, value];
+            let (mut guard, mut constraints) = ("", format!("l,{letter}"));
+            if let Some(p) = self.t.both(predicate, owner).filter(|&p| self.t.known(p) != Some(1)) {
+                operands.push(p);
+                (guard, constraints) = ("@$2 ", constraints + ",b");
+            }
+            let (args, types) = crate::text::lists(&operands);
+            self.t.effect(&format!(
+                "llvm.inline_asm has_side_effects asm_dialect = att \"{guard}red.relaxed.gpu.global.add.{name} [$0], $1;\", \"{constraints},~{{memory}}\" {args} : ({types}) -> ()"
+            ));
+        }
+        Ok(())
+    }
+
     /// The layout of a tile; of a scalar one register in every thread.
     fn tile_layout(&self, value: Value) -> Emission<Layout> {
         match self.g.type_of(value).is_scalar() {

@@ -194,10 +194,20 @@ impl Emit<'_> {
                 vec![start, self.t.intrinsic("smin", &[past, hi]), index]
             }
         };
+        let exists = self.plan.grid[at].ragged.then(|| self.t.icmp("slt", variables[0], hi));
         for (value, v) in self.g.region_args(p.body).into_iter().zip(variables) {
             self.values.insert(value, vec![v]);
         }
-        self.region(p.body)
+        match exists {
+            // The condition is the same for the whole block, so barriers inside are reached by all or none.
+            Some(exists) => {
+                self.t.open_if(exists, &[]);
+                self.region(p.body)?;
+                self.t.close_if(&[]);
+                Ok(())
+            }
+            None => self.region(p.body),
+        }
     }
 
     pub(super) fn step(&self, step: StepSize) -> i64 {

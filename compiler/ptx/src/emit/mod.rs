@@ -13,6 +13,7 @@
 //! | `staging` | shared memory: operands of dots, conversions |
 //! | `dot` | mma.sync and multiply-adds |
 //! | `reduce` | shuffles, partial results of warps |
+//! | `local` | running sums, selections and parts along an axis within each thread |
 //! | `index` | tiles of positions |
 //! | `elem`, `math` | elementwise operations, functions without an instruction |
 
@@ -22,6 +23,7 @@ mod elem;
 mod global;
 mod index;
 mod kernel;
+mod local;
 pub mod math;
 mod place;
 mod reduce;
@@ -32,7 +34,7 @@ use std::collections::{HashMap, HashSet};
 use tile_base::{DType, Diagnostic, Span};
 use tile_graph::{Graph, Literal, NodeId, Op, ROOT, RegionId, Value};
 use tile_layout::Layout;
-use tile_plan::{Conversion, How, Plan, RESULT, Slot};
+use tile_plan::{Conversion, How, Plan, RESULT, Slot, result_port};
 
 /// A function of MLIR text, and the span behind each location number.
 pub struct Emitted {
@@ -133,11 +135,10 @@ impl Emit<'_> {
     fn finish(&mut self, node: NodeId, results: Vec<Vec<V>>) -> Emission<()> {
         for (port, mut registers) in results.into_iter().enumerate() {
             let value = Value { node, port: port as u32 };
-            if port == 0
-                && let Some(c) = self.plan.conversions.get(&(node, RESULT))
-            {
+            let as_port = result_port(value.port);
+            if let Some(c) = self.plan.conversions.get(&(node, as_port)) {
                 let made = self.made_layout(node, value)?;
-                registers = self.convert(node, RESULT, c, &registers, &made)?;
+                registers = self.convert(node, as_port, c, &registers, &made)?;
             }
             self.values.insert(value, registers);
         }
@@ -148,6 +149,9 @@ impl Emit<'_> {
     fn made_layout(&self, node: NodeId, value: Value) -> Emission<Layout> {
         if let Some(dot) = self.plan.dots.values().find(|d| d.at == node) {
             return Ok(dot.layout.clone());
+        }
+        if let Some(made) = self.made_local(node, value.port)? {
+            return Ok(made);
         }
         match &self.g.node(node).op {
             Op::Reduce { axis, .. } => {
@@ -195,9 +199,21 @@ impl Emit<'_> {
             Op::Cast => vec![self.cast_node(node)?],
             Op::Broadcast | Op::Reshape { .. } | Op::Permute { .. } => vec![self.operand(node, 0)?],
             Op::Reduce { axis, kind } => vec![self.reduce(node, *axis as usize, *kind)?],
+            Op::Scan { axis, kind, reverse, exclusive } => {
+                let way = local::Way { reverse: *reverse, exclusive: *exclusive };
+                vec![self.scan(node, *axis as usize, *kind, way)?]
+            }
+            Op::TopK { axis, k } => self.top(node, *axis as usize, *k)?,
+            Op::Slice { .. } | Op::Split { .. } | Op::Merge { .. } => vec![self.renamed(node)?],
+            Op::Concat { axis } => vec![self.concatenated(node, *axis as usize)?],
+            Op::Take { axis } => vec![self.taken(node, *axis as usize)?],
             Op::Load(access) => vec![self.load(node, access)?],
             Op::Store { access, .. } => {
                 self.store(node, access)?;
+                vec![]
+            }
+            Op::Accumulate(access) => {
+                self.accumulate(node, access)?;
                 vec![]
             }
             Op::Par(p) => {

@@ -107,6 +107,22 @@ impl Emit<'_> {
             .collect()
     }
 
+    /// Emits code for one of the warps that hold each element: copies in other warps would write the same place at
+    /// the same time. (Lanes of one warp write equal values at once, which is no race.)
+    pub(super) fn once_among_warps(&mut self, layout: &Layout, write: impl FnOnce(&mut Self)) {
+        let free = layout.free_warps();
+        if free == 0 {
+            return write(self);
+        }
+        let mask = self.t.i32(i64::from(free));
+        let bits = self.t.int_op("and", self.warp, mask);
+        let zero = self.t.i32(0);
+        let first = self.t.icmp("eq", bits, zero);
+        self.t.open_if(first, &[]);
+        write(self);
+        self.t.close_if(&[]);
+    }
+
     /// True in one of the threads that hold each element; `None`: each is held once.
     pub(super) fn owner(&mut self, layout: &Layout) -> Option<V> {
         let mut owner = None;

@@ -65,7 +65,7 @@ impl Emit<'_> {
     }
 
     /// What changes nothing when combined with.
-    fn identity(&mut self, kind: ReduceKind, dtype: DType) -> V {
+    pub(super) fn identity(&mut self, kind: ReduceKind, dtype: DType) -> V {
         use ReduceKind::*;
         let ty = register_type(dtype);
         let (lo, hi) = dtype.int_range().unwrap_or((0, 1));
@@ -238,13 +238,15 @@ impl Emit<'_> {
             let fixed = e.t.i32(fixed);
             e.t.offset(pointer, fixed)
         };
-        for (r, partial) in partials.iter().enumerate() {
-            let at = to.register_offset(r);
-            for (field, &v) in partial.iter().enumerate() {
-                let pointer = place(self, field, v.ty, &at, None);
-                self.write_shared(pointer, &[v]);
+        self.once_among_warps(from, |e| {
+            for (r, partial) in partials.iter().enumerate() {
+                let at = to.register_offset(r);
+                for (field, &v) in partial.iter().enumerate() {
+                    let pointer = place(e, field, v.ty, &at, None);
+                    e.write_shared(pointer, &[v]);
+                }
             }
-        }
+        });
         self.barrier(node, Slot::Combine);
         (0..partials.len())
             .map(|r| {

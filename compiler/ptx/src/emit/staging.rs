@@ -87,12 +87,14 @@ impl Emit<'_> {
         }
         let thread = [self.thread_part(&layout, 0), self.thread_part(&layout, 1)];
         let run = (layout.contiguous(staging.place.fast)).min(CHUNK / staging.place.element) as usize;
-        for r in (0..layout.registers()).step_by(run) {
-            let at = layout.register_offset(r);
-            let at = [0, 1].map(|d| Position { thread: thread[d], constant: at[d] });
-            let pointer = self.staged_address(staging, at);
-            self.write_shared(pointer, &registers[r..r + run]);
-        }
+        self.once_among_warps(&layout, |e| {
+            for r in (0..layout.registers()).step_by(run) {
+                let at = layout.register_offset(r);
+                let at = [0, 1].map(|d| Position { thread: thread[d], constant: at[d] });
+                let pointer = e.staged_address(staging, at);
+                e.write_shared(pointer, &registers[r..r + run]);
+            }
+        });
         Ok(())
     }
 
@@ -182,11 +184,13 @@ impl Emit<'_> {
     ) {
         let bytes = size(registers[0].ty) as u32;
         let base = self.dense_base(buffer, extents, layout, bytes);
-        for (r, &v) in registers.iter().enumerate() {
-            let constant = self.t.i32(Self::dense_constant(extents, &layout.register_offset(r), bytes));
-            let pointer = self.t.offset(base, constant);
-            self.write_shared(pointer, &[v]);
-        }
+        self.once_among_warps(layout, |e| {
+            for (r, &v) in registers.iter().enumerate() {
+                let constant = e.t.i32(Self::dense_constant(extents, &layout.register_offset(r), bytes));
+                let pointer = e.t.offset(base, constant);
+                e.write_shared(pointer, &[v]);
+            }
+        });
     }
 
     pub(super) fn read_dense(

@@ -96,6 +96,9 @@ impl Decoder<'_> {
             "st" | "red" if has(w, "async") => self.store_async(&mut o, w)?,
             "wgmma" => self.wgmma(&mut o, w)?,
             "barrier" if has(w, "cluster") => self.cluster_barrier(w)?,
+            "fence" if w.left.iter().any(|x| x.starts_with("sync_restrict")) => {
+                return self.restricted_fence(&mut o, w).map(Some);
+            }
             "fence" if has(w, "mbarrier_init") || w.left.iter().any(|x| x.starts_with("proxy")) => {
                 return self.proxy_fence(&mut o, w).map(Some);
             }
@@ -160,6 +163,28 @@ impl Decoder<'_> {
         };
         o.finish(self)?;
         Ok(Op::Fence(fence))
+    }
+
+    /// `fence{.proxy.async::generic}.acquire.sync_restrict::shared::cluster.cluster`: one direction only, and only for what
+    /// goes through mbarriers in shared memory. Taken as the fence without the restriction.
+    fn restricted_fence(&mut self, o: &mut Operands, w: &mut Words) -> Decode<Op> {
+        let proxy = w.take("proxy") && w.take("async::generic");
+        let semantics = if w.take("acquire") && w.take("sync_restrict::shared::cluster") {
+            Semantics::Acquire
+        } else if w.take("release") && w.take("sync_restrict::shared::cta") {
+            Semantics::Release
+        } else {
+            return self.missing(w, "`.acquire…shared::cluster` or `.release…shared::cta`");
+        };
+        if !w.take("cluster") {
+            return self.missing(w, "`.cluster`");
+        }
+        o.finish(self)?;
+        Ok(Op::Fence(if proxy {
+            Fence::ProxyAsync { global: false, shared: true }
+        } else {
+            Fence::Thread(Order { semantics, scope: Scope::Cluster })
+        }))
     }
 
     fn tensor_map_fence(&mut self, o: &mut Operands, w: &mut Words) -> Decode<Fence> {
@@ -280,7 +305,7 @@ impl Decoder<'_> {
         w.take("tensormap");
         let map = o.address(self)?;
         o.finish(self)?;
-        if w.take("param") || w.take("param::entry") || w.take("const") {
+        if w.take("param") || w.take("const") {
             return Ok(Op::Nop);
         }
         Ok(Op::Hopper(HopperOp::PrefetchTensorMap { map }.into()))

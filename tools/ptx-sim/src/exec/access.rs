@@ -142,7 +142,7 @@ pub fn run(
             }
             m.changes += 1;
         }
-        Op::Atomic { .. } => atomics(r, local, mask, op, m)?,
+        Op::Atomic { .. } => atomics(r, local, mask, op, m, sources)?,
         Op::Cvta { space, to_space, d, a, wide } => {
             let window = match space {
                 MemSpace::Shared | MemSpace::SharedCluster => GENERIC_SHARED,
@@ -284,7 +284,15 @@ fn lane_conflicts(r: &Rows, mask: u32, m: &mut World, at: &[Place; 32], bytes: u
     }
 }
 
-fn atomics(r: &mut Rows, local: &mut [u8], mask: u32, op: &Op, m: &mut World) -> Result<(), Refused> {
+/// `defined`: lanes whose operands are.
+fn atomics(
+    r: &mut Rows,
+    local: &mut [u8],
+    mask: u32,
+    op: &Op,
+    m: &mut World,
+    defined: u32,
+) -> Result<(), Refused> {
     let Op::Atomic { space, op, ty, d, addr, a, b, order } = op else { return Ok(()) };
     let bytes = scalar_bytes(*ty);
     let at = places(r, mask, *space, *addr, bytes as u64, m)?;
@@ -298,7 +306,7 @@ fn atomics(r: &mut Rows, local: &mut [u8], mask: u32, op: &Op, m: &mut World) ->
                 check.excuse(warp, region, addr, bytes as u64);
             }
         }
-        m.note(1 << lane, &at, bytes as u64, flags(true, *order), u32::MAX);
+        m.note(1 << lane, &at, bytes as u64, flags(true, *order), defined);
         let old = match at[lane] {
             Place::Global(allocation, at) => allocation.update(at, bytes, |v| atomic(*op, *ty, v, x, y)),
             other => {

@@ -301,7 +301,8 @@ impl World<'_> {
                 To::Shared(at) => {
                     for &cta in &bulk.receivers {
                         self.note_range(Region::Shared(cta), at as u64, bytes, x(write));
-                        if let Some(check) = &mut self.check {
+                        // A reduction leaves undefined what was undefined.
+                        if let Some(check) = self.check.as_mut().filter(|_| bulk.reduce.is_none()) {
                             check.define_shared(cta, at, bytes as usize, true);
                         }
                     }

@@ -1,6 +1,7 @@
 //! Barriers and fences: instructions that compute nothing and order everything.
 
 use super::{
+    access::address,
     barrier::Arrival,
     check::Defined,
     divergence::Wait,
@@ -49,7 +50,7 @@ impl Warp {
 }
 
 /// What a fence does: nothing to values, all to knowledge.
-pub fn fence_of(fence: Fence, m: &mut World) {
+pub fn fence_of(r: &Rows, mask: u32, fence: Fence, m: &mut World) {
     let warp = m.me.warp;
     let Some(check) = &mut m.check else { return };
     match fence {
@@ -59,9 +60,9 @@ pub fn fence_of(fence: Fence, m: &mut World) {
         Fence::TensorMapRelease { scope } => {
             check.thread_fence(warp, Order { semantics: Semantics::Release, scope });
         }
-        Fence::TensorMapAcquire { scope, .. } => {
+        Fence::TensorMapAcquire { scope, at } => {
             check.thread_fence(warp, Order { semantics: Semantics::Acquire, scope });
-            check.map_fence(warp);
+            lanes(mask).for_each(|lane| check.map_fence(warp, address(r, at, lane)));
         }
         Fence::MbarrierInit => {
             check.thread_fence(warp, Order { semantics: Semantics::Release, scope: Scope::Cluster });

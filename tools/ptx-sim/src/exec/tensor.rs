@@ -43,7 +43,12 @@ fn note(place: Place, flags: u16, lane: usize, m: &mut World) {
     let x = Access { agent: me.warp as u32, warp: me.warp, at: me.at, flags, lane: Some(lane as u32) };
     let bytes = bytes::BYTES;
     match place {
-        Place::Global(_, at) => m.note_range(Region::Global, at, bytes as u64, x),
+        Place::Global(_, at) => {
+            if let (true, Some(check)) = (flags & flag::MAP != 0, &mut m.check) {
+                check.before_map_read(me.warp, at);
+            }
+            m.note_range(Region::Global, at, bytes as u64, x);
+        }
         Place::Shared { cta, at } => {
             m.note_range(Region::Shared(cta), at as u64, bytes as u64, x);
             let defined = m.check.as_ref().is_none_or(|c| c.shared_defined(cta, at, bytes));

@@ -321,7 +321,7 @@ impl Warp {
                 return Err((FaultKind::Trap, "`trap` was reached".into(), Some(mask.trailing_zeros())));
             }
             Op::NanoSleep { .. } => return Ok(Next::Yield),
-            Op::Fence(fence) => fence_of(*fence, m),
+            Op::Fence(fence) => fence_of(&self.rows, mask, *fence, m),
             Op::Barrier { .. } | Op::BarrierReduce { .. } => return self.barrier(op, mask, m),
             Op::Copy { to, from } => {
                 if let ([d], [a]) = (&to[..], &from[..]) {

@@ -75,3 +75,8 @@ fn copies_through_maps_made_on_the_device() {
     let ptx = include_str!("../kernels/device_map.ptx");
     all_clean(ptx, &[&|| p(8, 32), &|| p(20, 100), &|| p(1, 4)]);
 }
+
+#[test]
+fn sums_exchanged_between_the_ctas_of_a_cluster() {
+    all_clean(include_str!("../kernels/exchange.ptx"), &[&crate::support::exchange]);
+}

@@ -6,7 +6,7 @@
 use crate::support::*;
 
 /// First words of the instructions that order something.
-const ORDERS: [&str; 12] = [
+const ORDERS: [&str; 13] = [
     "bar.sync",
     "bar.warp.sync",
     "barrier.cluster",
@@ -17,6 +17,7 @@ const ORDERS: [&str; 12] = [
     "wgmma.wait_group",
     "cp.async.wait_group",
     "cp.async.commit_group",
+    "cp.async.mbarrier",
     "cp.async.bulk.wait_group",
     "cp.async.bulk.commit_group",
 ];
@@ -59,13 +60,14 @@ const SHOWN: &str = "fence.mbarrier_init.release.cluster;";
 const WITHIN_A_WARP: &str = "bar.warp.sync -1;";
 
 #[rustfmt::skip]
-const KERNELS: [Kernel; 7] = [
+const KERNELS: [Kernel; 8] = [
     Kernel { name: "gemm_tma", ptx: include_str!("../kernels/gemm_tma.ptx"), problem: || gemm_tma(128, 64, 448), idle: &[SHOWN] },
     Kernel { name: "attention", ptx: include_str!("../kernels/attention.ptx"), problem: || attention(100, 320), idle: &[SHOWN] },
     Kernel { name: "gemm_cluster", ptx: include_str!("../kernels/gemm_cluster.ptx"), problem: || gemm_cluster(128, 64, 448), idle: &[SHOWN] },
     Kernel { name: "gemm_cp_async", ptx: include_str!("../kernels/gemm_cp_async.ptx"), problem: || gemm_cp_async(50, 33, 264), idle: &[] },
     Kernel { name: "stream_reduce", ptx: include_str!("../kernels/stream_reduce.ptx"), problem: || stream_reduce(3, 1028), idle: &[SHOWN] },
     Kernel { name: "split_k", ptx: include_str!("../kernels/split_k.ptx"), problem: || split_k(10, 300, 3), idle: &[] },
+    Kernel { name: "exchange", ptx: include_str!("../kernels/exchange.ptx"), problem: exchange, idle: &[SHOWN] },
     Kernel { name: "device_map", ptx: include_str!("../kernels/device_map.ptx"), problem: || device_map(20, 100), idle: &[SHOWN, WITHIN_A_WARP, WITHIN_A_WARP] },
 ];
 

@@ -52,6 +52,7 @@ const CP_ASYNC: &str = include_str!("../kernels/gemm_cp_async.ptx");
 const STREAM: &str = include_str!("../kernels/stream_reduce.ptx");
 const SPLIT_K: &str = include_str!("../kernels/split_k.ptx");
 const DEVICE_MAP: &str = include_str!("../kernels/device_map.ptx");
+const EXCHANGE: &str = include_str!("../kernels/exchange.ptx");
 
 /// Twice round the ring of three stages.
 fn long() -> Problem {
@@ -390,9 +391,44 @@ const OF_DEVICE_MAP: &[Mutant] = &[
         "{x0, y0}" => "{y0, x0}"),
 ];
 
+#[rustfmt::skip]
+const OF_EXCHANGE: &[Mutant] = &[
+    mutant!("the arrival of the copies is one too many", exchange(), [Deadlock],
+        "cp.async.mbarrier.arrive.noinc" => "cp.async.mbarrier.arrive"),
+    mutant!("copies do not arrive", exchange(), [Deadlock],
+        "    cp.async.mbarrier.arrive.noinc.shared::cta.b64 [copied];\n" => ""),
+    mutant!("threads arrive, not their copies", exchange(), [SharedRace],
+        "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [copied];" => "mbarrier.arrive.shared::cta.b64 _, [copied];"),
+    mutant!("nobody waits for the copies", exchange(), [SharedRace, Undefined],
+        "    mbarrier.try_wait.parity.shared::cta.b64 done, [copied], 0;\n    @!done bra WAIT_COPIED;\n" => ""),
+    mutant!("nobody waits for the other CTA", exchange(), [SharedRace],
+        "    mbarrier.try_wait.parity.shared::cta.b64 done, [received], 0;\n    @!done bra WAIT_RECEIVED;\n" => ""),
+    mutant!("only the sums are expected", exchange(), [SharedRace, MbarrierMisuse],
+        "_, [received], 1024;" => "_, [received], 512;"),
+    mutant!("more is expected than comes", exchange(), [Deadlock],
+        "_, [received], 1024;" => "_, [received], 1028;"),
+    mutant!("the sum stays at home", exchange(), [DescriptorIllegal, Deadlock, SharedRace],
+        "mapa.shared::cluster.u32 there, to, other;" => "mapa.shared::cluster.u32 there, to, rank;"),
+    mutant!("a rank that is not there", exchange(), [OutOfBounds],
+        "xor.b32 other, rank, 1;" => "add.u32 other, rank, 1;"),
+    mutant!("the CTAs do not wait for each other", exchange(), [MbarrierMisuse, SharedRace, Lifetime],
+        "    barrier.cluster.arrive.release.aligned;\n    barrier.cluster.wait.acquire.aligned;\n" => "    bar.sync 0;\n"),
+    mutant!("the counter does not begin at zero", exchange(), [Undefined, Values],
+        "    st.shared.u32 [positives], 0;\n" => ""),
+    mutant!("positives are stored, not added", exchange(), [SharedRace],
+        "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.add.u32" => "st.async.shared::cluster.mbarrier::complete_tx::bytes.u32"),
+    mutant!("the total is stored, not added", exchange(), [GlobalRace],
+        "red.global.add.u32 [y], count;" => "st.global.u32 [y], count;"),
+    mutant!("half of the copies", exchange(), [Undefined],
+        "setp.lt.u32 p, i, 16;" => "setp.lt.u32 p, i, 8;"),
+];
+
+/// Kernel, problem, and what is replaced by what.
+type Equivalent = (&'static str, &'static str, fn() -> Problem, &'static str, &'static str);
+
 /// Edits that leave the program right (or, once, tolerated), and why.
 #[rustfmt::skip]
-const EQUIVALENT: &[(&str, &str, fn() -> Problem, &str, &str)] = &[
+const EQUIVALENT: &[Equivalent] = &[
     // One round of one tile: no stage is used twice, so nobody waits for its release.
     ("gemm: nothing is released in one round", GEMM, || gemm_tma(128, 64, 128),
         "    @release mbarrier.arrive.shared::cta.b64 _, [before];\n", ""),
@@ -482,6 +518,11 @@ fn of_the_semaphore() {
 #[test]
 fn of_maps_made_on_the_device() {
     all_refuted(DEVICE_MAP, OF_DEVICE_MAP);
+}
+
+#[test]
+fn of_the_exchange() {
+    all_refuted(EXCHANGE, OF_EXCHANGE);
 }
 
 #[test]

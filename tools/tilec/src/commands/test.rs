@@ -25,12 +25,13 @@ pub fn run(args: Test) -> bool {
             return !args.json && show(&session, &found);
         }
     };
-    let mut options = TestOptions { rung: driver_rung(args.rung), ..TestOptions::default() };
-    let assembles = args.rung.is_none_or(|r| r >= Rung::Ptxas);
+    let asked = args.rung.or(args.device.map(|_| Rung::Cuda));
+    let mut options = TestOptions { rung: driver_rung(asked), ..TestOptions::default() };
+    let assembles = asked.is_none_or(|r| r >= Rung::Ptxas);
     let mut found = vec![];
     let mut no_gpu = None;
-    if args.rung.is_none_or(|r| r == Rung::Cuda) && cfg!(feature = "ptx") {
-        match (gpu::Cuda::open(0), args.rung) {
+    if asked.is_none_or(|r| r == Rung::Cuda) && cfg!(feature = "ptx") {
+        match (gpu::Cuda::open(args.device.unwrap_or(0)), asked) {
             (Ok(cuda), _) => {
                 (options.rung, options.cuda) = (testing::Rung::Cuda, Some(Arc::new(cuda)));
             }
@@ -44,6 +45,7 @@ pub fn run(args: Test) -> bool {
             }
         }
     }
+    let without_device = any_error(&found);
     let start = Instant::now();
     let mut totals = Totals::default();
     for file in &files {
@@ -73,7 +75,8 @@ pub fn run(args: Test) -> bool {
             }
         }
     }
-    if let Some(d) = unclimbed(args.rung, &totals) {
+    // Without a device, the driver has said why nothing ran on it.
+    if let Some(d) = unclimbed(asked, &totals).filter(|_| !without_device) {
         if !args.json {
             show(&session, std::slice::from_ref(&d));
         }
@@ -270,9 +273,9 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
     for d in doubts(report) {
         show(session, std::slice::from_ref(d));
     }
-    for s in stops(report) {
-        let target = s.target.map(|t| format!(" {t}")).unwrap_or_default();
-        output::tell(&format!("       stopped before {}{target}:", rung_name(s.rung)));
+    for (s, targets) in stops(report) {
+        let place = [&[rung_name(s.rung)], &targets[..]].concat().join(" ");
+        output::tell(&format!("       stopped before {place}:"));
         show(session, &s.because);
     }
     for p in ptx {
@@ -294,16 +297,19 @@ fn doubts(report: &FileReport) -> Vec<&Diagnostic> {
     out
 }
 
-/// One stop for each rung, target and reason.
-fn stops(report: &FileReport) -> Vec<&testing::Stopped> {
-    let mut out: Vec<&testing::Stopped> = vec![];
+/// One stop for each rung and reason, with the targets that it is the same for.
+fn stops(report: &FileReport) -> Vec<(&testing::Stopped, Vec<&'static str>)> {
+    let why = |s: &testing::Stopped| s.because.first().map(|d| (d.code, d.message.clone(), d.primary));
+    let mut out: Vec<(&testing::Stopped, Vec<&'static str>)> = vec![];
     for s in report.cases.iter().flat_map(|c| &c.stopped) {
-        let same = |o: &testing::Stopped| {
-            (o.rung, o.target, o.because.first().map(|d| d.code))
-                == (s.rung, s.target, s.because.first().map(|d| d.code))
-        };
-        if !out.iter().any(|o| same(o)) {
-            out.push(s);
+        let known = out.iter().position(|(o, _)| (o.rung, why(o)) == (s.rung, why(s)));
+        let at = known.unwrap_or_else(|| {
+            out.push((s, vec![]));
+            out.len() - 1
+        });
+        let targets = &mut out[at].1;
+        if let Some(t) = s.target.filter(|t| !targets.contains(t)) {
+            targets.push(t);
         }
     }
     out

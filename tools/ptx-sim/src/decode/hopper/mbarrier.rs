@@ -7,6 +7,8 @@ use crate::{
     read::Operand,
 };
 
+const RELEASE_CTA: Order = Order { semantics: Semantics::Release, scope: Scope::Cta };
+
 impl Decoder<'_> {
     pub(super) fn mbarrier(&mut self, o: &mut Operands, w: &mut Words) -> Decode<HopperOp> {
         if !w.take("b64") {
@@ -64,20 +66,25 @@ impl Decoder<'_> {
     }
 
     /// Semantics and scope, with what stands for an absent word.
-    fn mbarrier_order(&mut self, w: &mut Words, default: Semantics) -> Order {
+    fn mbarrier_order(&mut self, w: &mut Words, default: Semantics) -> Decode<Order> {
         let words = [("relaxed", Semantics::Relaxed), (word_of(default), default)];
-        let semantics = w.take_one(&words).unwrap_or(default);
-        let scope = w.take_one(&[("cta", Scope::Cta), ("cluster", Scope::Cluster)]).unwrap_or_default();
-        Order { semantics, scope }
+        let semantics = w.take_one(&words);
+        let scope = w.take_one(&[("cta", Scope::Cta), ("cluster", Scope::Cluster)]);
+        if semantics.is_some() != scope.is_some() {
+            return self.missing(w, "both an order and a scope, or neither");
+        }
+        Ok(Order { semantics: semantics.unwrap_or(default), scope: scope.unwrap_or_default() })
     }
 
-    /// `mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [bar], bytes;` The state may be left out.
+    /// `mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [bar], bytes;`
     fn arrive(&mut self, o: &mut Operands, w: &mut Words, drop: bool) -> Decode<Mbarrier> {
         let (expects, no_complete) = (w.take("expect_tx"), w.take("noComplete"));
         let cluster = self.take_cluster(w);
-        let order = self.mbarrier_order(w, Semantics::Release);
+        let order = self.mbarrier_order(w, Semantics::Release)?;
+        if no_complete && (cluster || order != RELEASE_CTA) {
+            return Err(self.error(format!("`{}`: only `.release.cta` on the CTA's own barriers", w.text())));
+        }
         let state = match self.operand(o.instruction, 0)? {
-            Operand::Address { .. } => None,
             Operand::Sink => o.next(self).map(|_| None)?,
             _ if cluster => {
                 let message = format!("`{}`: an arrive of another CTA gives no state", w.text());
@@ -101,7 +108,7 @@ impl Decoder<'_> {
             let message = format!("`{}`: only the CTA's own barriers can be waited for", w.text());
             return Err(self.error(message));
         }
-        let order = self.mbarrier_order(w, Semantics::Acquire);
+        let order = self.mbarrier_order(w, Semantics::Acquire)?;
         let destination = o.next(self)?;
         let (d, _) = self.predicate(destination)?;
         let bar = o.address(self)?;

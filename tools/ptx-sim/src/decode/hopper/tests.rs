@@ -63,8 +63,6 @@ fn mbarriers_in_every_spelling() {
     assert_eq!(order, Order { semantics: Semantics::Release, scope: Scope::Cluster });
     let relaxed = barrier("mbarrier.arrive.relaxed.cta.shared::cta.b64 _, [%r1], 2;");
     assert!(matches!(relaxed, Mbarrier::Arrive { count: Some(_), order, .. } if !order.releases()));
-    // The state may be left out altogether.
-    assert!(matches!(barrier("mbarrier.arrive.shared.b64 [%r1];"), Mbarrier::Arrive { state: None, .. }));
     let drop = barrier("mbarrier.arrive_drop.expect_tx.shared.b64 _, [%r1], 16;");
     assert!(matches!(drop, Mbarrier::Arrive { drop: true, expect_tx: Some(_), .. }));
     let incomplete = barrier("mbarrier.arrive.noComplete.shared.b64 %rd1, [%r1], 4;");
@@ -96,7 +94,10 @@ fn waits_by_state_and_by_parity() {
     assert!(matches!(relaxed, Mbarrier::Test { order, .. } if !order.acquires()));
     refused("mbarrier.test_wait.parity.shared::cluster.b64 %p1, [%r1], 0;", "own barriers");
     refused("mbarrier.test_wait.parity.shared.b64 %p1, [%r1], 0, 100;", "too many");
-    refused("mbarrier.arrive.release.shared::cluster.b64 %rd1, [%r1];", "no state");
+    refused("mbarrier.arrive.shared::cluster.b64 %rd1, [%r1];", "no state");
+    refused("mbarrier.arrive.shared.b64 [%r1];", "not a register");
+    refused("mbarrier.arrive.cluster.shared.b64 _, [%r1];", "both an order and a scope");
+    refused("mbarrier.arrive.noComplete.relaxed.cta.shared.b64 %rd1, [%r1], 2;", "only `.release.cta`");
 }
 
 #[test]
@@ -262,7 +263,7 @@ fn products_that_do_not_exist() {
     refused(&product("m64n8k16.f32.f16.f16", ", 1, 1, 0"), "more operands");
     // Only 16-bit elements have operands for transposition.
     refused(&product("m64n8k8.f32.tf32.tf32", ", 1, 1, 0, 0"), "too many");
-    refused("wgmma.wait_group.sync.aligned 8;", "0 to 7");
+    refused("wgmma.wait_group.sync.aligned -1;", "-1 groups");
 }
 
 #[test]
@@ -313,6 +314,12 @@ fn proxy_fences() {
         fence("fence.proxy.tensormap::generic.acquire.sys [%rd1], 128;"),
         Fence::TensorMapAcquire { scope: Scope::Sys, .. }
     ));
+    let restricted = "sync_restrict::shared::cluster.cluster;";
+    assert_eq!(
+        fence(&format!("fence.proxy.async::generic.acquire.{restricted}")),
+        Fence::ProxyAsync { global: false, shared: true }
+    );
+    assert!(matches!(fence(&format!("fence.acquire.{restricted}")), Fence::Thread(o) if o.acquires()));
     // Plain fences are still those of the generic proxy.
     assert!(matches!(fence("fence.acq_rel.cluster;"), Fence::Thread(_)));
     refused("fence.proxy.tensormap::generic.acquire.gpu [%rd1], 64;", "only 128");
@@ -342,7 +349,7 @@ fn tensor_maps_on_the_device() {
         HopperOp::TensorMapCopyFence { .. }
     ));
     assert!(matches!(hopper("prefetch.tensormap [%rd1];"), HopperOp::PrefetchTensorMap { .. }));
-    assert!(matches!(decode_one("prefetch.param::entry.tensormap [map];"), Ok(Op::Nop)));
+    assert!(matches!(decode_one("prefetch.param.tensormap [map];"), Ok(Op::Nop)));
     refused("tensormap.replace.tile.global_stride.shared::cta.b1024.b64 [%r1], 4, %rd1;", "no dimension 4");
     refused("tensormap.replace.tile.rank.shared::cta.b1024.b64 [%r1], %rd1;", "another width");
 }
@@ -352,7 +359,7 @@ fn cache_policies_change_no_value() {
     for text in [
         "createpolicy.fractional.L2::evict_last.b64 %rd1, 0.5;",
         "createpolicy.fractional.L2::evict_first.L2::evict_unchanged.b64 %rd1;",
-        "createpolicy.range.global.L2::evict_last.L2::evict_normal.b64 %rd1, [%rd2], 0x100000, 0x400000;",
+        "createpolicy.range.global.L2::evict_last.L2::evict_unchanged.b64 %rd1, [%rd2], 0x100000, 0x400000;",
         "createpolicy.cvt.L2.b64 %rd1, %rd2;",
     ] {
         assert!(matches!(decode_one(text), Ok(Op::Copy { .. })), "{text}: {:?}", decode_one(text));

@@ -39,8 +39,8 @@ impl Decoder<'_> {
         if !sparse && w.take("wait_group") {
             let pending = o.literal(self)?;
             return match u32::try_from(pending) {
-                Ok(pending @ 0..8) => Ok(HopperOp::WgmmaWait { pending }),
-                _ => Err(self.error(format!("`{}` for {pending} groups; 0 to 7 are possible", w.text()))),
+                Ok(pending) => Ok(HopperOp::WgmmaWait { pending }),
+                Err(_) => Err(self.error(format!("`{}` for {pending} groups", w.text()))),
             };
         }
         if !w.take("mma_async") {

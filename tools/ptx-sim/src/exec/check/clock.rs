@@ -48,13 +48,12 @@ impl Clock {
 }
 
 /// What was seen, and what of it lies behind a fence between the generic and the async proxy, for shared memory and for
-/// global memory; and behind one between the generic proxy and that of tensor maps.
+/// global memory.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Knowledge {
     pub seen: Clock,
     pub fenced_shared: Clock,
     pub fenced_global: Clock,
-    pub fenced_maps: Clock,
 }
 
 impl Knowledge {
@@ -62,13 +61,11 @@ impl Knowledge {
         self.seen.join(&other.seen);
         self.fenced_shared.join(&other.fenced_shared);
         self.fenced_global.join(&other.fenced_global);
-        self.fenced_maps.join(&other.fenced_maps);
     }
 
     pub fn covers(&self, other: &Knowledge) -> bool {
         self.seen.covers(&other.seen)
             && self.fenced_shared.covers(&other.fenced_shared)
             && self.fenced_global.covers(&other.fenced_global)
-            && self.fenced_maps.covers(&other.fenced_maps)
     }
 }

@@ -17,6 +17,7 @@ pub mod defined;
 pub mod global;
 pub mod guess;
 pub mod intervals;
+pub mod maps;
 pub mod shadow;
 pub mod strong;
 pub mod visits;
@@ -145,6 +146,9 @@ pub struct Check<'a> {
     /// What other CTAs did in the shared memory of each.
     visits: Vec<Vec<visits::Visit>>,
     held: Vec<guess::Held>,
+    map_fences: Vec<maps::MapFence>,
+    /// What the fences of the map that is being read cover.
+    fenced_map: Clock,
 }
 
 impl<'a> Check<'a> {
@@ -172,6 +176,8 @@ impl<'a> Check<'a> {
             ctas_per_cluster,
             visits: (0..ctas).map(|_| vec![]).collect(),
             held: vec![],
+            map_fences: vec![],
+            fenced_map: Clock::default(),
         }
     }
 
@@ -221,13 +227,6 @@ impl<'a> Check<'a> {
         if global {
             know.fenced_global.join(&know.seen);
         }
-        self.next_interval(warp);
-    }
-
-    /// `fence.proxy.tensormap::generic.acquire`: the same for reads of tensor maps.
-    pub fn map_fence(&mut self, warp: usize) {
-        let know = &mut self.know[warp];
-        know.fenced_maps.join(&know.seen);
         self.next_interval(warp);
     }
 
@@ -305,7 +304,7 @@ impl<'a> Check<'a> {
             (if a < warps { a } else { owners[a - warps] }) / per_cta
         };
         let fenced = match region {
-            _ if entry.is(flag::MAP) => &known.fenced_maps,
+            _ if entry.is(flag::MAP) => &self.fenced_map,
             Region::Shared(_) => &known.fenced_shared,
             Region::Global => &known.fenced_global,
         };
@@ -340,7 +339,7 @@ impl<'a> Check<'a> {
             (Verdict::Fence, _) if x.flags & flag::MAP != 0 => (
                 FaultKind::ProxyFence,
                 Severity::Refuted,
-                "no fence.proxy.tensormap::generic.acquire before the tensor map is used",
+                "no fence.proxy.tensormap::generic.acquire of this map before it is used",
             ),
             (Verdict::Fence, _) => {
                 (FaultKind::ProxyFence, Severity::Refuted, "no fence.proxy.async on the way")

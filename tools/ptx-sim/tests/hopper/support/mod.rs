@@ -9,7 +9,7 @@ mod sums;
 
 pub use attention::attention;
 pub use gemm::{gemm_cluster, gemm_cp_async, gemm_tma};
-pub use sums::{device_map, split_k, stream_reduce};
+pub use sums::{device_map, exchange, split_k, stream_reduce};
 
 use half::bf16;
 use ptx_sim::{FaultKind, Geometry, Severity, decode, memory::Memory, read};

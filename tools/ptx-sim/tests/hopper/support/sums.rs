@@ -71,3 +71,27 @@ pub fn device_map(rows: usize, columns: usize) -> Problem {
         memory,
     }
 }
+
+/// Row sums of 128 × 128 and how many half rows have a positive one, by two CTAs that exchange their halves.
+pub fn exchange() -> Problem {
+    let x = Matrix::random(128, 128, 9, 9);
+    let half = |i: usize, from: usize| (from..from + 64).map(|j| x.at(i, j)).sum::<i32>();
+    let sums = (0..128).map(|i| half(i, 0) + half(i, 64));
+    let positives = (0..128).flat_map(|i| [half(i, 0), half(i, 64)]).filter(|&s| s > 0).count() as u32;
+    let mut expected: Vec<u8> = sums.flat_map(|s| (s as f32).to_le_bytes()).collect();
+    expected.extend(positives.to_le_bytes());
+    let mut memory = Memory::new();
+    let at_x = memory.allocate("x", &x.f32());
+    // The count lies behind the sums, in one buffer.
+    let mut start = vec![0xcc; 512];
+    start.extend([0; 4]);
+    let at_y = memory.allocate("y", &start);
+    Problem {
+        entry: "exchange",
+        params: Params::default().u64(at_x).u64(at_y).u64(at_y + 512).done(),
+        geometry: Geometry { grid: [2, 1, 1], block: [128, 1, 1], ..Geometry::default() },
+        output: at_y,
+        expected,
+        memory,
+    }
+}
