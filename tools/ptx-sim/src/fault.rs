@@ -80,7 +80,7 @@ pub struct Fault {
     pub cta: [u32; 3],
     pub warp: u32,
     pub lane: Option<u32>,
-    pub other: Option<Other>,
+    pub other: Option<Box<Other>>,
     /// What would have ordered the two, in words.
     pub missing: Option<&'static str>,
     /// What check mode had found when this ended the run.

@@ -88,7 +88,7 @@ fn describe(fault: &Fault) -> Value {
         "cta": fault.cta,
         "warp": fault.warp,
         "lane": fault.lane,
-        "other": fault.other.map(|o| json!({
+        "other": fault.other.as_ref().map(|o| json!({
             "line": o.line, "source_line": o.loc.1, "cta": o.cta, "warp": o.warp,
         })),
         "missing": fault.missing,

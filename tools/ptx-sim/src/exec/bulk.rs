@@ -94,7 +94,7 @@ pub fn completion(
 
 fn plain(r: &Rows, op: &Bulk, lane: usize, receivers: Vec<usize>, m: &mut World) -> Result<Agent, Refused> {
     let bytes = op.bytes.map_or(0, |s| r.row(s)[lane]);
-    if bytes % 16 != 0 {
+    if !bytes.is_multiple_of(16) {
         return illegal(lane, format!("a bulk copy of {bytes} bytes; the size is a multiple of 16"));
     }
     let mut from = None;

@@ -27,7 +27,7 @@ pub fn issue(r: &Rows, mask: u32, op: &Op, m: &mut World) -> Result<(), Refused>
         };
         let start = address(r, *from, lane);
         if wanted > 0 {
-            if start % *size as u64 != 0 {
+            if !start.is_multiple_of(*size as u64) {
                 let message = format!("cp.async of {size} bytes from {start:#x}");
                 return Err((FaultKind::Misaligned, message, Some(lane as u32)));
             }

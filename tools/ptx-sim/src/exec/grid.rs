@@ -227,7 +227,7 @@ fn global_race(launch: &Launch, memory: &Memory, r: &GlobalRace) -> Fault {
         cta: cta(r.ctas.1),
         warp: 0,
         lane: None,
-        other: Some(other),
+        other: Some(Box::new(other)),
         missing: Some("CTAs of a grid are concurrent; nothing here orders them"),
         before: vec![],
     }

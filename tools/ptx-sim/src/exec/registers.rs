@@ -43,7 +43,7 @@ impl Pool {
 
     pub fn set(&mut self, warp: usize, increase: bool, count: u32) -> Outcome {
         let have = self.of[warp];
-        if !(24..=256).contains(&count) || count % 8 != 0 {
+        if !(24..=256).contains(&count) || !count.is_multiple_of(8) {
             return Outcome::Illegal(format!("{count} registers; 24 to 256 in steps of 8 are possible"));
         }
         if increase && count < have {

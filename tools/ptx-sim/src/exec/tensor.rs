@@ -23,7 +23,7 @@ fn illegal(lane: usize, message: String) -> Refused {
 /// The place of a tensor map: a parameter by its offset, or a generic address.
 fn map_place<'a>(r: &Rows, map: Addr, lane: usize, m: &mut World<'a>) -> Result<Place<'a>, Refused> {
     let at = address(r, map, lane);
-    if at % 64 != 0 {
+    if !at.is_multiple_of(64) {
         return Err(illegal(lane, format!("a tensor map at {at:#x}, which is not a multiple of 64")));
     }
     let space = if at >> 32 == 0 { MemSpace::Param } else { MemSpace::Generic };

@@ -89,7 +89,7 @@ pub struct Tiles(HashMap<(usize, u32, u64), (u64, Rc<Tile>)>);
 
 const MOST_TILES: usize = 64;
 
-fn wgmma_at<'a>(kernel: &'a Kernel, at: u32) -> Option<&'a Wgmma> {
+fn wgmma_at(kernel: &Kernel, at: u32) -> Option<&Wgmma> {
     match &kernel.code[at as usize].op {
         Op::Hopper(op) => match &**op {
             HopperOp::Wgmma(w) => Some(w),

@@ -104,7 +104,7 @@ impl Findings<'_> {
         let line = |at: u32| self.kernel.code.get(at as usize).map_or((0, (0, 0)), |i| (i.line, i.loc));
         let other = f.other.map(|(at, agent)| {
             let (cta, warp) = self.place(agent);
-            Other { line: line(at).0, loc: line(at).1, cta, warp }
+            Box::new(Other { line: line(at).0, loc: line(at).1, cta, warp })
         });
         let (cta, warp) = self.place(f.warp as Agent);
         self.faults.push(Fault {
