@@ -28,9 +28,15 @@ use tile_layout::{
 
 pub type Layouts = BTreeMap<Value, Layout>;
 
-/// Which axes of an operand take part in an operation over `out`.
+/// Which axes of an operand are longer than 1.
 pub fn kept(operand: &ValueType) -> Vec<bool> {
     operand.axes.iter().map(|a| *a != Axis::One).collect()
+}
+
+/// Which axes of an operand are those of the result, not stretched to them. (An axis of extent 1 in both may still be
+/// padded: the result of a product has rows that do not exist, and they are no copies of the one that does.)
+pub fn shared(operand: &ValueType, out: &ValueType) -> Vec<bool> {
+    operand.axes.iter().zip(&out.axes).map(|(a, b)| *a != Axis::One || *b == Axis::One).collect()
 }
 
 pub struct Inference<'a> {
@@ -94,10 +100,11 @@ impl Inference<'_> {
         let inputs = self.graph().inputs(value.node);
         match node.op.clone() {
             Op::Elem(_) | Op::Cast | Op::Broadcast => {
+                let out = node.outputs[0].clone();
                 for operand in inputs {
                     let ty = self.graph().type_of(operand);
                     if !ty.is_scalar() {
-                        let layout = layout.project(&kept(ty));
+                        let layout = layout.project(&shared(ty, &out));
                         self.assign(operand, layout);
                     }
                 }
@@ -297,7 +304,7 @@ pub fn demanded(
     }
     let out = |at: u32| layouts.get(&Value { node, port: at });
     match &n.op {
-        Op::Elem(_) | Op::Cast | Op::Broadcast => Some(out(0)?.project(&kept(ty))),
+        Op::Elem(_) | Op::Cast | Op::Broadcast => Some(out(0)?.project(&shared(ty, &n.outputs[0]))),
         Op::Reshape { axes } => Some(unreshape(out(0)?, axes, ty.axes.len())),
         Op::Permute { order } => Some(unpermute(out(0)?, order)),
         op if local::is_local(op) => local::demanded(shapes, node, port, ty, layouts.get(&operand)?),

@@ -245,17 +245,19 @@ impl Barriers<'_> {
         }
     }
 
+    /// Events of one slot stand behind one barrier: what any of them needs is asked first, then all are remembered.
     fn events(&mut self, node: NodeId, events: Vec<Event>) {
-        for event in events {
-            let touches = |&(other, wrote): &(BufferId, bool)| {
-                (wrote || event.write) && self.overlap(other, event.buffer)
+        for together in events.chunk_by(|a, b| a.slot == b.slot) {
+            let conflicts = |event: &Event| {
+                self.pending
+                    .iter()
+                    .any(|&(other, wrote)| (wrote || event.write) && self.overlap(other, event.buffer))
             };
-            // Reads of one dot share a slot: one barrier serves them.
-            if self.pending.iter().any(touches) {
-                self.barriers.insert((node, event.slot));
+            if together.iter().any(conflicts) {
+                self.barriers.insert((node, together[0].slot));
                 self.pending.clear();
             }
-            self.pending.push((event.buffer, event.write));
+            self.pending.extend(together.iter().map(|e| (e.buffer, e.write)));
         }
     }
 

@@ -132,6 +132,13 @@ impl Emit<'_> {
         let strides: Vec<V> =
             strides.iter().enumerate().map(|(d, &s)| if unit == Some(d) { one } else { s }).collect();
         let (thread, gathers) = self.thread_positions(node, access, layout)?;
+        let mask = match access.mask {
+            Some(port) => {
+                let axes: Vec<u32> = (0..ty.axes.len() as u32).collect();
+                Some(self.gathered(node, port, &axes, layout)?)
+            }
+            None => None,
+        };
         let mut offset = self.t.i64(0);
         for (d, part) in thread.iter().enumerate() {
             let scaled = self.t.mul(*part, strides[d]);
@@ -168,7 +175,7 @@ impl Emit<'_> {
             let constant = self.t.i64(constant);
             out.pointers.push(self.t.offset(pointer, constant));
             let inside = self.inside(node, access, ty, layout, &thread, &gathers, r)?;
-            out.predicates.push(inside);
+            out.predicates.push(self.t.both(inside, mask.as_ref().map(|m| m[r])));
         }
         Ok(out)
     }
@@ -232,7 +239,7 @@ impl Emit<'_> {
             .collect()
     }
 
-    /// Whether the element at register `r` exists and is inside; `None`: always.
+    /// Whether the element at register `r` exists and is inside, masks apart; `None`: always.
     #[allow(clippy::too_many_arguments)]
     fn inside(
         &mut self,
@@ -281,11 +288,6 @@ impl Emit<'_> {
                 let holds = self.t.icmp(predicate, position, limit);
                 inside = self.t.both(inside, Some(holds));
             }
-        }
-        if let Some(port) = access.mask {
-            let axes: Vec<u32> = (0..ty.axes.len() as u32).collect();
-            let mask = self.gathered(node, port, &axes, layout)?;
-            inside = self.t.both(inside, Some(mask[r]));
         }
         Ok(inside)
     }

@@ -106,6 +106,8 @@ impl Emit<'_> {
         let made = self.made_of(node, 0)?;
         let no = self.t.int(Ty::I1, 0);
         let (least, none) = (self.identity(ReduceKind::Max, work), self.t.i32(-1));
+        // What a register holds past the end may be undefined, and takes part in comparisons.
+        let registers = self.cleared(node, operand, &layout, &registers, axis, least)?;
         let nothing = Chosen { value: least, position: none, there: no };
         let mut values = vec![least; made.registers()];
         let mut positions = vec![none; made.registers()];

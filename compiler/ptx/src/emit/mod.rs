@@ -298,7 +298,7 @@ impl Emit<'_> {
         }
         let from = self.input_layout(node, port)?;
         let op = &self.g.node(node).op;
-        let keep = tile_plan::infer::kept(ty);
+        let keep = tile_plan::infer::shared(ty, &self.g.node(node).outputs[0]);
         let source = |at: Vec<u32>| -> Vec<u32> {
             let mut to = vec![0; from.rank()];
             match op {

@@ -75,7 +75,12 @@ impl Emit<'_> {
     ) -> Emission<Option<V>> {
         let thread = self.thread_part(layout, dim);
         match axis {
-            Axis::One => Ok(None),
+            Axis::One if layout.coverage(dim) == 1 => Ok(None),
+            // The first row of a padded one.
+            Axis::One => {
+                let left = self.t.i32(1 - i64::from(at));
+                Ok(Some(self.t.icmp("slt", thread, left)))
+            }
             Axis::Fixed(n) if u64::from(Self::thread_most(layout, dim) + at) < n => Ok(None),
             Axis::Fixed(_) | Axis::Span { .. } => {
                 let extent = self.extent(node, axis)?;

@@ -105,6 +105,7 @@ fn gather(r: &Rows, op: &Op) -> Operands {
     let mut left = vec![0f64; m * stored];
     let mut right = vec![0f64; n * k];
     for (word, &slot) in a.iter().enumerate() {
+        let elements = elements(r, *a_type, slot);
         for lane in 0..32 {
             let (g, t) = (lane / 4, lane % 4);
             let (row, column) = if m == 16 {
@@ -112,16 +113,15 @@ fn gather(r: &Rows, op: &Op) -> Operands {
             } else {
                 (g, 4 * e * word + e * t)
             };
-            for x in 0..e {
-                left[row * stored + column + x] = element(r, *a_type, slot, lane, x);
-            }
+            left[row * stored + column..][..e].copy_from_slice(&elements[lane * e..][..e]);
         }
     }
     for (word, &slot) in b.iter().enumerate() {
+        let elements = elements(r, *b_type, slot);
         for lane in 0..32 {
             let (g, t) = (lane / 4, lane % 4);
             for x in 0..e {
-                right[(4 * e * word + e * t + x) * n + g] = element(r, *b_type, slot, lane, x);
+                right[(4 * e * word + e * t + x) * n + g] = elements[lane * e + x];
             }
         }
     }
@@ -189,21 +189,33 @@ fn doubles(r: &mut Rows, x: &Operands, d: &[u32], c: &[u32]) {
     }
 }
 
-fn element(r: &Rows, ty: MatrixType, slot: u32, lane: usize, x: usize) -> f64 {
-    let word = r.row(slot)[lane];
-    let part = |bits: usize| (word >> (bits * x)) as u64 & ((1 << bits) - 1);
+/// The elements of a register of all lanes, one lane after another.
+fn elements(r: &Rows, ty: MatrixType, slot: u32) -> Vec<f64> {
+    let words = r.row(slot);
+    let split = |bits: u32, f: &dyn Fn(u32) -> f64| -> Vec<f64> {
+        let mask = u32::MAX >> (32 - bits);
+        words.iter().flat_map(|w| (0..32 / bits).map(move |x| w >> (bits * x) & mask)).map(f).collect()
+    };
     match ty {
-        MatrixType::F16 => half::f16::from_bits(part(16) as u16).to_f64(),
-        MatrixType::Bf16 => f32::from_bits((part(16) as u32) << 16) as f64,
+        MatrixType::F16 => words
+            .iter()
+            .flat_map(|w| [*w as u16, (*w >> 16) as u16])
+            .map(|h| half::f16::from_bits(h).to_f32() as f64)
+            .collect(),
+        MatrixType::Bf16 => words
+            .iter()
+            .flat_map(|w| [w << 16, w & 0xffff_0000])
+            .map(|bits| f32::from_bits(bits) as f64)
+            .collect(),
         // The tensor core reads the upper 19 bits.
-        MatrixType::Tf32 => f32::from_bits(word & !0x1fff) as f64,
-        MatrixType::F64 => f64::from_bits(r.wide(slot, lane)),
-        MatrixType::S8 => part(8) as u8 as i8 as f64,
-        MatrixType::U8 => part(8) as f64,
-        MatrixType::S4 => ((part(4) << 4) as u8 as i8 >> 4) as f64,
-        MatrixType::U4 => part(4) as f64,
-        MatrixType::B1Xor | MatrixType::B1And => part(1) as f64,
-        MatrixType::E4m3 => E4M3.decode(part(8)),
-        MatrixType::E5m2 => E5M2.decode(part(8)),
+        MatrixType::Tf32 => words.iter().map(|w| f32::from_bits(w & !0x1fff) as f64).collect(),
+        MatrixType::F64 => (0..32).map(|lane| f64::from_bits(r.wide(slot, lane))).collect(),
+        MatrixType::S8 => words.iter().flat_map(|w| w.to_le_bytes()).map(|b| b as i8 as f64).collect(),
+        MatrixType::U8 => words.iter().flat_map(|w| w.to_le_bytes()).map(f64::from).collect(),
+        MatrixType::S4 => split(4, &|v| ((v << 4) as u8 as i8 >> 4) as f64),
+        MatrixType::U4 => split(4, &|v| v as f64),
+        MatrixType::B1Xor | MatrixType::B1And => split(1, &|v| v as f64),
+        MatrixType::E4m3 => split(8, &|v| E4M3.decode(v as u64)),
+        MatrixType::E5m2 => split(8, &|v| E5M2.decode(v as u64)),
     }
 }

@@ -15,7 +15,6 @@ fn each<T: Bytes + Copy>(
     operands: &[&dyn Fn(usize) -> T],
     new: impl Fn(usize) -> T,
 ) -> Case {
-    let ty = words.rsplit('.').next().unwrap();
     let size = T::bytes(&[old(0)]).len();
     let bits = 8 * size;
     let loads: String = (0..operands.len())
@@ -28,7 +27,6 @@ fn each<T: Bytes + Copy>(
         operands.len() * size,
         2 * size
     );
-    let _ = ty;
     let input: Vec<T> = (0..32).flat_map(|t| operands.iter().map(move |f| f(t))).collect();
     let before: Vec<T> = (0..32).flat_map(|t| [old(t), old(t)]).collect();
     let after: Vec<T> = (0..32).flat_map(|t| [new(t), old(t)]).collect();
@@ -46,10 +44,12 @@ pub fn cases() -> Vec<Case> {
 
 fn integers(out: &mut Vec<Case>) {
     let old32 = |t: usize| (t as u32).wrapping_mul(0x9e37_79b9) ^ 0x8000_0000;
-    let a32 = |t: usize| if t % 3 == 0 { old32(t) } else { (t as u32).wrapping_mul(0x85eb_ca6b) };
+    let a32 = |t: usize| if t.is_multiple_of(3) { old32(t) } else { (t as u32).wrapping_mul(0x85eb_ca6b) };
     let b32 = |t: usize| t as u32 + 100;
     let old64 = |t: usize| (t as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1 << 63;
-    let a64 = |t: usize| if t % 3 == 0 { old64(t) } else { (t as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f) };
+    let a64 = |t: usize| {
+        if t.is_multiple_of(3) { old64(t) } else { (t as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f) }
+    };
     let b64 = |t: usize| t as u64 + 100;
     macro_rules! two {
         ($words:literal, $reg:literal, $old:ident, $a:ident, $f:expr) => {

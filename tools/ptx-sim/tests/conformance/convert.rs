@@ -322,7 +322,7 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
                 }
                 return;
             }
-            let modes = if format == BF16 && source == F32 || format == F16 && source == F32 { 2 } else { 4 };
+            let modes = if format.bits() == 16 && source == F32 { 2 } else { 4 };
             for (mode_name, _, mode) in ROUND.iter().take(modes) {
                 add(format!("cvt.{mode_name}.{t}.{f} %d, %a;"), &|v| {
                     to_float(format, read(from.ty, v), *mode)
@@ -415,8 +415,8 @@ fn small_floats(out: &mut Vec<Case>) {
         f32::INFINITY,
         f32::NEG_INFINITY,
         f32::NAN,
-        0.0009765625,
-        0.00146484375,
+        0.000_976_562_5,
+        0.001_464_843_8,
         3.25,
         -6.0,
         5.0,

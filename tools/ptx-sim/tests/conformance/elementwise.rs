@@ -63,7 +63,7 @@ pub fn elementwise(
     // Whole warps: the last tuple is repeated.
     let count = tuples.len().next_multiple_of(32);
     let all: Vec<&Vec<u64>> = (0..count).map(|n| &tuples[n.min(tuples.len() - 1)]).collect();
-    let threads = if count % 128 == 0 { 128 } else { 32 };
+    let threads = if count.is_multiple_of(128) { 128 } else { 32 };
     let name = format!("{text} on {}", target.name());
     let mut case = Case::new(&name, target, threads, &body);
     case.blocks = count as u32 / threads;

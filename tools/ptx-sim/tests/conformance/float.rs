@@ -305,8 +305,7 @@ fn extrema(out: &mut Vec<Case>) {
             out.push(elementwise(target, &text, &[k], &[k, k], &pairs, |v| vec![pick(v[0], v[1], true)]));
             let text = format!("{op}.xorsign.abs.{name} %d, %a, %b;");
             let numbers: Vec<Vec<u64>> = pairs.iter().filter(|v| !nan(v[0]) && !nan(v[1])).cloned().collect();
-            let target = if format == F32 { Sm89 } else { Sm89 };
-            out.push(elementwise(target, &text, &[k], &[k, k], &numbers, |v| {
+            out.push(elementwise(Sm89, &text, &[k], &[k, k], &numbers, |v| {
                 vec![pick(magnitude(v[0]), magnitude(v[1]), false) | (v[0] ^ v[1]) & format.sign()]
             }));
             if format == F32 {
@@ -348,7 +347,6 @@ fn signs(out: &mut Vec<Case>) {
             ));
         }
     }
-    let ones = product(&[&edges(F32)]);
     out.push(elementwise(
         Sm80,
         "neg.ftz.f32 %d, %a;",
@@ -357,7 +355,6 @@ fn signs(out: &mut Vec<Case>) {
         &product(&[&[0x8000_0001, 0x3f80_0000, 1]]),
         |v| vec![flush(F32, v[0]) ^ F32.sign()],
     ));
-    let _ = ones;
 }
 
 fn approximations(out: &mut Vec<Case>) {

@@ -157,7 +157,7 @@ fn arithmetic(out: &mut Vec<Case>) {
             if signed {
                 let ones = product(&[edges(bits)]);
                 out.push(elementwise(Sm80, &format!("abs.{ty} %d, %a;"), &[k], &[k], &ones, |v| {
-                    vec![read(v[0]).abs() as u64]
+                    vec![read(v[0]).unsigned_abs() as u64]
                 }));
                 out.push(elementwise(Sm80, &format!("neg.{ty} %d, %a;"), &[k], &[k], &ones, |v| {
                     vec![-read(v[0]) as u64]

@@ -57,7 +57,10 @@ pub fn difference(case: &Case, got: &[u8]) -> Option<String> {
 /// The input of the thread that wrote the byte, where each has an equal share.
 fn input_at(case: &Case, byte: usize) -> String {
     let threads = (case.blocks * case.threads) as usize;
-    if case.input.len() % (8 * threads) != 0 || case.expected.len() % threads != 0 || case.input.is_empty() {
+    if !case.input.len().is_multiple_of(8 * threads)
+        || !case.expected.len().is_multiple_of(threads)
+        || case.input.is_empty()
+    {
         return String::new();
     }
     let (per_input, per_output) = (case.input.len() / threads, case.expected.len() / threads);
