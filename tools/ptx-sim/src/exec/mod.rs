@@ -6,11 +6,12 @@
 //! | [`machine`], [`world`], [`cycle`] | CTAs that run together: rounds, deadlock; and what their warps share |
 //! | [`cta`], [`barrier`], [`mbarrier`], [`registers`] | what a CTA owns |
 //! | [`agents`], [`bulk`], [`tensor`], [`copy_async`], [`tensor_core`] | asynchronous operations |
-//! | [`warp`], [`divergence`], [`rows`] | a warp, where its lanes stand, its registers |
-//! | [`access`], [`mbarrier_ops`], [`hopper`] | instructions that touch more than registers |
-//! | [`int`], [`float`], [`convert`], [`warp_ops`], [`matrix`] | arithmetic |
+//! | [`warp`], [`divergence`], [`converge`], [`rows`] | a warp, where its lanes stand and how they meet, its registers |
+//! | [`access`], [`mbarrier_ops`], [`order_ops`], [`hopper`] | instructions that touch more than registers |
+//! | [`int`], [`float`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`] | arithmetic |
 //! | [`units`] | tensor copies and warpgroup products as pure functions |
-//! | [`check`] | what check mode keeps |
+//! | [`check`]; [`look`], [`note`] | what check mode keeps; where instructions ask it |
+//! | [`count`] | counters |
 
 pub mod access;
 pub mod agents;
@@ -38,6 +39,7 @@ pub mod matrix;
 pub mod mbarrier;
 pub mod mbarrier_ops;
 mod nearest;
+pub mod note;
 pub mod order_ops;
 pub mod registers;
 pub mod round;

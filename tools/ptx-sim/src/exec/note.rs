@@ -1,0 +1,219 @@
+//! Check mode: what the lanes of one instruction touch, gathered into cells and ranges.
+//!
+//! Lanes mostly touch neighbouring bytes, so the shadow is asked once for every 16 bytes and the log of global memory once
+//! for every unbroken range:
+//!
+//! ```text
+//! ld.global.u32, lanes 0-31 at p, p+4, …     8 cells, one range of 128 bytes
+//! ```
+
+use super::{
+    check::{Access, Check, Region, clock::Knowledge, intervals::GlobalLog, shadow::flag},
+    rows::lanes,
+    world::{Me, Place, World},
+};
+use crate::fault::FaultKind;
+
+/// What one instruction does to the places of its lanes.
+#[derive(Clone, Copy)]
+struct Touch {
+    me: Me,
+    bytes: u64,
+    flags: u16,
+    /// Lanes whose stored value is defined.
+    defined: u32,
+    /// Lanes whose store changes nothing.
+    same: u32,
+}
+
+impl<'a> World<'a> {
+    /// Notes the accesses of the lanes of one instruction; gives the lanes whose bytes are all defined. `defined`: lanes
+    /// whose stored value is.
+    pub fn note(&mut self, mask: u32, places: &[Place<'a>; 32], bytes: u64, flags: u16, defined: u32) -> u32 {
+        self.note_stores(mask, places, bytes, flags, defined, 0)
+    }
+
+    /// The same for stores of which the lanes `same` change nothing.
+    pub fn note_stores(
+        &mut self,
+        mask: u32,
+        places: &[Place<'a>; 32],
+        bytes: u64,
+        flags: u16,
+        defined: u32,
+        same: u32,
+    ) -> u32 {
+        let touch = Touch { me: self.me, bytes, flags, defined, same };
+        let Some(check) = &mut self.check else { return u32::MAX };
+        let mut read = u32::MAX;
+        let mut cells = Cells { touch, open: None };
+        let mut range = Range { touch, open: None };
+        for lane in lanes(mask) {
+            let (region, from) = match places[lane] {
+                Place::Global(_, addr) => (Region::Global, addr),
+                Place::Shared { cta, at } => (Region::Shared(cta), at as u64),
+                _ => continue,
+            };
+            match region {
+                Region::Global => {
+                    touch.global_value(lane, check);
+                    range.add(from, &mut self.log);
+                }
+                Region::Shared(cta) => {
+                    if self.ctas[cta].touches_mbarrier(from as usize, bytes as usize) {
+                        let message = "an ordinary access to a live mbarrier".into();
+                        touch.report(FaultKind::MbarrierMisuse, lane, message, check);
+                    }
+                    if !touch.shared_value(cta, from as usize, lane, check) {
+                        read &= !(1 << lane);
+                    }
+                }
+            }
+            cells.add(region, from, lane, check);
+        }
+        cells.close(check);
+        range.close(&mut self.log);
+        read
+    }
+
+    /// An asynchronous operation touches a range.
+    pub fn note_range(&mut self, region: Region, from: u64, bytes: u64, x: Access) {
+        if let Some(check) = &mut self.check {
+            check.touch(region, from, bytes, x);
+        }
+        if region == Region::Global {
+            log(&mut self.log, (from, from + bytes), x.flags, x.at);
+        }
+    }
+
+    pub fn report(&mut self, kind: FaultKind, lane: Option<u32>, message: String) {
+        let me = self.me;
+        if let Some(check) = &mut self.check {
+            check.report(kind, me.warp, me.at, lane, message);
+        }
+    }
+
+    /// A copy of what the running warp knows, to be handed on.
+    pub fn publish(&mut self) -> Option<Knowledge> {
+        let warp = self.me.warp;
+        self.check.as_mut().map(|c| c.publish(warp))
+    }
+}
+
+impl Touch {
+    fn writes(&self) -> bool {
+        self.flags & flag::WRITE != 0
+    }
+
+    fn value_defined(&self, lane: usize) -> bool {
+        self.defined >> lane & 1 == 1
+    }
+
+    fn access(&self, flags: u16, lane: usize) -> Access {
+        let Me { warp, at, .. } = self.me;
+        Access { agent: warp as u32, warp, at, flags, lane: Some(lane as u32) }
+    }
+
+    fn report(&self, kind: FaultKind, lane: usize, message: String, check: &mut Check) {
+        check.report(kind, self.me.warp, self.me.at, Some(lane as u32), message);
+    }
+
+    fn global_value(&self, lane: usize, check: &mut Check) {
+        if self.writes() && !self.value_defined(lane) {
+            let message = "an undefined value is stored to global memory".into();
+            self.report(FaultKind::Undefined, lane, message, check);
+        }
+    }
+
+    /// Writes what is known of the bytes, or looks at it: whether all that are read are defined.
+    fn shared_value(&self, cta: usize, from: usize, lane: usize, check: &mut Check) -> bool {
+        let bytes = self.bytes as usize;
+        if self.writes() {
+            check.define_shared(cta, from, bytes, self.value_defined(lane));
+            return true;
+        }
+        check.shared_defined(cta, from, bytes)
+    }
+}
+
+/// The cell that lanes are being gathered for.
+struct Cells {
+    touch: Touch,
+    open: Option<OpenCell>,
+}
+
+struct OpenCell {
+    region: Region,
+    granule: u64,
+    mask: u16,
+    lane: usize,
+    /// Its bytes are written as they were.
+    same: bool,
+}
+
+impl Cells {
+    fn add(&mut self, region: Region, from: u64, lane: usize, check: &mut Check) {
+        let bytes = self.touch.bytes;
+        if bytes > 16 {
+            return check.touch(region, from, bytes, self.touch.access(self.touch.flags, lane));
+        }
+        // At most 16 bytes of a lane, aligned to their size: one cell.
+        let mask = (((1u32 << bytes) - 1) << (from % 16)) as u16;
+        let same = self.touch.same >> lane & 1 == 1;
+        match &mut self.open {
+            Some(c) if c.region == region && c.granule == from / 16 => {
+                c.mask |= mask;
+                c.same &= same;
+            }
+            _ => {
+                self.close(check);
+                self.open = Some(OpenCell { region, granule: from / 16, mask, lane, same });
+            }
+        }
+    }
+
+    fn close(&mut self, check: &mut Check) {
+        let Some(c) = self.open.take() else { return };
+        let flags = if c.same { self.touch.flags | flag::SAME } else { self.touch.flags };
+        let warp = self.touch.me.warp;
+        let interval = check.know[warp].seen.get(warp as u32);
+        check.touch_cell(c.region, c.granule, c.mask, interval, self.touch.access(flags, c.lane));
+    }
+}
+
+/// The range of global memory that lanes are being gathered for.
+struct Range {
+    touch: Touch,
+    open: Option<(u64, u64)>,
+}
+
+impl Range {
+    fn add(&mut self, from: u64, out: &mut Option<GlobalLog>) {
+        let end = from + self.touch.bytes;
+        self.open = match self.open {
+            Some((lo, hi)) if hi == from => Some((lo, end)),
+            Some((lo, hi)) if from >= lo && end <= hi => Some((lo, hi)),
+            _ => {
+                self.close(out);
+                Some((from, end))
+            }
+        };
+    }
+
+    fn close(&mut self, out: &mut Option<GlobalLog>) {
+        if let Some(range) = self.open.take() {
+            log(out, range, self.touch.flags, self.touch.me.at);
+        }
+    }
+}
+
+fn log(log: &mut Option<GlobalLog>, (lo, hi): (u64, u64), flags: u16, at: u32) {
+    let Some(log) = log else { return };
+    if flags & flag::STRONG != 0 {
+        log.atomic(lo, hi - lo, at);
+    } else if flags & flag::WRITE != 0 {
+        log.write(lo, hi - lo, at);
+    } else {
+        log.read(lo, hi - lo, at);
+    }
+}
