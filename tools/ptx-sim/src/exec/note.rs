@@ -56,13 +56,16 @@ impl<'a> World<'a> {
             };
             match region {
                 Region::Global => {
-                    touch.global_value(lane, check);
+                    touch.leaves("global memory", lane, check);
                     range.add(from, &mut self.log);
                 }
                 Region::Shared(cta) => {
                     if self.ctas[cta].touches_mbarrier(from as usize, bytes as usize) {
                         let message = "an ordinary access to a live mbarrier".into();
                         touch.report(FaultKind::MbarrierMisuse, lane, message, check);
+                    }
+                    if cta != touch.me.cta {
+                        touch.leaves("the shared memory of another CTA", lane, check);
                     }
                     if !touch.shared_value(cta, from as usize, lane, check) {
                         read &= !(1 << lane);
@@ -118,9 +121,10 @@ impl Touch {
         check.report(kind, self.me.warp, self.me.at, Some(lane as u32), message);
     }
 
-    fn global_value(&self, lane: usize, check: &mut Check) {
+    /// A stored value leaves the CTA: it has to be defined.
+    fn leaves(&self, to: &str, lane: usize, check: &mut Check) {
         if self.writes() && !self.value_defined(lane) {
-            let message = "an undefined value is stored to global memory".into();
+            let message = format!("an undefined value is stored to {to}");
             self.report(FaultKind::Undefined, lane, message, check);
         }
     }

@@ -145,3 +145,11 @@ END:",
     let fault = refuted(&ptx, &cluster(2, 64), &[0], &[0], FaultKind::Deadlock);
     assert!(fault.message.contains("cluster barrier") && fault.message.contains("barrier 1"), "{fault}");
 }
+
+#[test]
+fn an_undefined_value_may_not_go_to_another_cta() {
+    let own = ring("st.shared.u32 [%r2], %r20;\nst.shared.u32 [%r2], %r3;", BARRIER, "");
+    assert_eq!(clean(&own, &cluster(2, 1), &zeros(2), &[0]).a, [0, 1]);
+    let other = ring("st.shared::cluster.u32 [%r6], %r20;", BARRIER, "");
+    refuted(&other, &cluster(2, 1), &zeros(2), &[0], FaultKind::Undefined);
+}
