@@ -88,7 +88,7 @@ mod tests {
                 for a in 0..extents[0] {
                     for b in 0..extents[1] {
                         let at = s.offset([a, b]);
-                        assert!(at % element == 0 && at + element <= s.bytes());
+                        assert!(at.is_multiple_of(element) && at + element <= s.bytes());
                         assert!(seen.insert(at));
                     }
                 }

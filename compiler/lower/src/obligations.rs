@@ -331,7 +331,7 @@ fn numbers(graph: &Graph, node: NodeId, v: Value, size: &Size) -> bool {
     let step = step as i128;
     let count = linear::of_value(graph, hi)
         .and_then(|h| h.offset(step - 1))
-        .map(|h| linear::Linear::div(h, linear::Linear::constant(step)));
+        .map(|h| linear::Linear::floor_div(h, linear::Linear::constant(step)));
     graph.region_args(body).get(2) == Some(&v)
         && graph.int(lo) == Some(0)
         && count.is_some()

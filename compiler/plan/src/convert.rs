@@ -39,10 +39,10 @@ pub fn insert(
                 Some(dot) => Some(dots[dot].layout.clone()),
                 None => demanded(shapes, layouts, node, port, operand),
             };
-            if let (Some(wanted), Some(have)) = (wanted, layouts.get(&operand)) {
-                if let Some(c) = conversion(graph, operand, have, &wanted, buffers) {
-                    out.at.insert((node, port), c);
-                }
+            if let (Some(wanted), Some(have)) = (wanted, layouts.get(&operand))
+                && let Some(c) = conversion(graph, operand, have, &wanted, buffers)
+            {
+                out.at.insert((node, port), c);
             }
         }
         results_of_local(shapes, layouts, node, buffers, &mut out);

@@ -135,9 +135,8 @@ fn run(mlir: &str, target: &'static Target, want_llvm: bool) -> Result<Lowered, 
     lap("mlir passes", &mut out.stages);
     let llvm = LlvmContext::create();
     // The two crates bind the same LLVM and name its opaque pointers apart.
-    let translated = unsafe {
-        mlir_sys::mlirTranslateModuleToLLVMIR(module.as_operation().to_raw(), std::mem::transmute(llvm.raw()))
-    };
+    let translated =
+        unsafe { mlir_sys::mlirTranslateModuleToLLVMIR(module.as_operation().to_raw(), llvm.raw().cast()) };
     if translated.is_null() {
         return Err(Fault::Translate(said()));
     }

@@ -20,10 +20,10 @@ impl<'m> Elab<'m> {
                         Some(Binding::Array(locals)) => {
                             let target = self.array_local(&locals, subscripts, place.span);
                             let v = self.hinted(format!("{name}.dot"), value);
-                            return match target {
-                                Some(l) => self.assign_local(l, op, v, place.span, value.span, span),
-                                None => {}
-                            };
+                            if let Some(l) = target {
+                                self.assign_local(l, op, v, place.span, value.span, span);
+                            }
+                            return;
                         }
                         Some(Binding::Var(_)) => {
                             self.eval(value);

@@ -89,6 +89,9 @@ fn fold_math(op: ElemOp, v: f64) -> Option<f64> {
     })
 }
 
+/// Arguments by place, and those by name.
+type Split<'m> = (Vec<&'m Expr>, Vec<(&'m str, &'m Expr)>);
+
 impl<'m> Elab<'m> {
     /// Splits arguments; names not in `named` and a wrong count are reported.
     pub(crate) fn args(
@@ -98,7 +101,7 @@ impl<'m> Elab<'m> {
         count: std::ops::RangeInclusive<usize>,
         named: &[&str],
         span: Span,
-    ) -> Option<(Vec<&'m Expr>, Vec<(&'m str, &'m Expr)>)> {
+    ) -> Option<Split<'m>> {
         let (mut plain, mut by_name) = (vec![], vec![]);
         let mut ok = true;
         for a in args {

@@ -154,6 +154,7 @@ impl Val<'_> {
 
 /// What a name stands for.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "most names are values")]
 pub(crate) enum Binding<'m> {
     Val(Val<'m>),
     /// A `var`.

@@ -25,6 +25,8 @@ pub enum FaultKind {
     /// Two agents, one byte of shared memory, one of them writing, nothing that orders them.
     SharedRace,
     GlobalRace,
+    /// Two lanes of one warp, one byte, one of them writing, and no collective operation between.
+    LaneOrder,
     /// Lanes of one instruction write different values to one address.
     LaneConflict,
     /// Ordered, but written through the generic proxy and accessed through the async one without a proxy fence.

@@ -11,6 +11,12 @@
 //! parts. `tanh x`: an odd polynomial below 0.625 (Cephes, `tanhf`), `1 - 2 / (e^2|x| + 1)` above. `erf x`: an odd
 //! rational function on [-4, 4], beyond which it is 1 in f32. All are within a few ulp; the tests measure them.
 
+#![allow(
+    clippy::excessive_precision,
+    clippy::approx_constant,
+    reason = "coefficients of polynomials are written as they were fitted"
+)]
+
 use super::{Emit, Lanes, Reg};
 use crate::runtime::Class;
 use cranelift_codegen::ir::{

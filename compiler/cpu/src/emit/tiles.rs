@@ -167,7 +167,7 @@ impl Emit<'_, '_> {
             if e.class(v) == class && graph.type_of(v).dtype != DType::Tf32 {
                 return e.tile_of(v);
             }
-            e.converted(id, v, class)
+            e.converted(v, class)
         };
         let (a, b) = (operand(self, inputs[0])?, operand(self, inputs[1])?);
         let types = [graph.type_of(inputs[0]).clone(), graph.type_of(inputs[1]).clone()];
@@ -177,7 +177,7 @@ impl Emit<'_, '_> {
     }
 
     /// An operand in the accumulator's class: f16 for f64, i64 for i32, f32 rounded to tf32.
-    fn converted(&mut self, id: NodeId, value: Value, class: Class) -> Result<Tile> {
+    fn converted(&mut self, value: Value, class: Class) -> Result<Tile> {
         let ty = self.graph.type_of(value).clone();
         let from = self.tile_of(value)?;
         let tile = self.new_tile(class, &ty.axes, self.position);
@@ -194,13 +194,12 @@ impl Emit<'_, '_> {
             extents.push(self.extent(axis)?);
         }
         let starts = [self.base(&from), self.base(&tile)];
-        self.convert_loops(id, &extents, starts, [&from, &tile], 0, (ty.dtype, dtype))?;
+        self.convert_loops(&extents, starts, [&from, &tile], 0, (ty.dtype, dtype))?;
         Ok(tile)
     }
 
     fn convert_loops(
         &mut self,
-        id: NodeId,
         extents: &[ir::Value],
         at: [ir::Value; 2],
         tiles: [&Tile; 2],
@@ -220,7 +219,7 @@ impl Emit<'_, '_> {
         let zero = self.int(0);
         self.counted(zero, extent, 1, |e, n| {
             let next = [0, 1].map(|t| e.moved(at[t], tiles[t], axis, n));
-            e.convert_loops(id, extents, next, tiles, axis + 1, (from, to))
+            e.convert_loops(extents, next, tiles, axis + 1, (from, to))
         })
     }
 
@@ -273,8 +272,8 @@ impl Emit<'_, '_> {
         self.word_stride(b.strides[plan.k.0.1]);
         self.word_stride(stride(b, plan.n));
         self.word(at[2]);
-        let c_row = plan.m.and_then(|_| plan.c_m).map_or(Stride::Const(0), |n| c.strides[n]);
-        let c_column = plan.n.and_then(|_| plan.c_n).map_or(Stride::Const(1), |n| c.strides[n]);
+        let c_row = plan.m.and(plan.c_m).map_or(Stride::Const(0), |n| c.strides[n]);
+        let c_column = plan.n.and(plan.c_n).map_or(Stride::Const(1), |n| c.strides[n]);
         self.word_stride(c_row);
         // A column axis of one element may have any stride.
         self.word_stride(if extents[1] == Axis::One { Stride::Const(1) } else { c_column });
@@ -523,12 +522,11 @@ impl Emit<'_, '_> {
         let sources = from.iter().map(|t| self.base(t)).collect();
         let targets = to.iter().map(|t| self.base(t)).collect();
         let fold = Fold { axes: &axes, axis, combine, from: &from, to: &to };
-        self.fold_loops(id, &fold, &outer, sources, targets)
+        self.fold_loops(&fold, &outer, sources, targets)
     }
 
     fn fold_loops(
         &mut self,
-        id: NodeId,
         fold: &Fold,
         outer: &[usize],
         sources: Vec<ir::Value>,
@@ -539,7 +537,7 @@ impl Emit<'_, '_> {
             return self.counted(zero, end, 1, |e, n| {
                 let s = sources.iter().zip(fold.from).map(|(&at, t)| e.moved(at, t, axis, n)).collect();
                 let t = targets.iter().zip(fold.to).map(|(&at, t)| e.moved(at, t, axis, n)).collect();
-                e.fold_loops(id, fold, rest, s, t)
+                e.fold_loops(fold, rest, s, t)
             });
         }
         let mut sums = vec![];

@@ -8,6 +8,11 @@
 //! Invariant: only [`memory`] and the views that the code generator checks itself touch tensors, and both check
 //! every coordinate against the tensor's shape before the access.
 
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "every function takes the words that the code generator wrote for it, as said above"
+)]
+
 pub mod collective;
 pub mod convert;
 pub mod gemm;
@@ -175,6 +180,7 @@ impl<'a> Words<'a> {
         Words { rest: unsafe { std::slice::from_raw_parts(args, count) } }
     }
 
+    #[expect(clippy::should_implement_trait, reason = "it cannot end")]
     pub fn next(&mut self) -> i64 {
         let (first, rest) = self.rest.split_first().expect("the code generator wrote enough words");
         self.rest = rest;

@@ -92,7 +92,7 @@ impl Linear {
     }
 
     /// `a / b` rounded down.
-    pub fn div(a: Linear, b: Linear) -> Linear {
+    pub fn floor_div(a: Linear, b: Linear) -> Linear {
         match (a.as_const(), b.as_const()) {
             (Some(x), Some(y)) if y != 0 => {
                 Linear::constant(x.div_euclid(y) - i128::from(y < 0 && x.rem_euclid(y) != 0))
@@ -105,8 +105,8 @@ impl Linear {
         }
     }
 
-    /// The remainder that goes with [`Linear::div`].
-    pub fn rem(a: Linear, b: Linear) -> Linear {
+    /// The remainder that goes with [`Linear::floor_div`].
+    pub fn modulo(a: Linear, b: Linear) -> Linear {
         match (a.as_const(), b.as_const()) {
             (Some(x), Some(y)) if y > 0 => Linear::constant(x.rem_euclid(y)),
             (_, Some(c)) if c > 0 && a.terms.values().all(|x| x % c == 0) => Linear::constant(0),
@@ -188,11 +188,11 @@ pub fn of_size(size: &Size) -> Option<Linear> {
         Size::Add(a, b) => two(a, b).and_then(|(a, b)| a.add(&b))?,
         Size::Sub(a, b) => two(a, b).and_then(|(a, b)| a.sub(&b))?,
         Size::Mul(a, b) => two(a, b).and_then(|(a, b)| a.mul(&b))?,
-        Size::FloorDiv(a, b) => two(a, b).map(|(a, b)| Linear::div(a, b))?,
-        Size::Mod(a, b) => two(a, b).map(|(a, b)| Linear::rem(a, b))?,
+        Size::FloorDiv(a, b) => two(a, b).map(|(a, b)| Linear::floor_div(a, b))?,
+        Size::Mod(a, b) => two(a, b).map(|(a, b)| Linear::modulo(a, b))?,
         Size::CeilDiv(a, b) => {
             let (a, b) = two(a, b)?;
-            Linear::div(a.add(&b)?.offset(-1)?, b)
+            Linear::floor_div(a.add(&b)?.offset(-1)?, b)
         }
         Size::Min(a, b) => two(a, b).map(|(a, b)| Linear::atom(Atom::Min(a.into(), b.into())))?,
         Size::Max(a, b) => two(a, b).map(|(a, b)| Linear::atom(Atom::Max(a.into(), b.into())))?,
@@ -255,8 +255,8 @@ impl Reader<'_> {
                 ElemOp::Add => of(0)?.add(&of(1)?),
                 ElemOp::Sub => of(0)?.sub(&of(1)?),
                 ElemOp::Mul => of(0)?.mul(&of(1)?).or_else(opaque),
-                ElemOp::Div => Some(Linear::div(of(0)?, of(1)?)),
-                ElemOp::Rem => Some(Linear::rem(of(0)?, of(1)?)),
+                ElemOp::Div => Some(Linear::floor_div(of(0)?, of(1)?)),
+                ElemOp::Rem => Some(Linear::modulo(of(0)?, of(1)?)),
                 ElemOp::Min => Some(Linear::atom(Atom::Min(of(0)?.into(), of(1)?.into()))),
                 ElemOp::Max => Some(Linear::atom(Atom::Max(of(0)?.into(), of(1)?.into()))),
                 _ => opaque(),

@@ -458,7 +458,8 @@ impl<'a> Prover<'a> {
                 let length = hi.zip(lo).and_then(|(h, l)| h.sub(&l));
                 let step = if let StepSize::Fixed(n) = step { n as i128 } else { 1 };
                 // ceil(length / step) - 1
-                let last = length.and_then(|l| l.offset(-1)).map(|l| Linear::div(l, Linear::constant(step)));
+                let last =
+                    length.and_then(|l| l.offset(-1)).map(|l| Linear::floor_div(l, Linear::constant(step)));
                 last.map(one).unwrap_or_default()
             }
             _ => vec![],
@@ -573,11 +574,11 @@ mod tests {
         let g = samples::add(DType::F32);
         let mut p = Prover::new(&g, ROOT);
         // 16 * cdiv(N, 16) >= N
-        let up = Linear::div(dim("N").offset(15).expect("small"), Linear::constant(16));
+        let up = Linear::floor_div(dim("N").offset(15).expect("small"), Linear::constant(16));
         let claim = Linear::default().plus(&up, 16).and_then(|l| l.sub(&dim("N"))).expect("small");
         assert_eq!(p.nonnegative(&claim), Proof::Proven);
         // but not 16 * (N / 16) >= N
-        let down = Linear::div(dim("N"), Linear::constant(16));
+        let down = Linear::floor_div(dim("N"), Linear::constant(16));
         let claim = Linear::default().plus(&down, 16).and_then(|l| l.sub(&dim("N"))).expect("small");
         assert_eq!(p.nonnegative(&claim), Proof::Unknown);
     }
@@ -586,7 +587,7 @@ mod tests {
     fn the_heads_of_a_group_are_inside() {
         let g = samples::flash(DType::F16, 64, false);
         let p = Prover::new(&g, ROOT);
-        let group = Linear::div(dim("HQ"), dim("HK"));
+        let group = Linear::floor_div(dim("HQ"), dim("HK"));
         let all = group.mul(&dim("HK")).expect("small");
         assert!(p.equal(&all, &dim("HQ")));
         let other = group.mul(&dim("M")).expect("small");

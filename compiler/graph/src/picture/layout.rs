@@ -51,8 +51,11 @@ struct Sizes<'a> {
     names: &'a Names<'a>,
     size: HashMap<NodeId, (f64, f64)>,
     /// Per region: its size and its children relative to it.
-    inner: HashMap<RegionId, ((f64, f64), Vec<(NodeId, Rect)>)>,
+    inner: HashMap<RegionId, Inner>,
 }
+
+/// Width and height, and the children within.
+type Inner = ((f64, f64), Vec<(NodeId, Rect)>);
 
 impl Sizes<'_> {
     fn node(&mut self, node: NodeId) -> (f64, f64) {

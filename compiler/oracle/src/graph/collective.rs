@@ -74,7 +74,7 @@ pub fn reduce(x: &Val, axis: usize, kind: ReduceKind, dtype: DType) -> Result<Va
     let (outer, along, inner) = out.around(axis);
     out.set(axis, 1);
     match (kind, x) {
-        (ReduceKind::ArgMax | ReduceKind::ArgMin, _) => return arg(x, axis, kind),
+        (ReduceKind::ArgMax | ReduceKind::ArgMin, _) => arg(x, axis, kind),
         (_, Val::Floats(_, data)) => {
             let (start, step) = (float_identity(kind), float_step(kind));
             let mut result = vec![start; outer * inner];

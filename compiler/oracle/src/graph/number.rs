@@ -191,8 +191,11 @@ pub fn float_rem(a: f64, b: f64) -> f64 {
 pub fn erf(x: f64) -> f64 {
     const TWO_OVER_SQRT_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI;
     let a = x.abs();
-    if !(a < 6.0) {
-        return if x.is_nan() { x } else { 1f64.copysign(x) };
+    if x.is_nan() {
+        return x;
+    }
+    if a >= 6.0 {
+        return 1f64.copysign(x);
     }
     if a < 3.0 {
         let (mut term, mut sum, mut n) = (x, x, 0.0);

@@ -4,6 +4,7 @@ use super::code::{ArrayId, Code, NodeId, Slot};
 use tile_base::Span;
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a program has few steps")]
 pub(super) enum Step {
     Equation(Box<Equation>),
     For(Box<Loop>),

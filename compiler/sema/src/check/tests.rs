@@ -209,7 +209,7 @@ fn unbound(
     for g in &names.generics {
         let (name, open) = match g {
             Generic::Const { name, ty, default, .. } => {
-                (name, default.is_none() && !ty.as_ref().is_some_and(|t| t.name == "bool"))
+                (name, default.is_none() && ty.as_ref().is_none_or(|t| t.name != "bool"))
             }
             Generic::Dtype { name, choices, default } => (name, default.is_none() && choices.len() != 1),
             Generic::Function { name, default, .. } => (name, default.is_none()),

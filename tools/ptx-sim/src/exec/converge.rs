@@ -104,7 +104,10 @@ impl Warp {
         }
         // Several groups at once: all of them go on, or wait alike.
         let next = match op {
-            Op::WarpSync { .. } => Next::Go,
+            Op::WarpSync { .. } => {
+                self.order_lanes(here, world);
+                Next::Go
+            }
             _ => self.collective(op, here, members, group.give_up, world)?,
         };
         self.groups.current().wait = Some(Wait::Converge { members: wanted });
@@ -121,6 +124,13 @@ impl Warp {
                 self.groups.pass_together(meets, Some(wait));
                 Ok(Next::Go)
             }
+        }
+    }
+
+    /// Check mode: a collective operation of these lanes has run.
+    fn order_lanes(&self, mask: u32, world: &mut World) {
+        if let Some(check) = &mut world.check {
+            check.lanes.order(self.agent, mask, mask == self.live());
         }
     }
 
@@ -156,7 +166,9 @@ impl Warp {
             if mask != self.live() || needs_whole_warp(op) && mask != u32::MAX {
                 return Err(self.refuse_partial(op, mask, u32::MAX));
             }
-            return self.execute(op, mask, give_up, world);
+            let next = self.execute(op, mask, give_up, world)?;
+            self.order_lanes(mask, world);
+            return Ok(next);
         };
         let mut left = mask;
         let live = self.live();
@@ -171,6 +183,7 @@ impl Warp {
                 return Err((FaultKind::SyncMask, message, Some(leader as u32)));
             }
             self.execute(op, named, give_up, world)?;
+            self.order_lanes(named, world);
             left &= !named;
         }
         Ok(Next::Go)

@@ -76,13 +76,21 @@ impl<'a> World<'a> {
         }
         cells.close(check);
         range.close(&mut self.log);
+        check.touch_lanes(mask, bytes, touch.access(flags, 0), same, |lane| match places[lane] {
+            Place::Global(_, addr) => Some((Region::Global, addr)),
+            Place::Shared { cta, at } => Some((Region::Shared(cta), at as u64)),
+            _ => None,
+        });
         read
     }
 
-    /// An asynchronous operation touches a range.
+    /// An asynchronous operation, or an operation on a tensor map, touches a range.
     pub fn note_range(&mut self, region: Region, from: u64, bytes: u64, x: Access) {
         if let Some(check) = &mut self.check {
             check.touch(region, from, bytes, x);
+            if let Some(lane) = x.lane {
+                check.touch_lanes(1 << lane, bytes, x, 0, |_| Some((region, from)));
+            }
         }
         if region == Region::Global {
             log(&mut self.log, (from, from + bytes), x.flags, x.at);

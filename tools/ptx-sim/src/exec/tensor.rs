@@ -194,7 +194,9 @@ pub fn copy_map(r: &Rows, mask: u32, op: &HopperOp, m: &mut World) -> Result<(),
     // All lanes of the warp take part in one copy.
     let lane = mask.trailing_zeros() as usize;
     let from = m.place_bytes(MemSpace::Shared, address(r, *from, lane), bytes::BYTES as u64, lane)?;
+    // Which of them reads is not said: two stand for all.
     note(from, 0, lane, m);
+    note(from, 0, 31 - mask.leading_zeros() as usize, m);
     let raw = raw_map(from, m);
     let to = m.place_bytes(MemSpace::Generic, address(r, *to, lane), bytes::BYTES as u64, lane)?;
     note(to, flag::WRITE, lane, m);

@@ -129,6 +129,9 @@ impl Warp {
             if world.check.is_some() {
                 self.look(inst, active, group.mask, world);
             }
+            if let Some(check) = &mut world.check {
+                check.lanes.stand(self.agent, group.mask, active, members(&inst.op).is_some());
+            }
             if let Some(counters) = &mut world.counters {
                 counters.instruction(&inst.op, group.pc, active, &self.rows);
             }
@@ -213,6 +216,7 @@ impl Warp {
                     }
                     if let Some(check) = &mut world.check {
                         check.learn(*agent, &barrier.opened);
+                        check.lanes.order(*agent, u32::MAX, true);
                     }
                     let inst = &world.launch.kernel.code[g.pc as usize - 1];
                     give_votes(&inst.op, rows, defined, g.mask & !*exited, barrier.result);
@@ -224,6 +228,7 @@ impl Warp {
                     }
                     if let (true, Some(check)) = (acquire, &mut world.check) {
                         check.learn(*agent, &barrier.opened);
+                        check.lanes.order(*agent, u32::MAX, true);
                     }
                 }
                 Wait::Mbarrier { cta, at, goal } => {

@@ -361,6 +361,8 @@ fn boxes() -> Problem {
 
 #[rustfmt::skip]
 const OF_DEVICE_MAP: &[Mutant] = &[
+    mutant!("one lane fills what others have just cleared", boxes(), [LaneOrder],
+        "bar.warp.sync -1;\n    setp.ne.u32 p, tid, 0;\n    @p bra BUILT;" => "setp.ne.u32 p, tid, 0;\n    @p bra BUILT;"),
     mutant!("the map has one dimension", boxes(), [DescriptorIllegal],
         "rank.shared::cta.b1024.b32 [here], 1;" => "rank.shared::cta.b1024.b32 [here], 0;"),
     mutant!("rank six", boxes(), [DescriptorIllegal],

@@ -8,6 +8,7 @@ mod barriers;
 mod clusters;
 mod divergence;
 mod grids;
+mod lanes;
 mod mbarriers;
 mod races;
 mod registers;

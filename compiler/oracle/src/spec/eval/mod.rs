@@ -438,16 +438,16 @@ impl Evaluator<'_> {
         let lets = self.code.outer_lets(node);
         let whole: Vec<Val> = lets.iter().map(|&id| self.f.lets[id]).collect();
         let mut out = self.take(node);
-        for l in 0..n {
+        for (l, result) in out.iter_mut().enumerate().take(n) {
             if !self.active(l) {
-                out[l] = 0.0;
+                *result = 0.0;
                 continue;
             }
             for (&id, &v) in lets.iter().zip(&whole) {
                 self.f.lets[id] = Val::One(self.source(v).at(l));
             }
             self.set(slot, base + l as i64);
-            out[l] = self.with_lane(None, |e| e.scalar_now(node));
+            *result = self.with_lane(None, |e| e.scalar_now(node));
         }
         for (&id, &v) in lets.iter().zip(&whole) {
             self.f.lets[id] = v;

@@ -195,9 +195,9 @@ impl Evaluator<'_> {
         }
         let v = self.lanes(body);
         let v = self.source(v);
-        for l in 0..n {
+        for (l, sum) in acc.iter_mut().enumerate().take(n) {
             if self.active(l) {
-                acc[l] += v.at(l);
+                *sum += v.at(l);
             }
         }
     }

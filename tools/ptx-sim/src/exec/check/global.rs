@@ -1,22 +1,21 @@
 //! The shadow of global memory, a page at a time as it is touched.
 
-use super::shadow::Cell;
 use std::collections::HashMap;
 
 /// Cells of one page: 4 KiB of memory.
 const CELLS: u64 = 256;
 
 #[derive(Default)]
-pub struct Pages {
+pub struct Pages<T> {
     index: HashMap<u64, u32>,
-    pages: Vec<Box<[Cell]>>,
+    pages: Vec<Box<[T]>>,
     /// The page used last, and its number.
     last: Option<(u64, u32)>,
 }
 
-impl Pages {
+impl<T: Clone + Default> Pages<T> {
     #[inline]
-    pub fn cell(&mut self, granule: u64) -> &mut Cell {
+    pub fn cell(&mut self, granule: u64) -> &mut T {
         let page = granule / CELLS;
         let number = match self.last {
             Some((p, n)) if p == page => n,
@@ -24,7 +23,7 @@ impl Pages {
                 let fresh = self.pages.len() as u32;
                 let n = *self.index.entry(page).or_insert(fresh);
                 if n == fresh {
-                    self.pages.push(vec![Cell::default(); CELLS as usize].into_boxed_slice());
+                    self.pages.push(vec![T::default(); CELLS as usize].into_boxed_slice());
                 }
                 self.last = Some((page, n));
                 n

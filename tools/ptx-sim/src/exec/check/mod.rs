@@ -17,6 +17,8 @@ pub mod defined;
 pub mod global;
 pub mod guess;
 pub mod intervals;
+pub mod lane_words;
+pub mod lanes;
 pub mod maps;
 pub mod shadow;
 pub mod strong;
@@ -137,8 +139,9 @@ pub struct Check<'a> {
     shared: Vec<Vec<Cell>>,
     /// For each CTA and cell of shared memory, which bytes hold a defined value.
     defined: Vec<Vec<u16>>,
-    pub global: Pages,
+    pub global: Pages<Cell>,
     lists: Lists,
+    pub lanes: lanes::Lanes,
     pub strong: strong::Strong,
     pub findings: Findings<'a>,
     warps_per_cta: usize,
@@ -170,6 +173,7 @@ impl<'a> Check<'a> {
             defined: vec![vec![]; ctas],
             global: Pages::default(),
             lists: Lists::default(),
+            lanes: lanes::Lanes::new(ctas, warps),
             strong: strong::Strong::new(warps),
             findings,
             warps_per_cta,
@@ -188,7 +192,9 @@ impl<'a> Check<'a> {
         let cells = shared_bytes.div_ceil(GRANULE);
         self.shared[place] = vec![Cell::default(); cells];
         self.defined[place] = vec![0; cells];
-        for warp in place * self.warps_per_cta..(place + 1) * self.warps_per_cta {
+        let warps = place * self.warps_per_cta..(place + 1) * self.warps_per_cta;
+        self.lanes.begin(place, warps.clone(), shared_bytes);
+        for warp in warps {
             let interval = self.know[warp].seen.get(warp as Agent) + 1;
             let mut know = Knowledge::default();
             know.seen.raise(warp as Agent, interval);
@@ -204,6 +210,11 @@ impl<'a> Check<'a> {
 
     /// A copy of what a warp knows, to be handed on; what it does afterwards is not in it.
     pub fn publish(&mut self, warp: usize) -> Knowledge {
+        self.lanes.release(warp);
+        self.copy_out(warp)
+    }
+
+    fn copy_out(&mut self, warp: usize) -> Knowledge {
         let copy = self.know[warp].clone();
         self.next_interval(warp);
         copy
@@ -215,6 +226,7 @@ impl<'a> Check<'a> {
     }
 
     pub fn learn(&mut self, warp: usize, from: &Knowledge) {
+        self.lanes.acquire(warp);
         self.know[warp].join(from);
     }
 

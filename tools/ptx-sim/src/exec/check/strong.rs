@@ -50,18 +50,19 @@ impl Strong {
 
 impl Check<'_> {
     pub fn thread_fence(&mut self, warp: usize, order: Order) {
+        self.lanes.fence(warp, order.acquires(), order.releases());
         if order.acquires() {
             let aside = std::mem::take(&mut self.strong.aside[warp]);
             for (needed, k) in aside {
                 if order.scope >= needed {
-                    self.learn(warp, &k);
+                    self.know[warp].join(&k);
                 } else {
                     self.strong.aside[warp].push((needed, k));
                 }
             }
         }
         if order.releases() {
-            let copy = self.publish(warp);
+            let copy = self.copy_out(warp);
             self.strong.fences[warp] = Some((order.scope, copy));
         }
     }
@@ -72,6 +73,11 @@ impl Check<'_> {
     }
 
     pub fn strong_read(&mut self, warp: usize, region: Region, addr: u64, order: Order) {
+        if order.acquires() {
+            self.lanes.acquire(warp)
+        } else {
+            self.lanes.relaxed_read(warp)
+        }
         let (per_cta, per_cluster) = (self.warps_per_cta, self.ctas_per_cluster);
         let Check { know, strong, .. } = self;
         let Some(left) = strong.places.get(&(region, addr)) else { return };
@@ -97,6 +103,7 @@ impl Check<'_> {
             let knowledge = self.publish(warp);
             Some(Release { warp: Some(warp), scope: order.scope, knowledge })
         } else {
+            self.lanes.relaxed_write(warp);
             self.strong.fences[warp].as_ref().map(|(scope, k)| Release {
                 warp: Some(warp),
                 scope: order.scope.min(*scope),

@@ -1,0 +1,265 @@
+//! Order between the lanes of one warp.
+//!
+//! Two lanes are two threads: between two instructions nothing orders them but a collective operation that names both, a
+//! barrier, or a release and an acquire. The clocks of [`super::clock`] know warps only, so lanes are looked at here.
+//!
+//! Each warp's time is cut into *spans*. One begins when lanes are ordered and when other lanes run than before; its
+//! *stamp* is drawn from one counter for all warps, so a stamp says the warp, too. When the whole warp is ordered, its
+//! earlier spans are forgotten: what bears their stamps can conflict no more. A word of memory remembers the stamp of its
+//! last write and of its last read, and for each byte the lane:
+//!
+//! ```text
+//! lanes 0-31: st.shared x[lane]                  span 7 {0-31}     word of lane 0: written in 7 by lane 0
+//!             ld.shared x[lane ^ 1]              span 7            lane 1 reads it, 7 is live: a note
+//!             bar.warp.sync                      span 8, 7 gone    …after this the same read is in order
+//! ```
+//!
+//! Had the lanes been on different ways of a branch in a span since (one of the two in it, the other not), nothing would have
+//! kept them in step: refuted. Lanes in step all along are tolerated in practice, as old "warp-synchronous" code relies on
+//! it: a note.
+//!
+//! Where this errs it errs to silence: a word remembers the lanes of one warp; a release is thought to reach every
+//! acquire of its warp, whatever the address; conflicts of an instruction with itself, round a loop, are not looked for;
+//! and no more than [`MOST_SPANS`] spans of a warp are kept.
+
+use super::{
+    global::Pages,
+    lane_words::{LaneAccess, Last, NOBODY, SEVERAL, STRONG, Words},
+    shadow::GRANULE,
+};
+use crate::exec::rows::lanes;
+
+/// Spans of a warp that are kept while nothing orders all of its lanes.
+const MOST_SPANS: usize = 256;
+
+#[derive(Clone, Copy)]
+struct Span {
+    stamp: u32,
+    /// The lanes that ran.
+    group: u32,
+}
+
+/// What is known of the lanes of one warp.
+pub(super) struct Standing {
+    /// The lanes of the group that runs, and those that execute the instruction.
+    group: u32,
+    active: u32,
+    /// The instruction is a collective: its lanes are in step, whatever was before.
+    pub collective: bool,
+    /// Since all lanes were ordered; the last one is now.
+    spans: Vec<Span>,
+    /// Something was accessed in `spans`, in the last of them.
+    pub touched: bool,
+    pub touched_now: bool,
+    /// For each lane and each other: up to which stamp it knows of it. Counts only while `partial`.
+    seen: Box<[[u32; 32]; 32]>,
+    partial: bool,
+    /// Up to which stamp each lane has released, has fenced.
+    released: [u32; 32],
+    fenced: [u32; 32],
+    /// Lanes that made a relaxed read, which a fence may turn into an acquire.
+    aside: u32,
+}
+
+impl Standing {
+    fn new(stamp: u32) -> Standing {
+        Standing {
+            group: 0,
+            active: 0,
+            collective: false,
+            spans: vec![Span { stamp, group: 0 }],
+            touched: false,
+            touched_now: false,
+            seen: Box::new([[0; 32]; 32]),
+            partial: false,
+            released: [0; 32],
+            fenced: [0; 32],
+            aside: 0,
+        }
+    }
+
+    /// The oldest stamp that counts.
+    #[inline]
+    pub fn first(&self) -> u32 {
+        self.spans.first().map_or(0, |s| s.stamp)
+    }
+
+    #[inline]
+    pub fn now(&self) -> u32 {
+        self.spans.last().map_or(0, |s| s.stamp)
+    }
+
+    /// The stamps up to this one are of accesses that have been made.
+    fn past(&self) -> u32 {
+        if self.touched_now { self.now() } else { self.now().saturating_sub(1) }
+    }
+
+    /// A span begins, if the last one holds anything.
+    fn cut(&mut self, next: &mut u32) {
+        let group = self.group;
+        if !self.touched {
+            self.spans.clear();
+        } else if self.spans.len() >= MOST_SPANS {
+            self.spans.drain(..MOST_SPANS / 2);
+        }
+        match self.spans.last_mut() {
+            Some(last) if !self.touched_now && last.group == group => {}
+            _ => {
+                *next += 1;
+                self.spans.push(Span { stamp: *next, group });
+            }
+        }
+        self.touched_now = false;
+    }
+
+    /// All lanes are ordered: what was accessed before is before everything that comes.
+    fn order_all(&mut self, next: &mut u32) {
+        self.aside = 0;
+        if self.touched {
+            (self.touched, self.partial) = (false, false);
+            self.cut(next);
+        }
+    }
+
+    /// These lanes are ordered.
+    fn order(&mut self, mask: u32, next: &mut u32) {
+        if !self.touched {
+            return;
+        }
+        self.begin_partial();
+        let now = self.past();
+        let mut row = [0; 32];
+        for lane in lanes(mask) {
+            row.iter_mut().zip(&self.seen[lane]).for_each(|(to, from)| *to = (*to).max(*from));
+        }
+        lanes(mask).for_each(|lane| row[lane] = now);
+        lanes(mask).for_each(|lane| self.seen[lane] = row);
+        self.cut(next);
+    }
+
+    /// What the lanes know of each other is kept lane by lane until the whole warp is ordered.
+    fn begin_partial(&mut self) {
+        if !self.partial {
+            self.partial = true;
+            self.seen.iter_mut().for_each(|row| row.fill(0));
+        }
+    }
+
+    fn release(&mut self, mask: u32, next: &mut u32) {
+        let now = self.past();
+        lanes(mask).for_each(|lane| self.released[lane] = now);
+        self.cut(next);
+    }
+
+    fn acquire(&mut self, mask: u32) {
+        if self.released.iter().all(|stamp| *stamp < self.first()) {
+            return;
+        }
+        self.begin_partial();
+        for lane in lanes(mask) {
+            self.seen[lane].iter_mut().zip(&self.released).for_each(|(to, from)| *to = (*to).max(*from));
+        }
+    }
+
+    /// A lane of an earlier access that is not ordered with this one; `None` if there is none.
+    pub fn unordered(&self, last: &Last, x: &LaneAccess) -> Option<u8> {
+        let others = |l: &u8| *l != x.lane as u8 && *l != NOBODY;
+        let other = (last.lanes | !x.bytes).to_le_bytes().into_iter().find(others)?;
+        let now = last.stamp == x.now;
+        if now && last.at == x.at || last.at & x.at & STRONG != 0 {
+            return None;
+        }
+        if !now && self.spans.binary_search_by_key(&last.stamp, |s| s.stamp).is_err() {
+            return None;
+        }
+        let ordered = match other {
+            SEVERAL => !now,
+            other => self.seen[x.lane as usize][other as usize] >= last.stamp,
+        };
+        (!(self.partial && ordered)).then_some(other)
+    }
+
+    /// Whether one of the two has run without the other since a stamp.
+    pub fn apart(&self, since: u32, lane: u8, other: u8) -> bool {
+        let both = 1u32 << lane | if other == SEVERAL { 0 } else { 1u32 << other };
+        let split = |s: &Span| s.group & both != 0 && s.group & both != both;
+        self.spans.iter().any(|s| s.stamp >= since && split(s))
+    }
+}
+
+/// The lanes of all warps of a machine, and what memory remembers of them.
+pub struct Lanes {
+    next: u32,
+    pub(super) warps: Vec<Standing>,
+    pub(super) shared: Vec<Vec<Words>>,
+    pub(super) global: Pages<Words>,
+}
+
+impl Lanes {
+    pub fn new(ctas: usize, warps: usize) -> Lanes {
+        let warps = (1..=warps as u32).map(Standing::new).collect::<Vec<_>>();
+        Lanes { next: warps.len() as u32, warps, shared: vec![vec![]; ctas], global: Pages::default() }
+    }
+
+    /// A CTA begins at a place of the machine.
+    pub fn begin(&mut self, place: usize, warps: std::ops::Range<usize>, shared_bytes: usize) {
+        self.shared[place] = vec![Words::default(); shared_bytes.div_ceil(GRANULE)];
+        for standing in &mut self.warps[warps] {
+            standing.touched = true;
+            standing.order_all(&mut self.next);
+        }
+    }
+
+    /// Which lanes of a warp are about to execute an instruction: its group, and those whose guard is true.
+    #[inline]
+    pub fn stand(&mut self, warp: usize, group: u32, active: u32, collective: bool) {
+        let s = &mut self.warps[warp];
+        (s.active, s.collective) = (active, collective);
+        if s.group != group {
+            s.group = group;
+            s.cut(&mut self.next);
+        }
+    }
+
+    /// A collective operation of these lanes. `all`: of all that live.
+    pub fn order(&mut self, warp: usize, mask: u32, all: bool) {
+        let s = &mut self.warps[warp];
+        if all { s.order_all(&mut self.next) } else { s.order(mask, &mut self.next) }
+    }
+
+    /// The lanes that execute the instruction hand on what they know.
+    pub fn release(&mut self, warp: usize) {
+        let s = &mut self.warps[warp];
+        s.release(s.active, &mut self.next);
+    }
+
+    /// The lanes that execute the instruction learn what others of their warp have handed on.
+    pub fn acquire(&mut self, warp: usize) {
+        let s = &mut self.warps[warp];
+        s.acquire(s.active);
+    }
+
+    /// A strong read that is no acquire: a fence behind it will make it one.
+    pub fn relaxed_read(&mut self, warp: usize) {
+        let s = &mut self.warps[warp];
+        s.aside |= s.active;
+    }
+
+    /// A strong write that is no release hands on what lay before the last fence.
+    pub fn relaxed_write(&mut self, warp: usize) {
+        let s = &mut self.warps[warp];
+        lanes(s.active).for_each(|lane| s.released[lane] = s.released[lane].max(s.fenced[lane]));
+    }
+
+    pub fn fence(&mut self, warp: usize, acquires: bool, releases: bool) {
+        let s = &mut self.warps[warp];
+        if acquires {
+            s.acquire(s.active & s.aside);
+        }
+        if releases {
+            let now = s.past();
+            lanes(s.active).for_each(|lane| s.fenced[lane] = now);
+            s.cut(&mut self.next);
+        }
+    }
+}
