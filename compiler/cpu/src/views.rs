@@ -1,7 +1,6 @@
 //! Parts of tensors as launches get them, and what has to hold of them.
 
 use crate::runtime::{MAX_RANK, ObjectRecord};
-use std::collections::BTreeMap;
 use tile_base::{DType, Diagnostic, IndexKind, Signature, Size, TensorParam, signature::ParamKind};
 use tile_graph::Graph;
 use tile_tensor::{Scalar, Tensor};
@@ -138,55 +137,10 @@ fn tensors<'a>(signature: &'a Signature, given: &'a [Given]) -> Vec<(&'a TensorP
         .collect()
 }
 
-/// The dimensions of a launch from the shapes it is given: bare names first, then linear sizes, then every shape is
-/// checked.
+/// The dimensions of a launch from the shapes it is given.
 pub fn bind_dims(signature: &Signature, given: &[Given]) -> Result<Vec<i64>, Vec<Diagnostic>> {
-    let shapes = tensors(signature, given);
-    let mut values: BTreeMap<String, i64> = BTreeMap::new();
-    let wrong = |message: String| {
-        let text = format!("the launch of `{}`: {message}", signature.kernel);
-        vec![Diagnostic::global("T0708", text).help("the shapes of the arguments have to agree")]
-    };
-    for (p, v) in &shapes {
-        if p.shape.len() != v.shape.len() {
-            let message = format!("`{}` has rank {}, and is given {}", p.name, p.shape.len(), v.shape.len());
-            return Err(wrong(message));
-        }
-        for (size, &extent) in p.shape.iter().zip(&v.shape) {
-            if let Size::Name(name) = size {
-                values.entry(name.clone()).or_insert(extent as i64);
-            }
-        }
-    }
-    loop {
-        let before = values.len();
-        for (size, &extent) in shapes.iter().flat_map(|(p, v)| p.shape.iter().zip(&v.shape)) {
-            if let Ok(Some((name, value))) = size.solve(extent as i64, &|n| values.get(n).copied()) {
-                values.insert(name, value);
-            }
-        }
-        if values.len() == before {
-            break;
-        }
-    }
-    for (p, v) in &shapes {
-        for (size, &extent) in p.shape.iter().zip(&v.shape) {
-            match size.eval(&|n| values.get(n).copied()) {
-                Ok(expected) if expected == extent as i64 => {}
-                Ok(expected) => {
-                    let name = &p.name;
-                    return Err(wrong(format!("`{name}` has an extent {size} = {expected}, given {extent}")));
-                }
-                Err(e) => return Err(wrong(format!("`{}`: {e}", p.name))),
-            }
-        }
-    }
-    for fact in &signature.facts {
-        let side = |s: &Size| s.eval(&|n| values.get(n).copied());
-        if !matches!((side(&fact.lhs), side(&fact.rhs)), (Ok(a), Ok(b)) if fact.op.holds(a, b)) {
-            return Err(wrong(format!("`{}` does not hold", fact.text)));
-        }
-    }
-    let dim = |d: &String| values.get(d).copied().ok_or_else(|| wrong(format!("nothing shows `{d}`")));
-    signature.dims.iter().map(dim).collect()
+    tile_tensor::launch::bind_inner(signature, &|at| match given.get(at) {
+        Some(Given::View(v)) => Some(&v.shape[..]),
+        _ => None,
+    })
 }

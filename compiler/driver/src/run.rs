@@ -6,7 +6,7 @@ use crate::{
     compile::{self, Compiled},
     gpu,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 use tile_base::{
     DType, Diagnostic, Mode, Signature,
     diagnostic::any_error,
@@ -236,10 +236,10 @@ pub fn execute(
             execute_cpu(compiled, launch, threads)
         }
         Device::Sim(target) => {
-            let code = device_code(session, loaded, compiled, target, launch)?;
-            let image = code.image(&compiled.program, &launch.arguments, &launch.dims)?;
+            let program = device_program(session, loaded, compiled, target, launch)?;
             let start = Instant::now();
-            let done = gpu::simulate(&code.ptx, &image, &mut launch.arguments, &session.sources)?;
+            let done =
+                gpu::simulate(&program.ptx(), &program.sequence, &mut launch.arguments, &session.sources)?;
             compiled.notes.extend(done.notes);
             Ok(start.elapsed().as_secs_f64())
         }
@@ -251,7 +251,7 @@ pub fn execute(
     }
 }
 
-/// Runs on a CUDA device, and `repetitions` times more; seconds of each launch.
+/// Runs on a CUDA device, and `repetitions` times more; seconds of each run.
 pub fn execute_cuda(
     session: &mut Session,
     loaded: &Loaded,
@@ -260,9 +260,8 @@ pub fn execute_cuda(
     launch: &mut Launch,
     repetitions: usize,
 ) -> Result<Vec<f64>, Vec<Diagnostic>> {
-    let code = device_code(session, loaded, compiled, cuda.target, launch)?;
-    let image = code.image(&compiled.program, &launch.arguments, &launch.dims)?;
-    cuda.run(&code, &image, &mut launch.arguments, repetitions)
+    let program = device_program(session, loaded, compiled, cuda.target, launch)?;
+    cuda.run(&program, &mut launch.arguments, repetitions)
 }
 
 /// Runs on the CPU, which compiles what is not compiled yet; seconds.
@@ -277,19 +276,20 @@ pub fn execute_cpu(
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// PTX that suits the arguments.
-fn device_code(
+/// Launches with PTX that suits the arguments.
+fn device_program(
     session: &mut Session,
     loaded: &Loaded,
     compiled: &mut Compiled,
     target: &'static Target,
     launch: &Launch,
-) -> Result<Arc<gpu::Code>, Vec<Diagnostic>> {
-    let (sources, program) = (&session.sources, (&compiled.program, ""));
-    let make = || gpu::Codes::default().of(loaded, sources, program, target, &launch.arguments);
-    let code = session.timer.time("ptx", make)?;
-    compiled.notes.extend(code.notes.iter().cloned());
-    Ok(code)
+) -> Result<gpu::DeviceProgram, Vec<Diagnostic>> {
+    let (sources, program) = (&session.sources, &compiled.program);
+    let wanted = gpu::Wanted { loaded, sources, program, instance: "", target };
+    let make = || gpu::Codes::default().of(wanted, &launch.arguments, &launch.dims);
+    let made = session.timer.time("ptx", make)?;
+    compiled.notes.extend(made.notes().cloned());
+    Ok(made)
 }
 
 /// Names of the tensors that a kernel writes, in order.

@@ -12,15 +12,14 @@
 //! buffers: x (28 bytes, copied to the device), y (20 bytes, copied there and back)
 //! ```
 //!
-//! The simulator and the CUDA driver both go through these steps: place each buffer ([`LaunchImage::contents`]), fill
-//! the holes ([`LaunchImage::parameters`]), launch, and copy back what was written ([`LaunchImage::store`]). Nothing
-//! here depends on either.
+//! The simulator and the CUDA driver both go through these steps: place each buffer, fill the holes
+//! ([`LaunchImage::parameters`]), clear what starts at zero ([`BufferImage::cleared`]), launch, and copy back what was
+//! written. Nothing here depends on either; [`crate::Sequence`] says which launches share buffers.
 //!
 //! A buffer is the tensor's whole storage, so that a view (a slice, a transposed matrix) reaches the device with the
-//! strides it has. A `sum` tensor starts at zero: its elements are cleared in the copy, and what lies between them is
-//! left alone.
+//! strides it has.
 
-use std::borrow::Cow;
+use std::ops::Range;
 use tile_base::{
     DType, Diagnostic, Mode, Signature,
     signature::{ParamKind, TensorParam},
@@ -44,8 +43,8 @@ pub struct BufferImage {
     /// Position among the signature's parameters.
     pub param: usize,
     pub name: String,
-    pub mode: Mode,
-    pub bytes: usize,
+    /// Bytes that are set to zero before the launch: the elements of a `sum` tensor.
+    pub cleared: Vec<Range<usize>>,
 }
 
 /// A place in the parameter bytes that an address goes into.
@@ -118,8 +117,8 @@ impl LaunchImage {
         for stride in &t.strides {
             self.push(&stride.to_le_bytes());
         }
-        let bytes = t.bytes().len();
-        self.buffers.push(BufferImage { param, name: p.name.clone(), mode: p.mode, bytes });
+        let cleared = if p.mode == Mode::Sum { bytes_of_elements(t) } else { vec![] };
+        self.buffers.push(BufferImage { param, name: p.name.clone(), cleared });
         Ok(())
     }
 
@@ -149,29 +148,21 @@ impl LaunchImage {
         }
         out
     }
+}
 
-    /// What a buffer holds before the launch.
-    pub fn contents<'a>(&self, buffer: &BufferImage, arguments: &'a Arguments) -> Cow<'a, [u8]> {
-        match arguments.0.get(buffer.param).and_then(Argument::tensor) {
-            None => Cow::Borrowed(&[]),
-            Some(t) if buffer.mode == Mode::Sum => {
-                let mut zeros = t.clone();
-                zeros.fill_with(|_| 0.0);
-                Cow::Owned(zeros.bytes().to_vec())
-            }
-            Some(t) => Cow::Borrowed(t.bytes()),
+/// Where the elements of a tensor lie in its storage; neighbours joined. Elements are whole bytes: the language has no
+/// sums of smaller ones.
+fn bytes_of_elements(t: &Tensor) -> Vec<Range<usize>> {
+    let bytes = t.dtype.bits().div_ceil(8);
+    let mut out: Vec<Range<usize>> = vec![];
+    for position in t.positions() {
+        let (from, to) = (position * bytes, (position + 1) * bytes);
+        match out.last_mut() {
+            Some(last) if last.end == from => last.end = to,
+            _ => out.push(from..to),
         }
     }
-
-    /// Puts what a buffer holds after the launch into its argument. Call it for buffers whose mode writes.
-    pub fn store(&self, buffer: &BufferImage, bytes: &[u8], arguments: &mut Arguments) {
-        let argument = arguments.0.get_mut(buffer.param).and_then(Argument::tensor_mut);
-        if let Some(t) = argument {
-            let own = t.bytes_mut();
-            let common = own.len().min(bytes.len());
-            own[..common].copy_from_slice(&bytes[..common]);
-        }
-    }
+    out
 }
 
 /// A scalar in its own type, little end first.
@@ -236,15 +227,11 @@ mod tests {
             &["M"],
         );
         let out = Argument::Tensor(Tensor::zeros(DType::F32, &[5]));
-        let mut arguments =
-            Arguments(vec![Argument::Tensor(view), out, Argument::Scalar(Scalar::Float(0.5))]);
+        let arguments = Arguments(vec![Argument::Tensor(view), out, Argument::Scalar(Scalar::Float(0.5))]);
         let image = LaunchImage::new("k", &s, &arguments, &[5], ONE).unwrap();
         let bytes = image.parameters(&[0x1000, 0x2000]);
         assert_eq!([0, 8, 16, 24, 32].map(|at| word(&bytes, at)), [0x1008, 1, 0x2000, 1, 5]);
-        assert_eq!((&bytes[40..], image.buffers[0].bytes), (&0.5f32.to_le_bytes()[..], 28));
-        let y = image.buffers[1].clone();
-        image.store(&y, &1f32.to_le_bytes().repeat(5), &mut arguments);
-        assert_eq!(arguments[1].tensor().unwrap().to_f64_vec(), [1.0; 5]);
+        assert_eq!(bytes[40..], 0.5f32.to_le_bytes());
     }
 
     #[test]
@@ -274,20 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_tensor_starts_at_zero_and_an_absent_one_has_no_parameter() {
+    fn an_absent_tensor_has_no_parameter() {
         let mut absent = tensor("z", Mode::Out, DType::F32, &["M"]);
         if let ParamKind::Tensor(p) = &mut absent {
             (p.optional, p.present) = (true, false);
         }
-        let s = signature(vec![absent, tensor("s", Mode::Sum, DType::F32, &["M"])], &["M"]);
-        let data = Tensor::from_f32(&[4], &[9., 9., 9., 9.]).view(&[2], &[2], 0).unwrap();
-        let arguments = Arguments(vec![Argument::Absent, Argument::Tensor(data)]);
-        let image = LaunchImage::new("k", &s, &arguments, &[2], ONE).unwrap();
-        assert_eq!(image.buffers.len(), 1);
-        let contents = image.contents(&image.buffers[0], &arguments).into_owned();
-        let floats: Vec<f32> =
-            contents.chunks(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect();
-        assert_eq!(floats, [0., 9., 0., 9.], "what lies between the elements is not the kernel's");
+        let s = signature(vec![absent, tensor("y", Mode::Out, DType::F32, &["M"])], &["M"]);
+        let y = Argument::Tensor(Tensor::zeros(DType::F32, &[2]));
+        let image = LaunchImage::new("k", &s, &Arguments(vec![Argument::Absent, y]), &[2], ONE).unwrap();
+        assert_eq!((image.buffers.len(), image.buffers[0].param), (1, 1));
+        assert_eq!(image.starts(), [0, 8, 16]);
     }
 
     #[test]

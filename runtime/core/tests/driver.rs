@@ -12,7 +12,7 @@ use tile_base::{
     signature::{ParamKind, TensorParam},
 };
 use tile_runtime::{
-    Geometry, LaunchImage,
+    Geometry, LaunchImage, Sequence,
     cuda::{Buffer, CudaError, Device, Element, Module, Prepared, Swizzle, TensorMap, TiledMap},
 };
 use tile_tensor::{Argument, Arguments, Tensor};
@@ -91,7 +91,7 @@ const RANKS: &str = r#"
 }
 "#;
 
-fn ranks(cluster: u32) -> (LaunchImage, Arguments) {
+fn ranks(cluster: u32) -> (Sequence, Arguments) {
     let signature = Signature {
         kernel: "ranks".into(),
         params: vec![tensor("y", Mode::Out)],
@@ -102,7 +102,7 @@ fn ranks(cluster: u32) -> (LaunchImage, Arguments) {
     let arguments = Arguments(vec![Argument::Tensor(Tensor::zeros(DType::F32, &[8]))]);
     let geometry = Geometry { grid: [8, 1, 1], block: [1; 3], cluster: [cluster, 1, 1], shared: 0 };
     let image = LaunchImage::new("ranks", &signature, &arguments, &[8], geometry).unwrap();
-    (image, arguments)
+    (Sequence::single(&signature, &arguments, image), arguments)
 }
 
 fn tensor(name: &str, mode: Mode) -> ParamKind {
@@ -112,7 +112,7 @@ fn tensor(name: &str, mode: Mode) -> ParamKind {
 }
 
 /// `y = 2 x`, where x is every other element of its storage.
-fn launch(threads: u32) -> (LaunchImage, Arguments) {
+fn launch(threads: u32) -> (Sequence, Arguments) {
     let signature = Signature {
         kernel: "twice".into(),
         params: vec![tensor("x", Mode::In), tensor("y", Mode::Out)],
@@ -126,7 +126,7 @@ fn launch(threads: u32) -> (LaunchImage, Arguments) {
     let arguments = Arguments(vec![Argument::Tensor(x), Argument::Tensor(y)]);
     let geometry = Geometry { grid: [1; 3], block: [threads, 1, 1], cluster: [1; 3], shared: 0 };
     let image = LaunchImage::new("twice", &signature, &arguments, &[32], geometry).unwrap();
-    (image, arguments)
+    (Sequence::single(&signature, &arguments, image), arguments)
 }
 
 #[test]
@@ -137,23 +137,24 @@ fn inside_with() {
     assert_eq!(device.capability, 90);
 
     // A launch, twice, with times and results.
-    let (image, mut arguments) = launch(32);
-    let module = Module::load(&device, "twice", PTX).unwrap();
-    let mut prepared = Prepared::new(&module, &image, &arguments).unwrap();
+    let (sequence, mut arguments) = launch(32);
+    let module = [Module::load(&device, "twice", PTX).unwrap()];
+    let mut prepared = Prepared::new(&device, &module, &sequence, &arguments).unwrap();
     assert!(prepared.launch().unwrap() > 0.0 && prepared.launch().unwrap() > 0.0);
     prepared.fetch(&mut arguments).unwrap();
     let expected: Vec<f64> = (0..32).map(|n| 4.0 * n as f64).collect();
     assert_eq!(arguments[1].tensor().unwrap().to_f64_vec(), expected);
 
     // With clusters.
-    let module_of_ranks = Module::load(&device, "ranks", RANKS).unwrap();
-    let (image, mut arguments) = ranks(4);
-    let mut launched = Prepared::new(&module_of_ranks, &image, &arguments).unwrap();
+    let module_of_ranks = [Module::load(&device, "ranks", RANKS).unwrap()];
+    let (sequence, mut arguments) = ranks(4);
+    let mut launched = Prepared::new(&device, &module_of_ranks, &sequence, &arguments).unwrap();
     launched.launch().unwrap();
     launched.fetch(&mut arguments).unwrap();
     assert_eq!(arguments[0].tensor().unwrap().to_f64_vec(), [0., 1., 2., 3., 0., 1., 2., 3.]);
-    let (image, arguments) = ranks(3);
-    let refused = Prepared::new(&module_of_ranks, &image, &arguments).unwrap().launch().unwrap_err();
+    let (sequence, arguments) = ranks(3);
+    let refused =
+        Prepared::new(&device, &module_of_ranks, &sequence, &arguments).unwrap().launch().unwrap_err();
     assert!(refused.code() == "T0873" && refused.to_string().contains("CLUSTER_SIZE"), "{refused}");
 
     // What the driver's compiler says of bad text is in the error.
@@ -180,8 +181,8 @@ fn inside_with() {
     drop((buffer, prepared));
 
     // A fault is for good: 64 threads write 32 elements.
-    let (image, arguments) = launch(64);
-    let mut prepared = Prepared::new(&module, &image, &arguments).unwrap();
+    let (sequence, arguments) = launch(64);
+    let mut prepared = Prepared::new(&device, &module, &sequence, &arguments).unwrap();
     let failed = prepared.launch().unwrap_err();
     assert!(failed.code() == "T0873" && failed.to_string().contains("ILLEGAL_ADDRESS"), "{failed}");
     assert!(prepared.launch().is_err());

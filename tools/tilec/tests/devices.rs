@@ -11,13 +11,38 @@ use tile_base::DType;
 use tile_tensor::{Tensor, read_npy, write_npy};
 
 const MATMUL: &str = "kernels-lib/gemm/matmul.tile";
-const TWO_STEPS: &str = "
+/// Host integers, loops and branches, parts, a temporary that starts at zero; rows of 33 elements have no vectors.
+const LAYERS: &str = "
 kernel twice(x: in f32[M], y: out f32[M]) { tile B; par i in tiles(M, B) { y[i] = x[i] * 2; } }
-op both(x: in f32[M], y: out f32[M]) {
-    temp t: f32[M];
-    run twice(x, t);
-    run twice(t, y);
+kernel triple(x: in f32[M], y: out f32[M]) { tile B; par i in tiles(M, B) { y[i] = x[i] * 3; } }
+kernel totals(x: in f32[L, M], s: sum f32[L]) {
+    tile B;
+    par l in L, i in tiles(M, B) { s[l] += x[l, i].sum(0)[0]; }
 }
+op layers(x: in f32[M], s: out f32[L], z: out f32[L, M]) {
+    temp h: f32[L, M];
+    temp t: f32[L];
+    let last = L - 1;
+    run twice(x, h[0]);
+    for l in 0..last { run twice(h[l], h[l + 1]); }
+    if M <= 8 {
+        for l in 0..L { run twice(h[l], z[l]); }
+    } else {
+        for l in 0..L { run triple(h[l], z[l]); }
+    }
+    run totals(h, t);
+    run triple(t[0..L], s);
+}
+spec layers {
+    z[l, i] = exp2(l + 1) * x[i] * (if M <= 8 { 2 } else { 3 });
+    s[l] = sum(i: 3 * exp2(l + 1) * x[i]);
+}
+test layers { L in [1, 3], M in [5, 33, 64]; }
+";
+/// Reads a temporary that only the next launch writes.
+const EARLY: &str = "
+kernel twice(x: in f32[M], y: out f32[M]) { tile B; par i in tiles(M, B) { y[i] = x[i] * 2; } }
+op early(x: in f32[M], y: out f32[M]) { temp t: f32[M]; run twice(t, y); run twice(x, t); }
 ";
 
 /// All shapes of the library: for both targets in check mode, with nothing found and nothing left out; and through
@@ -100,14 +125,43 @@ fn the_simulator_agrees_with_the_cpu_at_sizes_without_vectors() {
     }
 }
 
+/// Every launch of an op on one memory, with code for the strides of its own arguments.
 #[test]
-fn what_no_device_runs_yet_is_said() {
+fn ops_of_several_launches_run_on_the_simulator_and_through_a_driver() {
+    let driver = shim::Driver::build();
+    let place = [("LD_LIBRARY_PATH", driver.path().to_str().unwrap())];
     let folder = Folder::new();
-    let file = folder.write("two.tile", TWO_STEPS);
-    let args = ["run", &file, "--kernel", "both", "--device", "sim", "--random", "1", "--dim", "M=5"];
-    folder.run(&args).refused("T0861");
-    let args = ["run", MATMUL, "--device", "sim", "--target", "sm_7", "--random", "1"];
-    tilec(&args).refused("T0854");
+    let file = folder.write("layers.tile", LAYERS);
+    let text = common::tilec_with(&root(), &["test", &file, "--device", "cuda:0", "--json"], &place).good();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&json["counts"]["simulated"], &json["counts"]["on_gpu"]), (&6.into(), &6.into()), "{json:#}");
+    let args = ["bench", &file, "--kernel", "layers", "--device", "cuda", "--dim", "M=33", "--json"];
+    let text = common::tilec_with(&root(), &args, &place).good();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(json["results"][0]["ms"].as_f64().unwrap() > 0.0, "{json:#}");
+}
+
+#[test]
+fn a_temporary_that_is_read_too_early_shows_as_nan() {
+    let driver = shim::Driver::build();
+    let place = [("LD_LIBRARY_PATH", driver.path().to_str().unwrap())];
+    let folder = Folder::new();
+    let file = folder.write("early.tile", EARLY);
+    for device in ["sim", "cuda"] {
+        let out = folder.path(&format!("{device}.npy"));
+        let y = format!("y={out}");
+        let args = [
+            "run", &file, "--kernel", "early", "--device", device, "--random", "1", "--dim", "M=5", "--out",
+            &y,
+        ];
+        common::tilec_with(&root(), &args, &place).good();
+        assert!(read_npy(&out).unwrap().to_f64_vec().iter().all(|v| v.is_nan()), "{device}");
+    }
+}
+
+#[test]
+fn a_target_that_is_none_is_said() {
+    tilec(&["run", MATMUL, "--device", "sim", "--target", "sm_7", "--random", "1"]).refused("T0854");
 }
 
 /// Files that are no libraries stand before any driver that this machine may have.

@@ -1,17 +1,24 @@
-//! Device code for a program and its arguments, made once for each set of stride classes.
+//! Device code for a program and its arguments, made once for each launch and set of stride classes.
+//!
+//! The launches of an op differ in their arguments: `scale(w[l], x)` begins at another element of `w` for each `l`, which
+//! may or may not be where 16-byte vectors begin. Each gets code that suits it, and launches with equal classes share it.
+//!
+//! The shape of a temporary may name a tile size of a kernel (`temp part: f32[cdiv(K, BK), N]`). Then the size that the
+//! kernel has by default is fixed for all of its code.
 
-use super::classes;
+use super::{classes, host};
 use crate::{Loaded, emit, schedule};
 use std::{
-    collections::HashMap,
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use tile_base::{Diagnostic, Sources};
+use tile_base::{Diagnostic, Signature, Sources};
 use tile_graph::{Graph, Program};
-use tile_plan::{Plan, TensorClass};
-use tile_runtime::{Geometry, LaunchImage};
+use tile_plan::{Plan, Request, TensorClass};
+use tile_runtime::{Geometry, LaunchImage, Sequence};
 use tile_target::Target;
-use tile_tensor::Arguments;
+use tile_tensor::{Argument, Arguments, Tensor};
 
 /// The greatest extent of a grid in x.
 const MAX_GRID: i64 = (1 << 31) - 1;
@@ -26,14 +33,13 @@ pub struct Code {
 }
 
 impl Code {
-    /// The launch of this code on checked arguments. A grid of 0 blocks is one that must not be launched.
-    pub fn image(
+    /// The launch of this code. A grid of 0 blocks is one that must not be launched.
+    fn image(
         &self,
-        program: &Program,
+        signature: &Signature,
         arguments: &Arguments,
         dims: &[i64],
     ) -> Result<LaunchImage, Vec<Diagnostic>> {
-        let signature = &program.signature;
         let dim = |n: &str| signature.dims.iter().position(|d| d == n).and_then(|at| dims.get(at).copied());
         let mut blocks: i64 = 1;
         for axis in &self.plan.grid {
@@ -53,24 +59,27 @@ impl Code {
     }
 }
 
-fn too_many(signature: &tile_base::Signature, why: &str) -> Diagnostic {
-    Diagnostic::global("T0862", format!("the grid of `{}` cannot be launched: {why}", signature.kernel))
-        .help("use smaller dimensions, or larger tile sizes in a schedule")
+/// A program on its way to a device: its launches, and their code by [`tile_runtime::Launch::module`].
+#[derive(Debug)]
+pub struct DeviceProgram {
+    pub sequence: Sequence,
+    pub codes: Vec<Arc<Code>>,
 }
 
-/// The one launch of a program.
-fn single(program: &Program) -> Result<&Graph, Vec<Diagnostic>> {
-    match &program.graphs[..] {
-        [one] if program.temps.is_empty() && program.steps.len() == 1 => Ok(one),
-        _ => {
-            let name = &program.signature.kernel;
-            let message = format!("`{name}` is an op of several launches, which no GPU device runs yet");
-            Err(vec![
-                Diagnostic::global("T0861", message)
-                    .help("run it with `--device cpu`, or its kernels one by one"),
-            ])
-        }
+impl DeviceProgram {
+    pub fn ptx(&self) -> Vec<&str> {
+        self.codes.iter().map(|c| &c.ptx[..]).collect()
     }
+
+    /// What making the code has to say.
+    pub fn notes(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.codes.iter().flat_map(|c| &c.notes)
+    }
+}
+
+fn too_many(signature: &Signature, why: &str) -> Diagnostic {
+    Diagnostic::global("T0862", format!("the grid of `{}` cannot be launched: {why}", signature.kernel))
+        .help("use smaller dimensions, or larger tile sizes in a schedule")
 }
 
 /// Made once; who asks meanwhile waits.
@@ -80,22 +89,68 @@ type Made = Arc<OnceLock<Result<Arc<Code>, Vec<Diagnostic>>>>;
 #[derive(Default)]
 pub struct Codes(Mutex<HashMap<String, Made>>);
 
+/// A program for which code is wanted.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    pub loaded: &'a Loaded,
+    pub sources: &'a Sources,
+    pub program: &'a Program,
+    /// Tells programs of one file apart.
+    pub instance: &'a str,
+    pub target: &'static Target,
+}
+
 impl Codes {
-    /// Code for a program on a target that suits the arguments. `instance` tells programs of one file apart.
+    /// A program on checked arguments, with code for each launch that suits the launch's own.
     pub fn of(
         &self,
-        loaded: &Loaded,
-        sources: &Sources,
-        (program, instance): (&Program, &str),
-        target: &'static Target,
+        wanted: Wanted,
         arguments: &Arguments,
-    ) -> Result<Arc<Code>, Vec<Diagnostic>> {
+        dims: &[i64],
+    ) -> Result<DeviceProgram, Vec<Diagnostic>> {
         emit::backend_there()?;
-        let graph = single(program)?;
+        let program = wanted.program;
+        let fixed = Fixed { wanted, tiles: RefCell::default() };
+        let host::Calls { calls, temps } = host::calls(program, arguments, dims, &|name| fixed.tile(name))?;
+        let mut sequence = Sequence::new(&program.signature, arguments);
+        for (at, name, bytes) in &temps {
+            sequence.temporary(*at, name, *bytes);
+        }
+        let (mut codes, mut known): (Vec<Arc<Code>>, BTreeMap<String, usize>) = Default::default();
+        for call in &calls {
+            let module = match known.get(&looks(call)) {
+                Some(&at) => at,
+                None => {
+                    let code = self.code(wanted, &fixed, call)?;
+                    let at = codes.iter().position(|c| Arc::ptr_eq(c, &code)).unwrap_or(codes.len());
+                    if at == codes.len() {
+                        codes.push(code);
+                    }
+                    known.insert(looks(call), at);
+                    at
+                }
+            };
+            let signature = &program.graphs[call.graph].signature;
+            let image = codes[module].image(signature, &call.arguments, &call.dims)?;
+            if !sequence.push(module, image, &call.owners) {
+                let message =
+                    format!("a launch of `{}` points into memory that is not there", signature.kernel);
+                return Err(vec![
+                    Diagnostic::global("T0864", message).help("this is a fault of the compiler"),
+                ]);
+            }
+        }
+        Ok(DeviceProgram { sequence, codes })
+    }
+
+    fn code(&self, wanted: Wanted, fixed: &Fixed, call: &host::Call) -> Result<Arc<Code>, Vec<Diagnostic>> {
+        let Wanted { loaded, sources, program, instance, target } = wanted;
+        let graph = &program.graphs[call.graph];
         let mut notes = vec![];
-        let request = schedule::request(loaded, graph, target, &mut notes)?;
-        let (plan, special) = classes::plan(graph, target, request, arguments)?;
-        let key = format!("{instance} {} {:?}", target.name, plan.classes);
+        let mut request = schedule::request(loaded, graph, target, &mut notes)?;
+        fixed.fix(call.graph, &mut request);
+        let (plan, special) = classes::plan(graph, target, request, &call.arguments)?;
+        let key = format!("{instance} {} {} {:?}", call.graph, target.name, plan.classes);
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let make = || {
             notes.extend(special.iter().filter_map(|name| specialised(graph, &plan, name)));
@@ -103,6 +158,54 @@ impl Codes {
             Ok(Arc::new(Code { plan, ptx, notes }))
         };
         made.get_or_init(make).clone()
+    }
+}
+
+/// What decides over the code of a launch: launches that look the same share it.
+fn looks(call: &host::Call) -> String {
+    let tensor = |t: &Tensor| {
+        // No vector is longer than 16 bytes.
+        let start = t.offset() * t.dtype.bits() % 128;
+        format!("{:?} {:?} {start}", t.shape, t.strides)
+    };
+    let tensors: Vec<String> = call.arguments.iter().filter_map(Argument::tensor).map(tensor).collect();
+    format!("{} {}", call.graph, tensors.join(", "))
+}
+
+/// Tile sizes that host code has asked for.
+struct Fixed<'a> {
+    wanted: Wanted<'a>,
+    /// By graph.
+    tiles: RefCell<BTreeMap<usize, Vec<(String, u64)>>>,
+}
+
+impl Fixed<'_> {
+    /// The value of a tile size by name; none of the program's kernels may have it.
+    fn tile(&self, name: &str) -> Result<Option<i64>, Vec<Diagnostic>> {
+        let Wanted { loaded, program, target, .. } = self.wanted;
+        let Some(at) = program.graphs.iter().position(|g| g.tile_named(name).is_some()) else {
+            return Ok(None);
+        };
+        let mut known = self.tiles.borrow_mut();
+        if let std::collections::btree_map::Entry::Vacant(new) = known.entry(at) {
+            let graph = &program.graphs[at];
+            // What the schedule has to say is said when code is made.
+            let request = schedule::request(loaded, graph, target, &mut vec![])?;
+            let plan = tile_plan::plan(graph, target, &request)?;
+            let sizes = graph
+                .tiles
+                .iter()
+                .filter_map(|t| Some((t.name.clone(), plan.binding.get(graph.tile_named(&t.name)?)?)));
+            new.insert(sizes.collect());
+        }
+        let size = known.get(&at).and_then(|sizes| sizes.iter().find(|(n, _)| n == name));
+        Ok(size.map(|(_, v)| *v as i64))
+    }
+
+    fn fix(&self, graph: usize, request: &mut Request) {
+        if let Some(sizes) = self.tiles.borrow().get(&graph) {
+            request.tiles = sizes.clone();
+        }
     }
 }
 
@@ -119,7 +222,7 @@ fn specialised(graph: &Graph, plan: &Plan, name: &str) -> Option<Diagnostic> {
     };
     Some(Diagnostic {
         severity: tile_base::diagnostic::Severity::Note,
-        ..Diagnostic::global("T0860", format!("`{name}` is read and written as {class}"))
+        ..Diagnostic::global("T0860", format!("`{name}` of `{}` is read and written as {class}", graph.name))
             .help("vectors need a unit stride, and other strides and the extent along it in whole vectors")
     })
 }

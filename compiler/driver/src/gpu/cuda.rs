@@ -1,11 +1,9 @@
-//! A launch on a CUDA device.
+//! The launches of a program on a CUDA device.
 
-use super::Code;
+use super::{DeviceProgram, code::Code};
+use std::sync::Arc;
 use tile_base::Diagnostic;
-use tile_runtime::{
-    LaunchImage,
-    cuda::{CudaError, Device, Module, Prepared},
-};
+use tile_runtime::cuda::{CudaError, Device, Module, Prepared};
 use tile_target::Target;
 use tile_tensor::Arguments;
 
@@ -31,18 +29,18 @@ impl Cuda {
         Ok(Cuda { device, target })
     }
 
-    /// Runs a launch, `repetitions` times after the first; seconds of each by the device's events. The outputs are
+    /// Runs a program, `repetitions` times after the first; seconds of each by the device's events. The outputs are
     /// those of the first.
     pub fn run(
         &self,
-        code: &Code,
-        image: &LaunchImage,
+        program: &DeviceProgram,
         arguments: &mut Arguments,
         repetitions: usize,
     ) -> Result<Vec<f64>, Vec<Diagnostic>> {
         let mut run = || -> Result<Vec<f64>, CudaError> {
-            let module = Module::load(&self.device, &image.entry, &code.ptx)?;
-            let mut prepared = Prepared::new(&module, image, arguments)?;
+            let load = |code: &Arc<Code>| Module::load(&self.device, &code.plan.kernel, &code.ptx);
+            let modules = program.codes.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+            let mut prepared = Prepared::new(&self.device, &modules, &program.sequence, arguments)?;
             let mut seconds = vec![prepared.launch()?];
             prepared.fetch(arguments)?;
             for _ in 0..repetitions {

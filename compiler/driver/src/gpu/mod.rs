@@ -1,9 +1,10 @@
 //! Kernels on a GPU, real or simulated: code for the arguments at hand, and the two machines that run it.
 //!
 //! ```text
-//! graph, arguments ─ classes ─▶ plan ─ tile-ptx ─▶ PTX ┐
-//!                                                      ├─▶ sim   check mode, findings with their `.tile` line
-//! arguments, dims ─ tile-runtime ─▶ LaunchImage ───────┴─▶ cuda  NVIDIA's driver, times by its events
+//! program, arguments ─ host ─▶ calls, each of a graph with its own arguments
+//! call ─ classes ─▶ plan ─ tile-ptx ─▶ PTX ─────┐
+//!                                               ├─▶ sim   check mode, findings with their `.tile` line
+//! calls ─ tile-runtime ─▶ Sequence ─────────────┴─▶ cuda  NVIDIA's driver, times by its events
 //! ```
 //!
 //! A plan takes things for granted (16-byte vectors, a unit stride), and the launcher is who keeps the promise:
@@ -13,8 +14,9 @@
 pub mod classes;
 mod code;
 mod cuda;
+mod host;
 mod sim;
 
-pub use code::{Code, Codes};
+pub use code::{Codes, DeviceProgram, Wanted};
 pub use cuda::Cuda;
 pub use sim::{Simulated, simulate};

@@ -1,11 +1,11 @@
-//! A launch on the simulator, in check mode, with what it finds as diagnostics.
+//! The launches of a program on the simulator, in check mode and on one memory, with what it finds as diagnostics.
 //!
 //! A finding carries a line of the PTX and, where the compiler wrote `.loc`, a line of the user's file; that line is what
 //! the diagnostic points at.
 
 use ptx_sim::{Fault, FaultKind, Severity, Summary, decode, memory::Memory, read};
 use tile_base::{Diagnostic, Sources, Span};
-use tile_runtime::{BufferImage, LaunchImage};
+use tile_runtime::{LaunchImage, Sequence, Storage};
 use tile_tensor::Arguments;
 
 /// Findings that are shown of one launch; they tend to repeat.
@@ -14,27 +14,71 @@ const SHOWN: usize = 4;
 /// A clean run.
 #[derive(Debug, Default)]
 pub struct Simulated {
-    pub summary: Summary,
+    /// Of each launch.
+    pub summaries: Vec<Summary>,
     /// What is suspicious and tolerated in practice (T0865).
     pub notes: Vec<Diagnostic>,
 }
 
-/// Runs a launch in check mode; outputs land in the arguments.
+/// Runs launches in order in check mode; outputs land in the arguments. `ptx` are the modules that the launches name.
 pub fn simulate(
-    ptx: &str,
-    image: &LaunchImage,
+    ptx: &[&str],
+    sequence: &Sequence,
     arguments: &mut Arguments,
     sources: &Sources,
 ) -> Result<Simulated, Vec<Diagnostic>> {
-    if image.geometry.grid[0] == 0 {
-        return Ok(Simulated::default());
-    }
-    let unreadable = |e: read::ReadError| vec![refused(image, &e.to_string())];
-    let module = read::parse(ptx).map_err(unreadable)?;
-    let kernel = decode::kernel(&module, &image.entry).map_err(unreadable)?;
+    let mut modules: Vec<Option<Code>> = ptx.iter().map(|_| None).collect();
     let mut memory = Memory::new();
-    let place = |b: &BufferImage| memory.allocate(&b.name, &image.contents(b, arguments));
-    let addresses: Vec<u64> = image.buffers.iter().map(place).collect();
+    let place = |s: &Storage| memory.allocate(&s.name, &s.contents(arguments));
+    let addresses: Vec<u64> = sequence.storages.iter().map(place).collect();
+    let mut done = Simulated::default();
+    for launch in &sequence.launches {
+        for (address, bytes) in launch.cleared(&addresses) {
+            memory.write(address, &vec![0; bytes]);
+        }
+        let image = &launch.image;
+        if image.geometry.grid.contains(&0) {
+            continue;
+        }
+        let code = match &mut modules[launch.module] {
+            Some(read) => read,
+            unread => unread.insert(Code::read(ptx[launch.module], image)?),
+        };
+        let summary = run(code, image, &mut memory, &launch.parameters(&addresses), sources)?;
+        done.notes.extend(shown(image, &code.module, &summary.notes, sources));
+        done.summaries.push(summary);
+    }
+    for (storage, address) in sequence.storages.iter().zip(addresses) {
+        if let (true, Some(bytes)) = (storage.fetched, memory.contents(address)) {
+            sequence.store(storage, &bytes, arguments);
+        }
+    }
+    Ok(done)
+}
+
+/// A module that was read, and its kernel.
+struct Code {
+    module: read::Module,
+    kernel: ptx_sim::ir::Kernel,
+}
+
+impl Code {
+    fn read(ptx: &str, image: &LaunchImage) -> Result<Code, Vec<Diagnostic>> {
+        let unreadable = |e: read::ReadError| vec![refused(image, &e.to_string())];
+        let module = read::parse(ptx).map_err(unreadable)?;
+        let kernel = decode::kernel(&module, &image.entry).map_err(unreadable)?;
+        Ok(Code { module, kernel })
+    }
+}
+
+/// One launch; what refutes it is an error.
+fn run(
+    code: &Code,
+    image: &LaunchImage,
+    memory: &mut Memory,
+    parameters: &[u8],
+    sources: &Sources,
+) -> Result<Summary, Vec<Diagnostic>> {
     let geometry = ptx_sim::Geometry {
         grid: image.geometry.grid,
         block: image.geometry.block,
@@ -43,23 +87,18 @@ pub fn simulate(
         check: true,
         ..ptx_sim::Geometry::default()
     };
-    let shown = |faults: &[Fault]| -> Vec<Diagnostic> {
-        // What check mode had found before a fault ended the run often is its cause.
-        let all = faults.iter().flat_map(|f| f.before.iter().chain([f]));
-        all.take(SHOWN).map(|f| finding(image, &module, f, sources)).collect()
-    };
-    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &image.parameters(&addresses))
-        .map_err(|fault| shown(&[fault]))?;
-    if !summary.findings.is_empty() {
-        return Err(shown(&summary.findings));
+    let summary = ptx_sim::run(&code.kernel, memory, &geometry, parameters)
+        .map_err(|fault| shown(image, &code.module, &[fault], sources))?;
+    match summary.findings.is_empty() {
+        true => Ok(summary),
+        false => Err(shown(image, &code.module, &summary.findings, sources)),
     }
-    for (buffer, address) in image.buffers.iter().zip(addresses) {
-        if let (true, Some(bytes)) = (buffer.mode.writes(), memory.contents(address)) {
-            image.store(buffer, &bytes, arguments);
-        }
-    }
-    let notes = shown(&summary.notes);
-    Ok(Simulated { summary, notes })
+}
+
+fn shown(image: &LaunchImage, module: &read::Module, faults: &[Fault], sources: &Sources) -> Vec<Diagnostic> {
+    // What check mode had found before a fault ended the run often is its cause.
+    let all = faults.iter().flat_map(|f| f.before.iter().chain([f]));
+    all.take(SHOWN).map(|f| finding(image, module, f, sources)).collect()
 }
 
 fn refused(image: &LaunchImage, why: &str) -> Diagnostic {
@@ -164,14 +203,15 @@ mod tests {
         let mut arguments = Arguments(vec![Argument::Tensor(Tensor::zeros(DType::F32, &[elements]))]);
         let geometry = Geometry { grid: [1; 3], block: [32, 1, 1], cluster: [1; 3], shared: 0 };
         let image = LaunchImage::new("k", &signature, &arguments, &[elements as i64], geometry).unwrap();
-        let result = simulate(ptx, &image, &mut arguments, &sources);
+        let sequence = Sequence::single(&signature, &arguments, image);
+        let result = simulate(&[ptx], &sequence, &mut arguments, &sources);
         (result, arguments, sources)
     }
 
     #[test]
     fn outputs_land_in_the_arguments() {
         let (result, arguments, _) = launch(32, STORE);
-        assert_eq!(result.unwrap().summary.ctas, 1);
+        assert_eq!(result.unwrap().summaries[0].ctas, 1);
         assert_eq!(arguments[0].tensor().unwrap().to_f64_vec(), [1.0; 32]);
     }
 

@@ -2,9 +2,7 @@
 
 use super::runner::{Check, Environment, Outputs, Run, Rung, Stopped};
 use crate::{compile::Compiled, gpu};
-use std::sync::Arc;
 use tile_base::Diagnostic;
-use tile_runtime::LaunchImage;
 use tile_target::Target;
 use tile_tensor::Arguments;
 
@@ -42,8 +40,9 @@ impl Run<'_> {
         target: &'static str,
         arguments: &mut Arguments,
     ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-        let (code, image) = self.device_code(compiled, crate::emit::find_target(target)?, arguments)?;
-        gpu::simulate(&code.ptx, &image, arguments, self.environment.sources).map(|done| done.notes)
+        let program = self.device_program(compiled, crate::emit::find_target(target)?, arguments)?;
+        gpu::simulate(&program.ptx(), &program.sequence, arguments, self.environment.sources)
+            .map(|done| done.notes)
     }
 
     pub(super) fn check_cuda(
@@ -56,8 +55,8 @@ impl Run<'_> {
         let mut check = Check { name: "cuda", ok: true, max_abs: 0.0, max_rel: 0.0 };
         let mut arguments = arguments.clone();
         let ran = self
-            .device_code(compiled, cuda.target, &arguments)
-            .and_then(|(code, image)| cuda.run(&code, &image, &mut arguments, 0));
+            .device_program(compiled, cuda.target, &arguments)
+            .and_then(|program| cuda.run(&program, &mut arguments, 0));
         if let Err(because) = ran {
             return self.stop(Rung::Cuda, Some(cuda.target.name), because);
         }
@@ -66,18 +65,17 @@ impl Run<'_> {
         self.report.checks.push(check);
     }
 
-    fn device_code(
+    fn device_program(
         &self,
         compiled: &Compiled,
         target: &'static Target,
         arguments: &Arguments,
-    ) -> Result<(Arc<gpu::Code>, LaunchImage), Vec<Diagnostic>> {
+    ) -> Result<gpu::DeviceProgram, Vec<Diagnostic>> {
         let Environment { loaded, sources, codes, .. } = self.environment;
         let dims = tile_tensor::launch::bind(compiled.signature(), arguments)?;
         let instance = format!("{} {:?}", self.case.kernel, self.case.instance());
-        let code = codes.of(loaded, sources, (&compiled.program, &instance), target, arguments)?;
-        let image = code.image(&compiled.program, arguments, &dims)?;
-        Ok((code, image))
+        let program = &compiled.program;
+        codes.of(gpu::Wanted { loaded, sources, program, instance: &instance, target }, arguments, &dims)
     }
 
     /// A limit of a backend is told; a fault of the compiler, and what a run finds, is a failure.

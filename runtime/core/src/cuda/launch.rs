@@ -1,56 +1,57 @@
-//! A [`LaunchImage`] on a device: buffers placed, launched as often as wanted, outputs fetched.
+//! A [`Sequence`] on a device: buffers placed, launched as often as wanted, outputs fetched.
 
 use super::{
-    Buffer, Event, Module,
-    error::{CudaError, describe},
+    Buffer, Device, Event, Module,
+    error::{CudaError, check, describe},
 };
-use crate::{Geometry, LaunchImage};
+use crate::{Geometry, LaunchImage, Sequence};
 use cudarc::driver::sys::{self, CUresult};
 use std::ffi::c_void;
 use tile_tensor::Arguments;
 
-/// A launch whose buffers are on the device.
+/// Launches whose buffers are on the device. All go to the default stream, in order.
 pub struct Prepared<'d> {
-    module: &'d Module<'d>,
-    function: sys::CUfunction,
-    image: &'d LaunchImage,
+    device: &'d Device,
+    sequence: &'d Sequence,
+    functions: Vec<sys::CUfunction>,
     buffers: Vec<Buffer<'d>>,
-    parameters: Vec<u8>,
+    addresses: Vec<u64>,
 }
 
 impl<'d> Prepared<'d> {
-    /// Copies the arguments to the device.
+    /// Copies the arguments to the device. `modules` are those that the launches name.
     pub fn new(
-        module: &'d Module<'d>,
-        image: &'d LaunchImage,
+        device: &'d Device,
+        modules: &'d [Module<'d>],
+        sequence: &'d Sequence,
         arguments: &Arguments,
     ) -> Result<Prepared<'d>, CudaError> {
-        let function = module.function(&image.entry, image.geometry.shared)?;
-        let place = |b| Buffer::of(module.device(), &image.contents(b, arguments));
-        let buffers = image.buffers.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-        let addresses: Vec<u64> = buffers.iter().map(Buffer::address).collect();
-        let parameters = image.parameters(&addresses);
-        Ok(Prepared { module, function, image, buffers, parameters })
+        let function =
+            |l: &crate::Launch| modules[l.module].function(&l.image.entry, l.image.geometry.shared);
+        let functions = sequence.launches.iter().map(function).collect::<Result<_, _>>()?;
+        let place = |s: &crate::Storage| Buffer::of(device, &s.contents(arguments));
+        let buffers = sequence.storages.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let addresses = buffers.iter().map(Buffer::address).collect();
+        Ok(Prepared { device, sequence, functions, buffers, addresses })
     }
 
-    /// Launches and waits; seconds by the device's own clock. A grid of 0 blocks is not launched.
+    /// Launches all and waits; seconds by the device's own clock. A grid of 0 blocks is not launched.
     pub fn launch(&mut self) -> Result<f64, CudaError> {
-        if self.image.geometry.grid.contains(&0) {
+        if self.sequence.launches.iter().all(|l| l.image.geometry.grid.contains(&0)) {
             return Ok(0.0);
         }
-        let device = self.module.device();
-        let before = Event::record(device)?;
+        let before = Event::record(self.device)?;
         self.enqueue()?;
-        let after = Event::record(device).map_err(|e| self.failed(e))?;
+        let after = Event::record(self.device).map_err(|e| self.failed(e))?;
         before.seconds_until(&after).map_err(|e| self.failed(e))
     }
 
     /// Copies what was written into the arguments.
     pub fn fetch(&self, arguments: &mut Arguments) -> Result<(), CudaError> {
-        for (buffer, image) in self.buffers.iter().zip(&self.image.buffers) {
-            if image.mode.writes() {
+        for (buffer, storage) in self.buffers.iter().zip(&self.sequence.storages) {
+            if storage.fetched {
                 let bytes = buffer.read().map_err(|e| self.failed(e))?;
-                self.image.store(image, &bytes, arguments);
+                self.sequence.store(storage, &bytes, arguments);
             }
         }
         Ok(())
@@ -59,24 +60,38 @@ impl<'d> Prepared<'d> {
     /// A fault in a kernel is told by the next call that waits for it.
     fn failed(&self, error: CudaError) -> CudaError {
         match error {
-            CudaError::Call { error, .. } => CudaError::Launch { kernel: self.image.entry.clone(), error },
+            CudaError::Call { error, .. } => CudaError::Launch { kernel: self.sequence.name.clone(), error },
             other => other,
         }
     }
 
-    fn enqueue(&mut self) -> Result<(), CudaError> {
-        self.module.device().bind()?;
-        let base = self.parameters.as_mut_ptr();
-        // SAFETY: every start lies inside the parameter bytes.
-        let mut pointers: Vec<*mut c_void> =
-            self.image.starts().iter().map(|&at| unsafe { base.add(at) }.cast()).collect();
-        // SAFETY: the function is of a live module; there is a pointer for each of its parameters, as docs/abi.md has
-        // them; the driver copies the bytes before it returns.
-        let result = unsafe { call(self.function, &self.image.geometry, pointers.as_mut_ptr()) };
-        match result {
-            CUresult::CUDA_SUCCESS => Ok(()),
-            other => Err(CudaError::Launch { kernel: self.image.entry.clone(), error: describe(other) }),
+    fn enqueue(&self) -> Result<(), CudaError> {
+        self.device.bind()?;
+        for (launch, &function) in self.sequence.launches.iter().zip(&self.functions) {
+            for (address, bytes) in launch.cleared(&self.addresses) {
+                // SAFETY: the range lies inside of a live buffer.
+                let result = unsafe { sys::cuMemsetD8Async(address, 0, bytes, std::ptr::null_mut()) };
+                check("cuMemsetD8Async", result).map_err(|e| self.failed(e))?;
+            }
+            if !launch.image.geometry.grid.contains(&0) {
+                enqueue(function, &launch.image, launch.parameters(&self.addresses))?;
+            }
         }
+        Ok(())
+    }
+}
+
+fn enqueue(function: sys::CUfunction, image: &LaunchImage, mut parameters: Vec<u8>) -> Result<(), CudaError> {
+    let base = parameters.as_mut_ptr();
+    // SAFETY: every start lies inside the parameter bytes.
+    let mut pointers: Vec<*mut c_void> =
+        image.starts().iter().map(|&at| unsafe { base.add(at) }.cast()).collect();
+    // SAFETY: the function is of a live module; there is a pointer for each of its parameters, as docs/abi.md has them;
+    // the driver copies the bytes before it returns.
+    let result = unsafe { call(function, &image.geometry, pointers.as_mut_ptr()) };
+    match result {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        other => Err(CudaError::Launch { kernel: image.entry.clone(), error: describe(other) }),
     }
 }
 

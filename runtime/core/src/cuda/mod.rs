@@ -3,7 +3,7 @@
 //! ```text
 //! Device::open(0) ─▶ Device ─ Module::load(ptx) ─▶ Module ─┐
 //!                      │                                   ├─▶ Prepared ─ launch ─▶ seconds on the device
-//!                      └───────── LaunchImage, arguments ──┘              fetch  ─▶ outputs in the arguments
+//!                      └────────── Sequence, arguments ────┘              fetch  ─▶ outputs in the arguments
 //! ```
 //!
 //! Three things about drivers that this module settles once:

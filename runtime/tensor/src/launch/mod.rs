@@ -16,6 +16,9 @@
 
 mod contents;
 mod dims;
+mod inner;
+
+pub use inner::bind_inner;
 
 use crate::{Argument, Arguments, Tensor, TensorError, tensor};
 use dims::Binding;
