@@ -76,7 +76,7 @@ impl LaneAccess {
     #[inline]
     fn passes(&self, last: &Last) -> bool {
         last.stamp < self.first
-            || (last.lanes ^ self.lane * EACH) & self.bytes == 0
+            || (last.lanes ^ (self.lane * EACH)) & self.bytes == 0
             || last.lanes | !self.bytes == u32::MAX
     }
 }
@@ -85,13 +85,13 @@ impl Last {
     #[inline]
     fn wrote(&mut self, x: &LaneAccess) {
         let others = if self.stamp == x.now { self.lanes } else { u32::MAX };
-        *self = Last { stamp: x.now, at: x.at, lanes: others & !x.bytes | x.lane * EACH & x.bytes };
+        *self = Last { stamp: x.now, at: x.at, lanes: (others & !x.bytes) | ((x.lane * EACH) & x.bytes) };
     }
 
     #[inline]
     fn read(&mut self, x: &LaneAccess) {
         let others = if self.stamp == x.now { self.lanes } else { u32::MAX };
-        let mut lanes = others & !x.bytes | x.lane * EACH & x.bytes;
+        let mut lanes = (others & !x.bytes) | ((x.lane * EACH) & x.bytes);
         if others | !x.bytes != u32::MAX && (others ^ lanes) != 0 {
             // Bytes that another lane has read, too.
             let merge = |(old, new): (u8, u8)| if old == new || old == NOBODY { new } else { SEVERAL };
