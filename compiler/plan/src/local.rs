@@ -99,8 +99,8 @@ pub fn is_local(op: &Op) -> bool {
 /// `[.., a, ..]` as `[.., a / minor, minor, ..]`: bits below `minor` move the second, the others the first. `None` where
 /// the bits do not fall apart (`minor` is no power of two).
 pub fn split(layout: &Layout, axis: usize, minor: u32) -> Option<Layout> {
-    let part = |basis: &Vec<u32>| {
-        let mut out = basis.clone();
+    let part = |basis: &[u32]| {
+        let mut out = basis.to_vec();
         let at = basis[axis];
         out[axis] = at / minor;
         out.insert(axis + 1, at % minor);
@@ -114,21 +114,15 @@ pub fn split(layout: &Layout, axis: usize, minor: u32) -> Option<Layout> {
     }
     reps[axis] /= inner;
     reps.insert(axis + 1, inner);
-    let each = |bases: &[Vec<u32>]| bases.iter().map(part).collect();
-    Some(Layout {
-        register: each(&layout.register),
-        lane: each(&layout.lane),
-        warp: each(&layout.warp),
-        reps,
-    })
+    Some(renamed(layout, part, reps))
 }
 
 /// `[.., a, minor, ..]` as `[.., a * minor, ..]`. `None` where repeats of the second axis would come between bits of
 /// the first.
 pub fn merge(layout: &Layout, axis: usize) -> Option<Layout> {
     let minor = layout.coverage(axis + 1);
-    let part = |basis: &Vec<u32>| {
-        let mut out = basis.clone();
+    let part = |basis: &[u32]| {
+        let mut out = basis.to_vec();
         let inner = out.remove(axis + 1);
         out[axis] = out[axis] * minor + inner;
         out
@@ -139,13 +133,13 @@ pub fn merge(layout: &Layout, axis: usize) -> Option<Layout> {
         return None;
     }
     reps[axis] *= inner;
-    let each = |bases: &[Vec<u32>]| bases.iter().map(part).collect();
-    Some(Layout {
-        register: each(&layout.register),
-        lane: each(&layout.lane),
-        warp: each(&layout.warp),
-        reps,
-    })
+    Some(renamed(layout, part, reps))
+}
+
+/// The layout with every step under its new coordinates.
+fn renamed(layout: &Layout, step: impl Fn(&[u32]) -> Vec<u32>, reps: Vec<u32>) -> Layout {
+    let each = |bases: &[Vec<u32>]| bases.iter().map(|b| step(b)).collect();
+    Layout { register: each(&layout.register), lane: each(&layout.lane), warp: each(&layout.warp), reps }
 }
 
 #[cfg(test)]

@@ -145,7 +145,9 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
         check: true,
         ..Geometry::default()
     };
-    ptx_sim::run(&kernel, &mut memory, &geometry, &block).unwrap_or_else(|f| panic!("{}: {f}", graph.name));
+    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &block)
+        .unwrap_or_else(|f| panic!("{}: {f}", graph.name));
+    assert!(summary.findings.is_empty(), "{}: {}", graph.name, summary.findings[0]);
     for (argument, base) in arguments.iter_mut().zip(bases) {
         if let (Argument::Tensor(t), Some(base)) = (argument, base) {
             let bytes = memory.contents(base).expect("an allocation");
