@@ -2,7 +2,7 @@
 //!
 //! A register past the end of the axis holds the identity (0 for a sum, -inf for a max), put there before anything
 //! is combined. All holders of a result end with the same bits: a butterfly gives every lane the same value because
-//! the combination is commutative, and warps read the partial results in one order.
+//! the combination is commutative and nothing is contracted into it, and warps read the partial results in one order.
 
 use super::{Emission, Emit, register_type, staging::size};
 use crate::text::{Ty, V};
@@ -45,7 +45,7 @@ impl Emit<'_> {
             if basis[axis] != 0 {
                 for partial in &mut partials {
                     let other: Partial = partial.iter().map(|&v| self.shuffle(v, 1 << bit)).collect();
-                    *partial = self.combine(kind, work, partial, &other);
+                    *partial = self.combine_lanes(kind, work, partial, &other);
                 }
             }
         }
@@ -133,6 +133,16 @@ impl Emit<'_> {
             ArgMax | ArgMin => return self.better(kind, dtype, a, b),
         };
         vec![self.apply(op, dtype, &[a[0], b[0]], true)]
+    }
+
+    /// [`Self::combine`] for what two lanes exchange: both have to come to the same bits. So a sum is not contracted:
+    /// where the partial result is a product, one lane would compute `fma(a, b, c * d)` and the other
+    /// `fma(c, d, a * b)`, each with another of the two products rounded.
+    fn combine_lanes(&mut self, kind: ReduceKind, dtype: DType, mine: &Partial, other: &Partial) -> Partial {
+        match (kind, mine[0].ty.is_float()) {
+            (ReduceKind::Sum, true) => vec![self.t.rounded_sum(mine[0], other[0])],
+            _ => self.combine(kind, dtype, mine, other),
+        }
     }
 
     /// The greater (or less) one; of equals the earlier; a number before a NaN.
