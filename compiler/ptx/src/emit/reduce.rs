@@ -4,7 +4,7 @@
 //! is combined. All holders of a result end with the same bits: a butterfly gives every lane the same value because
 //! the combination is commutative and nothing is contracted into it, and warps read the partial results in one order.
 
-use super::{Emission, Emit, register_type, staging::size};
+use super::{Emission, Emit, place::Copies, register_type, staging::size};
 use crate::text::{Ty, V};
 use tile_base::DType;
 use tile_graph::{ElemOp, NodeId, ReduceKind};
@@ -248,7 +248,9 @@ impl Emit<'_> {
             let fixed = e.t.i32(fixed);
             e.t.offset(pointer, fixed)
         };
-        self.once_among_warps(from, |e| {
+        // After the butterfly all lanes along the axis hold the same; warps along it each have a part of their own.
+        let holders = Copies { lanes: to.free_lanes(), warps: from.free_warps() };
+        self.once_among_holders(holders, |e| {
             for (r, partial) in partials.iter().enumerate() {
                 let at = to.register_offset(r);
                 for (field, &v) in partial.iter().enumerate() {
