@@ -114,6 +114,7 @@ impl Inference<'_> {
                 self.assign(inputs[0], unreshape(layout, &axes, rank));
             }
             Op::Permute { order } => self.assign(inputs[0], unpermute(layout, &order)),
+            Op::UnitLowerInv => self.assign(inputs[0], layout.clone()),
             Op::Split { axis, .. } => {
                 if let Some(layout) = local::merge(layout, axis as usize) {
                     self.assign(inputs[0], layout);
@@ -154,6 +155,7 @@ impl Inference<'_> {
             }
             Op::Reshape { axes } => self.assign(out, reshape(layout, &axes)),
             Op::Permute { order } => self.assign(out, permute(layout, &order)),
+            Op::UnitLowerInv => self.assign(out, layout.clone()),
             Op::Split { axis, minor } => {
                 if let Some(layout) = local::split(layout, axis as usize, minor as u32) {
                     self.assign(out, layout);

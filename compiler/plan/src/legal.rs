@@ -67,7 +67,6 @@ fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
         Op::ReduceWith { .. }
         | Op::Sort { .. }
         | Op::Histogram { .. }
-        | Op::UnitLowerInv
         | Op::Assert { .. }
         | Op::Print { .. } => n.op.name(),
         Op::Merge { .. } | Op::Split { .. } if !renames(graph, node) => {

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod print;
 pub mod recommend;
 pub mod shape;
+pub mod triangular;
 
 pub use cpu::recommend_cpu;
 pub use plan::*;

@@ -14,6 +14,7 @@
 //! | `dot` | mma.sync and multiply-adds |
 //! | `reduce` | shuffles, partial results of warps |
 //! | `local` | running sums, selections and parts along an axis within each thread |
+//! | `triangular` | inverse of a unit lower triangular matrix |
 //! | `index` | tiles of positions |
 //! | `elem`, `math` | elementwise operations, functions without an instruction |
 
@@ -28,6 +29,7 @@ pub mod math;
 mod place;
 mod reduce;
 mod staging;
+mod triangular;
 
 use crate::text::{Text, Ty, V};
 use std::collections::{HashMap, HashSet};
@@ -203,6 +205,7 @@ impl Emit<'_> {
                 let way = local::Way { reverse: *reverse, exclusive: *exclusive };
                 vec![self.scan(node, *axis as usize, *kind, way)?]
             }
+            Op::UnitLowerInv => vec![self.unit_lower_inv(node)?],
             Op::TopK { axis, k } => self.top(node, *axis as usize, *k)?,
             Op::Slice { .. } | Op::Split { .. } | Op::Merge { .. } => vec![self.renamed(node)?],
             Op::Concat { axis } => vec![self.concatenated(node, *axis as usize)?],
