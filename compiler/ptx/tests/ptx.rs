@@ -3,6 +3,7 @@
 //! One binary, because linking LLVM is the slow part.
 
 mod support;
+mod triangular;
 
 use support::{Kernel, arguments, check, kernel};
 use tile_base::DType;

@@ -148,6 +148,8 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
     let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &block)
         .unwrap_or_else(|f| panic!("{}: {f}", graph.name));
     assert!(summary.findings.is_empty(), "{}: {}", graph.name, summary.findings[0]);
+    // Among the notes: lanes that store copies of one element to one place.
+    assert!(summary.notes.is_empty(), "{}: {}", graph.name, summary.notes[0]);
     for (argument, base) in arguments.iter_mut().zip(bases) {
         if let (Argument::Tensor(t), Some(base)) = (argument, base) {
             let bytes = memory.contents(base).expect("an allocation");
