@@ -154,6 +154,7 @@ fn attempt(
     };
     let barriers = memory::arrange(&parts, &mut buffers);
     let accesses = accesses(&shapes, classes, &layouts);
+    legal::whole_bytes(graph, &accesses)?;
     let mut plan = Plan {
         kernel: graph.name.clone(),
         target,

@@ -10,6 +10,8 @@
 //! | `control` | loops and branches |
 //! | `place` | coordinates of registers, extents, predicates |
 //! | `global` | loads and stores |
+//! | `packed` | elements of 4 and 2 bits in memory |
+//! | `small_floats` | floats of 8 and 4 bits |
 //! | `staging` | shared memory: operands of dots, conversions |
 //! | `dot` | mma.sync and multiply-adds |
 //! | `reduce` | shuffles, partial results of warps |
@@ -26,8 +28,10 @@ mod index;
 mod kernel;
 mod local;
 pub mod math;
+mod packed;
 mod place;
 mod reduce;
+mod small_floats;
 mod staging;
 mod triangular;
 
@@ -66,7 +70,7 @@ pub struct Emit<'a> {
     shared: V,
 }
 
-/// The type of registers that hold a dtype.
+/// The type of registers that hold a dtype. Integers below 8 bits are held as 8; floats of 8 and 4 bits as their bits.
 pub fn register_type(dtype: DType) -> Ty {
     match dtype {
         DType::F64 => Ty::F64,

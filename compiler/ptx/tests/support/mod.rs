@@ -166,9 +166,20 @@ pub fn compile(graph: &Graph, target: &'static Target, request: &Request) -> (Pl
     (plan, module)
 }
 
-/// Compiles, simulates, and compares every output with the oracle; the greatest error relative to 1 + |expected|.
+/// [`check_on`] sm_80.
 pub fn check(graph: &Graph, request: &Request, dims: &[(&str, i64)], arguments: &Arguments) -> f64 {
-    let target = tile_target::find("sm_80").expect("a target");
+    check_on("sm_80", graph, request, dims, arguments)
+}
+
+/// Compiles, simulates, and compares every output with the oracle; the greatest error relative to 1 + |expected|.
+pub fn check_on(
+    target: &str,
+    graph: &Graph,
+    request: &Request,
+    dims: &[(&str, i64)],
+    arguments: &Arguments,
+) -> f64 {
+    let target = tile_target::find(target).expect("a target");
     let (plan, module) = compile(graph, target, request);
     let (mut ours, mut theirs) = (copy(arguments), copy(arguments));
     simulate(graph, &plan, &module.ptx, dims, &mut ours);
