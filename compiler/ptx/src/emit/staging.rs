@@ -14,7 +14,7 @@ use crate::text::{Ty, V};
 use tile_base::DType;
 use tile_graph::NodeId;
 use tile_layout::{Layout, SharedLayout, shared::CHUNK};
-use tile_plan::{BufferId, Slot, Staging, dots::fed};
+use tile_plan::{BufferId, Slot, Staging};
 
 /// A position in two parts: what the thread adds, and a constant. Bits of the two are disjoint.
 #[derive(Clone, Copy)]
@@ -76,9 +76,8 @@ impl Emit<'_> {
     pub(super) fn stage(&mut self, node: NodeId, staging: &Staging) -> Emission<()> {
         let value = staging.source;
         let layout = self.layout(value)?;
-        let given = self.registers(node, value)?;
-        let mut registers = self.fed(given, self.g.type_of(value).dtype);
-        let dtype = fed(self.g.type_of(value).dtype);
+        let mut registers = self.registers(node, value)?;
+        let dtype = self.g.type_of(value).dtype;
         if let Some(dim) = staging.clear.filter(|&dim| !self.zero_past_end.contains(&(value, dim))) {
             let zero = match register_type(dtype).is_float() {
                 true => self.t.float(registers[0].ty, 0.0),
@@ -93,7 +92,9 @@ impl Emit<'_> {
                 let at = layout.register_offset(r);
                 let at = [0, 1].map(|d| Position { thread: thread[d], constant: at[d] });
                 let pointer = e.staged_address(staging, at);
-                e.write_shared(pointer, &registers[r..r + run]);
+                // Converted where it is written, so that few wide registers are alive at once.
+                let run = e.fed(registers[r..r + run].to_vec(), dtype);
+                e.write_shared(pointer, &run);
             }
         });
         Ok(())

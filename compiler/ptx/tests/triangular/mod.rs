@@ -9,7 +9,7 @@ use tile_graph::{
 use tile_plan::Request;
 use tile_tensor::Argument;
 
-/// The inverses of the diagonal blocks of `a`, of `side` each; with `batch`, of that many matrices.
+/// The inverse of `a`, in a tile of `side`; with `batch`, of that many matrices.
 fn inverse(dtype: DType, side: u64, batch: Option<&'static str>) -> Graph {
     let shape: Vec<&str> = batch.into_iter().chain(["N", "N"]).collect();
     let params = vec![tensor("a", Mode::In, dtype, &shape), tensor("x", Mode::Out, dtype, &shape)];
@@ -39,7 +39,7 @@ fn error(graph: &Graph, n: i64, warps: u32) -> f64 {
 #[test]
 fn inverses_of_every_side_agree_with_the_oracle() {
     for (side, n, warps) in
-        [(5, 12, 1), (16, 37, 4), (32, 32, 1), (40, 71, 4), (48, 48, 2), (64, 130, 4), (128, 100, 8)]
+        [(5, 5, 1), (16, 9, 4), (32, 32, 1), (40, 37, 4), (48, 48, 2), (64, 50, 4), (128, 100, 8)]
     {
         let worst = error(&inverse(DType::F32, side, None), n, warps);
         assert!(worst <= 2e-5, "side {side} of {n} with {warps} warps: error {worst:e}");
@@ -49,14 +49,14 @@ fn inverses_of_every_side_agree_with_the_oracle() {
 #[test]
 fn inverses_of_every_float_agree_with_the_oracle() {
     for (dtype, tolerance) in [(DType::F64, 1e-13), (DType::F16, 2e-3), (DType::Bf16, 1.6e-2)] {
-        let worst = error(&inverse(dtype, 32, None), 40, 4);
+        let worst = error(&inverse(dtype, 40, None), 33, 4);
         assert!(worst <= tolerance, "{dtype}: error {worst:e}");
     }
 }
 
 #[test]
 fn several_matrices_are_inverted_one_after_the_other() {
-    for (side, n, warps) in [(16, 20, 4), (24, 24, 1)] {
+    for (side, n, warps) in [(16, 11, 4), (24, 24, 1)] {
         let worst = error(&inverse(DType::F32, side, Some("3")), n, warps);
         assert!(worst <= 2e-5, "three of side {side}: error {worst:e}");
     }
