@@ -164,8 +164,7 @@ impl Emit<'_> {
             out.predicates.push(self.t.both(inside, mask.as_ref().map(|m| m[r])));
             if packed {
                 let group = (r, vector);
-                out.packed
-                    .push(self.packed_place(node, access, layout, &strides, &thread, &gathers, group)?);
+                out.packed.push(self.packed_place(node, access, layout, &strides, &thread, &gathers, group)?);
                 continue;
             }
             let at = layout.register_offset(r);

@@ -91,13 +91,7 @@ impl Emit<'_> {
     }
 
     /// A, with 0 on and above the diagonal and past the end.
-    fn write_lower(
-        &mut self,
-        node: NodeId,
-        square: &Square,
-        from: &Layout,
-        work: DType,
-    ) -> Emission<()> {
+    fn write_lower(&mut self, node: NodeId, square: &Square, from: &Layout, work: DType) -> Emission<()> {
         let operand = self.g.inputs(node)[0];
         let dtype = self.g.type_of(operand).dtype;
         let (row, column) = (from.rank() - 2, from.rank() - 1);
@@ -246,7 +240,14 @@ impl Emit<'_> {
 
     /// Address of what a thread needs in one turn: the pair's corner, `origin`, and its row and column as far as
     /// `moves` says.
-    fn share_place(&mut self, square: &Square, share: &Share, turn: usize, origin: u32, moves: [u32; 2]) -> V {
+    fn share_place(
+        &mut self,
+        square: &Square,
+        share: &Share,
+        turn: usize,
+        origin: u32,
+        moves: [u32; 2],
+    ) -> V {
         let room = square.room;
         let strides = [2 * share.side * (room.pitch + 1), moves[0] * room.pitch, moves[1]];
         let mut offset = self.t.i32(0);
@@ -266,8 +267,7 @@ impl Emit<'_> {
         let room = square.room;
         let run = 16 / room.element;
         let zero = self.t.float(square.ty, 0.0);
-        let (lo, hi, step) =
-            (self.t.i32(0), self.t.i32(i64::from(share.side)), self.t.i32(i64::from(run)));
+        let (lo, hi, step) = (self.t.i32(0), self.t.i32(i64::from(share.side)), self.t.i32(i64::from(run)));
         let (depth, mut sums) = self.t.open_for((lo, hi, step), &vec![zero; share.turns.len()]);
         let right = self.t.mul_const(depth, i64::from(room.element));
         let down = self.t.mul_const(depth, i64::from(room.pitch * room.element));

@@ -15,8 +15,7 @@ const TARGETS: [&str; 3] = ["sm_80", "sm_89", "sm_90"];
 
 /// `b[m, n] = a[m, n].to(to)`, a row at a time in tiles of 32.
 fn cast(from: DType, to: DType) -> Graph {
-    let params =
-        vec![tensor("a", Mode::In, from, &["M", "N"]), tensor("b", Mode::Out, to, &["M", "N"])];
+    let params = vec![tensor("a", Mode::In, from, &["M", "N"]), tensor("b", Mode::Out, to, &["M", "N"])];
     let mut s = Sketch::new("cast", params, &["M", "N"]);
     let tile = s.b.tile_size("B", vec![32], false, Span::default());
     let (rows, columns) = (s.dim("M"), s.dim("N"));
