@@ -4,9 +4,10 @@
 //! at the lanes of an instruction together), then the bytes move.
 
 use super::{
-    check::{Region, shadow::flag},
+    check::{Defined, Region, shadow::flag},
     round::{BF16, Exact, F16, Format},
     rows::{Rows, lanes},
+    traffic,
     warp::Refused,
     warp_ops::combine,
     world::{GENERIC_LOCAL, GENERIC_PARAM, GENERIC_SHARED, Place, WINDOW, World},
@@ -79,15 +80,18 @@ fn places<'a>(
     Ok(out)
 }
 
-/// Executes an access. `sources`: lanes whose stored values are defined. Gives the lanes whose loaded values are.
-pub fn run(
-    r: &mut Rows,
-    local: &mut [u8],
-    mask: u32,
-    op: &Op,
-    m: &mut World,
-    sources: u32,
-) -> Result<u32, Refused> {
+/// What an access needs of its warp besides the registers.
+pub struct Own<'a> {
+    /// Local memory of all lanes.
+    pub local: &'a mut [u8],
+    /// Present in check mode.
+    pub defined: Option<&'a mut Defined>,
+    /// Lanes whose stored values are defined.
+    pub sources: u32,
+}
+
+/// Executes an access.
+pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Result<(), Refused> {
     match op {
         Op::Load { space, bytes, signed, d, wide, addr, order } => {
             let total = *bytes as u64 * d.len() as u64;
@@ -95,20 +99,23 @@ pub fn run(
             if m.check.is_some() && order.strong() {
                 synchronise(mask, &at, m, |c, warp, region, addr| c.strong_read(warp, region, addr, *order));
             }
-            let loaded = m.note(mask, &at, total, flags(false, *order), u32::MAX);
+            let whole = m.note(mask, &at, total, flags(false, *order), u32::MAX);
+            if let Some(defined) = &mut own.defined {
+                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                traffic::load(m, defined, mask, &at, whole, d, element);
+            }
             for (n, slot) in d.iter().enumerate() {
                 let Some(slot) = *slot else { continue };
                 let offset = n * *bytes as usize;
-                load_element(r, local, mask, m, &at, offset, (*bytes, *signed, *wide), slot);
+                load_element(r, own.local, mask, m, &at, offset, (*bytes, *signed, *wide), slot);
             }
-            return Ok(loaded);
         }
         Op::LoadParam { bytes, signed, d, wide, offset } => {
             for (n, slot) in d.iter().enumerate() {
                 let Some(slot) = slot else { continue };
                 let at = (offset + n * *bytes as usize) as u64;
                 let place = m.place(MemSpace::Param, at, *bytes as u64, 0)?;
-                let value = extend(m.load(local, place, 0, *bytes), *bytes, *signed);
+                let value = extend(m.load(own.local, place, 0, *bytes), *bytes, *signed);
                 r.put(*slot, mask, &[value as u32; 32]);
                 if *wide {
                     r.put(*slot + 1, mask, &[(value >> 32) as u32; 32]);
@@ -124,9 +131,13 @@ pub fn run(
             let mut same = 0;
             if m.check.is_some() {
                 lane_conflicts(r, mask, m, &at, total, a, *wide);
-                same = unchanged(r, local, mask, m, &at, (*bytes, *wide), a);
+                same = unchanged(r, own.local, mask, m, &at, (*bytes, *wide), a);
             }
-            m.note_stores(mask, &at, total, flags(true, *order), sources, same);
+            m.note_stores(mask, &at, total, flags(true, *order), own.sources, same);
+            if let Some(defined) = own.defined.as_ref().filter(|_| own.sources & mask != mask) {
+                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                traffic::store(m, defined, mask, &at, own.sources, a, element);
+            }
             if m.check.is_some() && order.strong() {
                 let write = |c: &mut super::check::Check, w, region, addr| {
                     c.strong_write(w, region, addr, *order, false);
@@ -137,12 +148,12 @@ pub fn run(
                 let offset = n * *bytes as usize;
                 for lane in lanes(mask) {
                     let value = if *wide { r.wide(*slot, lane) } else { r.row(*slot)[lane] as u64 };
-                    m.store(local, at[lane], offset, *bytes, value);
+                    m.store(own.local, at[lane], offset, *bytes, value);
                 }
             }
             m.changes += 1;
         }
-        Op::Atomic { .. } => atomics(r, local, mask, op, m, sources)?,
+        Op::Atomic { .. } => atomics(r, own, mask, op, m)?,
         Op::Cvta { space, to_space, d, a, wide } => {
             let window = match space {
                 MemSpace::Shared | MemSpace::SharedCluster => GENERIC_SHARED,
@@ -156,16 +167,11 @@ pub fn run(
                 if *wide { r.set_wide(*d, lane, value) } else { r.row_mut(*d)[lane] = value as u32 }
             }
         }
-        // One undefined element leaves the whole fragment undefined.
-        Op::LoadMatrix { count, transpose, d, addr } => {
-            return Ok(if load_matrix(r, *count, *transpose, d, *addr, m)? { sources } else { 0 });
-        }
-        Op::StoreMatrix { count, transpose, a, addr } => {
-            store_matrix(r, *count, *transpose, a, *addr, m, sources == u32::MAX)?;
-        }
+        Op::LoadMatrix { .. } => load_matrix(r, own, op, m)?,
+        Op::StoreMatrix { .. } => store_matrix(r, own, op, m)?,
         _ => {}
     }
-    Ok(sources)
+    Ok(())
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -284,15 +290,7 @@ fn lane_conflicts(r: &Rows, mask: u32, m: &mut World, at: &[Place; 32], bytes: u
     }
 }
 
-/// `defined`: lanes whose operands are.
-fn atomics(
-    r: &mut Rows,
-    local: &mut [u8],
-    mask: u32,
-    op: &Op,
-    m: &mut World,
-    defined: u32,
-) -> Result<(), Refused> {
+fn atomics(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Result<(), Refused> {
     let Op::Atomic { space, op, ty, d, addr, a, b, order } = op else { return Ok(()) };
     let bytes = scalar_bytes(*ty);
     let at = places(r, mask, *space, *addr, bytes as u64, m)?;
@@ -306,12 +304,12 @@ fn atomics(
                 check.excuse(warp, region, addr, bytes as u64);
             }
         }
-        m.note(1 << lane, &at, bytes as u64, flags(true, *order), defined);
+        m.note(1 << lane, &at, bytes as u64, flags(true, *order), own.sources);
         let old = match at[lane] {
             Place::Global(allocation, at) => allocation.update(at, bytes, |v| atomic(*op, *ty, v, x, y)),
             other => {
-                let old = m.load(local, other, 0, bytes);
-                m.store(local, other, 0, bytes, atomic(*op, *ty, old, x, y));
+                let old = m.load(own.local, other, 0, bytes);
+                m.store(own.local, other, 0, bytes, atomic(*op, *ty, old, x, y));
                 old
             }
         };
@@ -329,17 +327,16 @@ fn atomics(
 }
 
 /// Row `i` of matrix `n` lies at the address of lane `8 n + i`; lane `4 g + t` receives elements (g, 2t), (g, 2t+1).
-fn load_matrix(
-    r: &mut Rows,
-    count: u8,
-    transpose: bool,
-    d: &[Slot],
-    addr: Addr,
-    m: &mut World,
-) -> Result<bool, Refused> {
+fn load_matrix(r: &mut Rows, own: &mut Own, op: &Op, m: &mut World) -> Result<(), Refused> {
+    let &Op::LoadMatrix { count, transpose, ref d, addr } = op else { return Ok(()) };
     let rows = rows_of(count);
     let at = places(r, rows, MemSpace::Shared, addr, 16, m)?;
-    let defined = m.note(rows, &at, 16, 0, u32::MAX);
+    let whole = m.note(rows, &at, 16, 0, u32::MAX);
+    match &mut own.defined {
+        Some(defined) if whole & rows != rows => traffic::load_matrix(m, defined, &at, whole, transpose, d),
+        Some(defined) => d.iter().for_each(|&slot| defined.set_row(slot, u32::MAX, u32::MAX)),
+        None => {}
+    }
     for (n, slot) in d.iter().enumerate() {
         let mut matrix = [[0u16; 8]; 8];
         for (row, values) in matrix.iter_mut().enumerate() {
@@ -354,23 +351,16 @@ fn load_matrix(
             *word = pick(0) as u32 | (pick(1) as u32) << 16;
         }
     }
-    Ok(defined & rows == rows)
+    Ok(())
 }
 
 /// The lanes whose addresses a matrix access of `count` matrices uses.
-fn rows_of(count: u8) -> u32 {
+pub fn rows_of(count: u8) -> u32 {
     ((1u64 << (8 * count as u32)) - 1) as u32
 }
 
-fn store_matrix(
-    r: &Rows,
-    count: u8,
-    transpose: bool,
-    a: &[Slot],
-    addr: Addr,
-    m: &mut World,
-    defined: bool,
-) -> Result<(), Refused> {
+fn store_matrix(r: &Rows, own: &mut Own, op: &Op, m: &mut World) -> Result<(), Refused> {
+    let &Op::StoreMatrix { count, transpose, ref a, addr } = op else { return Ok(()) };
     let rows = rows_of(count);
     let at = places(r, rows, MemSpace::Shared, addr, 16, m)?;
     let mut lines = [[0u8; 16]; 32];
@@ -389,7 +379,11 @@ fn store_matrix(
         _ => false,
     };
     let same = lanes(rows).fold(0, |same, lane| same | (there(m, lane) as u32) << lane);
-    m.note_stores(rows, &at, 16, flag::WRITE, if defined { u32::MAX } else { 0 }, same);
+    let whole = own.sources == u32::MAX;
+    m.note_stores(rows, &at, 16, flag::WRITE, if whole { u32::MAX } else { 0 }, same);
+    if let Some(defined) = own.defined.as_ref().filter(|_| !whole) {
+        traffic::store_matrix(m, defined, &at, transpose, a);
+    }
     for lane in lanes(rows) {
         let Place::Shared { cta, at } = at[lane] else { continue };
         m.ctas[cta].version += 1;

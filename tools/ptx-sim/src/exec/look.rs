@@ -1,6 +1,6 @@
 //! Check mode, before each instruction: are guard, addresses and barrier operands defined, and what will the results be?
 
-use super::{rows::lanes, warp::Warp, warp_ops, world::World};
+use super::{access::rows_of, rows::lanes, warp::Warp, warp_ops, world::World};
 use crate::{fault::FaultKind, ir::*};
 
 impl Warp {
@@ -20,12 +20,17 @@ impl Warp {
         }
         if !computes(&inst.op) {
             let mut operands = u32::MAX;
+            let steering = match inst.op {
+                // Addresses of the first lanes only.
+                Op::LoadMatrix { count, .. } | Op::StoreMatrix { count, .. } => active & rows_of(count),
+                _ => active,
+            };
             inst.op.visit(&mut |role| {
                 if let Role::Address(s) = role {
                     operands &= defined.of_rows([s]);
                 }
             });
-            refute(active & !operands, "an address, a barrier or a lane operand");
+            refute(steering & !operands, "an address, a barrier or a lane operand");
         }
         if m.launch.uses.wgmma && active != 0 && !matches!(inst.op, Op::Hopper(_)) {
             self.tensor.plain(&inst.op, check, me.warp, me.at);

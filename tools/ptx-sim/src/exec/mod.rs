@@ -10,7 +10,7 @@
 //! | [`access`], [`mbarrier_ops`], [`order_ops`], [`hopper`] | instructions that touch more than registers |
 //! | [`int`], [`float`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`] | arithmetic |
 //! | [`units`] | tensor copies and warpgroup products as pure functions |
-//! | [`check`]; [`look`], [`note`] | what check mode keeps; where instructions ask it |
+//! | [`check`]; [`look`], [`note`], [`traffic`] | what check mode keeps; where instructions ask it |
 //! | [`count`] | counters |
 
 pub mod access;
@@ -47,6 +47,7 @@ pub mod rows;
 pub mod sparse;
 pub mod tensor;
 pub mod tensor_core;
+pub mod traffic;
 pub mod units;
 pub mod warp;
 pub mod warp_ops;

@@ -392,15 +392,8 @@ impl Warp {
             | Op::LoadMatrix { .. }
             | Op::StoreMatrix { .. } => {
                 let sources = self.sources_defined(op);
-                let (r, local) = (&mut self.rows, &mut self.local);
-                let loaded = access::run(r, local, mask, op, m, sources)?;
-                if let (Op::Load { .. } | Op::LoadMatrix { .. }, Some(defined)) = (op, &mut self.defined) {
-                    op.visit(&mut |role| {
-                        if let Role::Def(s) = role {
-                            defined.set_row(s, mask, loaded);
-                        }
-                    });
-                }
+                let mut own = access::Own { local: &mut self.local, defined: self.defined.as_mut(), sources };
+                access::run(&mut self.rows, &mut own, mask, op, m)?;
             }
             Op::CopyAsync { .. } => copy_async::issue(r, mask, op, m)?,
             Op::CopyAsyncCommit => copy_async::commit(mask, m),

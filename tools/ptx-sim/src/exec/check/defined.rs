@@ -19,7 +19,7 @@ pub struct Defined {
 }
 
 /// Lanes for each byte of a word.
-type Bytes = [u32; 4];
+pub type Bytes = [u32; 4];
 
 impl Defined {
     pub fn new(rows: u32, preds: u32) -> Self {
@@ -81,7 +81,7 @@ impl Defined {
             Role::UsePred(p) => defined &= self.preds[p as usize],
             _ => {}
         });
-        if defined & mask != mask && self.propagate_bytes(op, mask) {
+        if defined & mask != mask && self.propagate_parts(op, mask) {
             return;
         }
         if op.mixes_lanes() && defined & mask != mask {
@@ -97,11 +97,11 @@ impl Defined {
         });
     }
 
-    fn bytes(&self, slot: Slot) -> Bytes {
+    pub fn bytes(&self, slot: Slot) -> Bytes {
         self.parts.get(&slot).copied().unwrap_or([self.rows[slot as usize]; 4])
     }
 
-    fn set_bytes(&mut self, slot: Slot, mask: u32, bytes: Bytes) {
+    pub fn set_bytes(&mut self, slot: Slot, mask: u32, bytes: Bytes) {
         let before = self.bytes(slot);
         let after: Bytes = std::array::from_fn(|n| (before[n] & !mask) | (bytes[n] & mask));
         let whole = after.iter().fold(u32::MAX, |all, b| all & b);
@@ -113,13 +113,13 @@ impl Defined {
         }
     }
 
-    /// Operations on parts of words, when a source is not defined as a whole. Whether this is one.
+    /// Operations on parts of words and on rows of matrices, when a source is not defined as a whole. Whether this is one.
     ///
     /// ```text
     /// cvt.rn.f16x2.f32 %r1, %undefined, %f1;     the low half of %r1 is defined
     /// mov.b32 {%rs1, _}, %r1;                    and so is %rs1
     /// ```
-    fn propagate_bytes(&mut self, op: &Op, mask: u32) -> bool {
+    fn propagate_parts(&mut self, op: &Op, mask: u32) -> bool {
         let all = u32::MAX;
         match op {
             Op::Copy { to, from } => {
@@ -161,6 +161,7 @@ impl Defined {
                 let bytes = if width == 2 { [lo, lo, hi, hi] } else { [lo, hi, all, all] };
                 self.set_bytes(*d, mask, bytes);
             }
+            Op::Mma { .. } => self.mma(op),
             _ => return false,
         }
         true

@@ -20,6 +20,7 @@ pub mod intervals;
 pub mod lane_words;
 pub mod lanes;
 pub mod maps;
+pub mod products;
 pub mod shadow;
 pub mod strong;
 pub mod visits;
@@ -432,6 +433,32 @@ impl<'a> Check<'a> {
     pub fn shared_defined(&self, cta: usize, from: usize, bytes: usize) -> bool {
         let cells = &self.defined[cta];
         spans(from, bytes).all(|(g, mask)| cells.get(g).is_some_and(|c| c & mask == mask))
+    }
+
+    /// Which of up to 16 bytes of shared memory hold defined values: bit n for byte n.
+    pub fn shared_bytes_defined(&self, cta: usize, from: usize, bytes: usize) -> u16 {
+        spans(from, bytes).fold(0, |out, (g, mask)| {
+            let have = self.defined[cta].get(g).map_or(0, |c| c & mask);
+            out | if g == from / GRANULE {
+                have >> (from % GRANULE)
+            } else {
+                have << (GRANULE - from % GRANULE)
+            }
+        })
+    }
+
+    /// Sets which of up to 16 bytes do.
+    pub fn set_shared_defined(&mut self, cta: usize, from: usize, bytes: usize, defined: u16) {
+        for (g, mask) in spans(from, bytes) {
+            let new = if g == from / GRANULE {
+                defined << (from % GRANULE)
+            } else {
+                defined >> (GRANULE - from % GRANULE)
+            };
+            if let Some(c) = self.defined[cta].get_mut(g) {
+                *c = *c & !mask | new & mask;
+            }
+        }
     }
 
     pub fn define_shared(&mut self, cta: usize, from: usize, bytes: usize, defined: bool) {
