@@ -37,7 +37,8 @@ use guess::first_guess;
 use shadow::{Cell, Entry, GRANULE, Lists, flag};
 use std::collections::HashSet;
 
-/// Findings beyond this many of one machine are dropped (they repeat).
+/// Findings, and notes, beyond this many of one machine are dropped (they repeat). Each have their own count, so that no
+/// number of notes hides a refutation.
 const MOST_FINDINGS: usize = 64;
 
 /// A memory with a shadow.
@@ -83,6 +84,8 @@ pub struct Findings<'a> {
     owners: Vec<usize>,
     known: HashSet<(FaultKind, Severity, u32, Option<u32>)>,
     pub faults: Vec<Fault>,
+    /// How many of them are notes.
+    notes: usize,
 }
 
 impl Findings<'_> {
@@ -95,7 +98,8 @@ impl Findings<'_> {
 
     /// Whether a finding like this one has been made already.
     fn seen(&self, kind: FaultKind, severity: Severity, at: u32, other: Option<u32>) -> bool {
-        self.known.contains(&(kind, severity, at, other)) || self.faults.len() >= MOST_FINDINGS
+        let made = if severity == Severity::Note { self.notes } else { self.faults.len() - self.notes };
+        made >= MOST_FINDINGS || self.known.contains(&(kind, severity, at, other))
     }
 
     pub fn report(&mut self, f: Finding) {
@@ -104,6 +108,7 @@ impl Findings<'_> {
             return;
         }
         self.known.insert((f.kind, f.severity, f.at, other_at));
+        self.notes += (f.severity == Severity::Note) as usize;
         let line = |at: u32| self.kernel.code.get(at as usize).map_or((0, (0, 0)), |i| (i.line, i.loc));
         let other = f.other.map(|(at, agent)| {
             let (cta, warp) = self.place(agent);
@@ -165,6 +170,7 @@ impl<'a> Check<'a> {
             owners: vec![],
             known: HashSet::new(),
             faults: vec![],
+            notes: 0,
         };
         Check {
             know: vec![Knowledge::default(); warps],
