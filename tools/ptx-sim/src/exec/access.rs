@@ -134,7 +134,7 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
                 same = unchanged(r, own.local, mask, m, &at, (*bytes, *wide), a);
             }
             m.note_stores(mask, &at, total, flags(true, *order), own.sources, same);
-            if let Some(defined) = own.defined.as_ref().filter(|_| own.sources & mask != mask) {
+            if let Some(defined) = &mut own.defined {
                 let element = traffic::Element { bytes: *bytes, wide: *wide };
                 traffic::store(m, defined, mask, &at, own.sources, a, element);
             }
@@ -167,7 +167,7 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
                 if *wide { r.set_wide(*d, lane, value) } else { r.row_mut(*d)[lane] = value as u32 }
             }
         }
-        Op::LoadMatrix { .. } => load_matrix(r, own, op, m)?,
+        Op::LoadMatrix(load) => load_matrix(r, own, load, m)?,
         Op::StoreMatrix { .. } => store_matrix(r, own, op, m)?,
         _ => {}
     }
@@ -295,8 +295,7 @@ fn atomics(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
     let bytes = scalar_bytes(*ty);
     let at = places(r, mask, *space, *addr, bytes as u64, m)?;
     for lane in lanes(mask) {
-        let read = |slot| if bytes == 8 { r.wide(slot, lane) } else { r.row(slot)[lane] as u64 };
-        let (x, y) = (read(*a), read(*b));
+        let (x, y) = (read(r, *a, bytes, lane), read(r, *b, bytes, lane));
         if let (Some((region, addr)), Some(check)) = (region(at[lane]), &mut m.check) {
             let warp = m.me.warp;
             check.strong_read(warp, region, addr, *order);
@@ -304,73 +303,134 @@ fn atomics(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
                 check.excuse(warp, region, addr, bytes as u64);
             }
         }
-        m.note(1 << lane, &at, bytes as u64, flags(true, *order), own.sources);
+        let left = old_defined(own, *op, *d, at[lane], bytes, lane, m);
+        m.note(1 << lane, &at, bytes as u64, flags(true, *order), left);
+        let new = |old: u128| match (*op, bytes) {
+            (AtomOp::Exch, _) => x,
+            (AtomOp::Cas, _) => {
+                if old == x {
+                    y
+                } else {
+                    old
+                }
+            }
+            _ => atomic(*op, *ty, old as u64, x as u64, y as u64) as u128,
+        };
         let old = match at[lane] {
-            Place::Global(allocation, at) => allocation.update(at, bytes, |v| atomic(*op, *ty, v, x, y)),
+            // Of 16 bytes in global memory: grids with such atomics run on one host thread (see `grid`).
+            Place::Global(allocation, at) if bytes <= 8 => {
+                allocation.update(at, bytes, |v| new(v as u128) as u64) as u128
+            }
             other => {
-                let old = m.load(own.local, other, 0, bytes);
-                m.store(own.local, other, 0, bytes, atomic(*op, *ty, old, x, y));
+                let old = load_wide(own.local, other, bytes, m);
+                store_wide(own.local, other, bytes, new(old), m);
                 old
             }
         };
         // A lock that is not free, a counter that is not there yet: nobody could tell that it was looked at.
-        m.changes += (atomic(*op, *ty, old, x, y) != old) as u64;
+        m.changes += (new(old) != old) as u64;
         let writes = *op != AtomOp::Cas || old == x;
         if let (true, Some((region, addr)), Some(check)) = (writes, region(at[lane]), &mut m.check) {
             check.strong_write(m.me.warp, region, addr, *order, true);
         }
-        if let Some(d) = d {
-            if bytes == 8 { r.set_wide(*d, lane, old) } else { r.row_mut(*d)[lane] = old as u32 }
+        if let Some(d) = *d {
+            (d..).zip(words(old, bytes)).for_each(|(slot, word)| r.row_mut(slot)[lane] = word);
         }
     }
     Ok(())
 }
 
-/// Row `i` of matrix `n` lies at the address of lane `8 n + i`; lane `4 g + t` receives elements (g, 2t), (g, 2t+1).
-fn load_matrix(r: &mut Rows, own: &mut Own, op: &Op, m: &mut World) -> Result<(), Refused> {
-    let &Op::LoadMatrix { count, transpose, ref d, addr } = op else { return Ok(()) };
-    let rows = rows_of(count);
-    let at = places(r, rows, MemSpace::Shared, addr, 16, m)?;
+/// The 32-bit words of a value of so many bytes.
+fn words(value: u128, bytes: u8) -> impl Iterator<Item = u32> {
+    (0..(bytes as u32).div_ceil(4)).map(move |n| (value >> (32 * n)) as u32)
+}
+
+/// A register of so many bytes.
+fn read(r: &Rows, slot: Slot, bytes: u8, lane: usize) -> u128 {
+    let count = (bytes as u32).div_ceil(4);
+    (0..count).rev().fold(0, |v, n| v << 32 | r.row(slot + n)[lane] as u128)
+}
+
+fn load_wide(local: &[u8], place: Place, bytes: u8, m: &World) -> u128 {
+    let low = m.load(local, place, 0, bytes.min(8)) as u128;
+    if bytes == 16 { low | (m.load(local, place, 8, 8) as u128) << 64 } else { low }
+}
+
+fn store_wide(local: &mut [u8], place: Place, bytes: u8, value: u128, m: &mut World) {
+    m.store(local, place, 0, bytes.min(8), value as u64);
+    if bytes == 16 {
+        m.store(local, place, 8, 8, (value >> 64) as u64);
+    }
+}
+
+/// Check mode: the result of an atomic is defined where memory is, and memory afterwards where operands are, too. Gives
+/// the lanes that leave something defined.
+fn old_defined(
+    own: &mut Own,
+    op: AtomOp,
+    d: Option<Slot>,
+    place: Place,
+    bytes: u8,
+    lane: usize,
+    m: &World,
+) -> u32 {
+    let Some(defined) = &mut own.defined else { return u32::MAX };
+    let all = u16::MAX >> (16 - bytes as u32);
+    let old =
+        if traffic::bytes_defined(m, defined, place, 0, bytes as usize) & all == all { u32::MAX } else { 0 };
+    if let Some(d) = d {
+        (d..d + (bytes as u32).div_ceil(4)).for_each(|d| defined.set_row(d, 1 << lane, old));
+    }
+    if op == AtomOp::Exch { own.sources } else { own.sources & old }
+}
+
+/// Row `i` of matrix `n` lies at the address of lane `n · rows + i`.
+fn load_matrix(r: &mut Rows, own: &mut Own, op: &MatrixLoad, m: &mut World) -> Result<(), Refused> {
+    let rows = rows_of(op.rows());
+    let at = places(r, rows, MemSpace::Shared, op.addr, 16, m)?;
     let whole = m.note(rows, &at, 16, 0, u32::MAX);
     match &mut own.defined {
-        Some(defined) if whole & rows != rows => traffic::load_matrix(m, defined, &at, whole, transpose, d),
-        Some(defined) => d.iter().for_each(|&slot| defined.set_row(slot, u32::MAX, u32::MAX)),
+        Some(defined) if whole & rows != rows => traffic::load_matrix(m, defined, &at, whole, op),
+        Some(defined) => op.d.iter().for_each(|&slot| defined.set_row(slot, u32::MAX, u32::MAX)),
         None => {}
     }
-    for (n, slot) in d.iter().enumerate() {
-        let mut matrix = [[0u16; 8]; 8];
-        for (row, values) in matrix.iter_mut().enumerate() {
-            let Place::Shared { cta, at } = at[8 * n + row] else { continue };
-            for (value, two) in values.iter_mut().zip(m.ctas[cta].shared[at..at + 16].chunks_exact(2)) {
-                *value = u16::from_le_bytes([two[0], two[1]]);
-            }
+    let mut lines = [[0u8; 16]; 32];
+    for (line, at) in lines.iter_mut().zip(&at).take(op.rows()) {
+        let &Place::Shared { cta, at } = at else { continue };
+        line.copy_from_slice(&m.ctas[cta].shared[at..at + 16]);
+        if op.packing != Packing::Bytes {
+            *line = op.packing.unpack(*line);
         }
+    }
+    let (height, registers) = (op.layout.rows(), op.layout.registers());
+    for (n, slot) in op.d.iter().enumerate() {
+        let lines = &lines[n / registers * height..][..height];
         for (lane, word) in r.row_mut(*slot).iter_mut().enumerate() {
-            let (g, t) = (lane / 4, lane % 4);
-            let pick = |x: usize| if transpose { matrix[2 * t + x][g] } else { matrix[g][2 * t + x] };
-            *word = pick(0) as u32 | (pick(1) as u32) << 16;
+            let byte = |byte: usize| {
+                let (row, column) = op.layout.place(n % registers, byte, lane);
+                lines[row][column]
+            };
+            *word = u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]);
         }
     }
     Ok(())
 }
 
-/// The lanes whose addresses a matrix access of `count` matrices uses.
-pub fn rows_of(count: u8) -> u32 {
-    ((1u64 << (8 * count as u32)) - 1) as u32
+/// The lanes whose addresses a matrix access of so many rows uses.
+pub fn rows_of(rows: usize) -> u32 {
+    ((1u64 << rows) - 1) as u32
 }
 
 fn store_matrix(r: &Rows, own: &mut Own, op: &Op, m: &mut World) -> Result<(), Refused> {
-    let &Op::StoreMatrix { count, transpose, ref a, addr } = op else { return Ok(()) };
-    let rows = rows_of(count);
+    let &Op::StoreMatrix { count, layout, ref a, addr } = op else { return Ok(()) };
+    let rows = rows_of(8 * count as usize);
     let at = places(r, rows, MemSpace::Shared, addr, 16, m)?;
     let mut lines = [[0u8; 16]; 32];
     for (n, slot) in a.iter().enumerate() {
-        let words = r.row(*slot);
-        for (row, line) in lines[8 * n..8 * n + 8].iter_mut().enumerate() {
-            for (column, two) in line.chunks_exact_mut(2).enumerate() {
-                let (g, x) = if transpose { (column, row) } else { (row, column) };
-                let half = words[4 * g + x / 2] >> (16 * (x % 2));
-                two.copy_from_slice(&(half as u16).to_le_bytes());
+        for (lane, word) in r.row(*slot).iter().enumerate() {
+            for (byte, value) in word.to_le_bytes().into_iter().enumerate() {
+                let (row, column) = layout.place(0, byte, lane);
+                lines[8 * n + row][column] = value;
             }
         }
     }
@@ -381,8 +441,8 @@ fn store_matrix(r: &Rows, own: &mut Own, op: &Op, m: &mut World) -> Result<(), R
     let same = lanes(rows).fold(0, |same, lane| same | (there(m, lane) as u32) << lane);
     let whole = own.sources == u32::MAX;
     m.note_stores(rows, &at, 16, flag::WRITE, if whole { u32::MAX } else { 0 }, same);
-    if let Some(defined) = own.defined.as_ref().filter(|_| !whole) {
-        traffic::store_matrix(m, defined, &at, transpose, a);
+    if let Some(defined) = own.defined.as_mut().filter(|_| !whole) {
+        traffic::store_matrix(m, defined, &at, layout, a);
     }
     for lane in lanes(rows) {
         let Place::Shared { cta, at } = at[lane] else { continue };

@@ -22,7 +22,8 @@ impl Warp {
             let mut operands = u32::MAX;
             let steering = match inst.op {
                 // Addresses of the first lanes only.
-                Op::LoadMatrix { count, .. } | Op::StoreMatrix { count, .. } => active & rows_of(count),
+                Op::LoadMatrix(ref load) => active & rows_of(load.rows()),
+                Op::StoreMatrix { count, .. } => active & rows_of(8 * count as usize),
                 _ => active,
             };
             inst.op.visit(&mut |role| {
@@ -37,7 +38,7 @@ impl Warp {
         }
         match &inst.op {
             // Memory decides what a load gives; see `execute`.
-            Op::Load { .. } | Op::LoadMatrix { .. } => {}
+            Op::Load { .. } | Op::LoadMatrix(_) => {}
             &Op::Select { rows, d, a, b, p } => {
                 let pick = self.rows.pred(p);
                 for n in 0..rows as u32 {
@@ -80,5 +81,5 @@ impl Warp {
 fn computes(op: &Op) -> bool {
     matches!(op, Op::Int { .. } | Op::Float { .. } | Op::Convert { .. } | Op::Setp { .. } | Op::Select { .. })
         || matches!(op, Op::Copy { .. } | Op::Pack16 { .. } | Op::Unpack16 { .. } | Op::PredLogic { .. })
-        || matches!(op, Op::Mma { .. } | Op::Branch { .. })
+        || matches!(op, Op::Mma { .. } | Op::MmaQuads(_) | Op::Branch { .. })
 }

@@ -8,7 +8,7 @@
 //! | [`agents`], [`bulk`], [`tensor`], [`copy_async`], [`tensor_core`] | asynchronous operations |
 //! | [`warp`], [`divergence`], [`converge`], [`rows`] | a warp, where its lanes stand and how they meet, its registers |
 //! | [`access`], [`mbarrier_ops`], [`order_ops`], [`hopper`] | instructions that touch more than registers |
-//! | [`int`], [`float`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`] | arithmetic |
+//! | [`int`], [`float`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`], [`quads`] | arithmetic |
 //! | [`units`] | tensor copies and warpgroup products as pure functions |
 //! | [`check`]; [`look`], [`note`], [`traffic`] | what check mode keeps; where instructions ask it |
 //! | [`count`] | counters |
@@ -41,6 +41,7 @@ pub mod mbarrier_ops;
 mod nearest;
 pub mod note;
 pub mod order_ops;
+pub mod quads;
 pub mod registers;
 pub mod round;
 pub mod rows;

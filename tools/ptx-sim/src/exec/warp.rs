@@ -14,6 +14,7 @@ use super::{
     divergence::{Group, Groups, Wait},
     float, generic, hopper, int, matrix,
     order_ops::{fence_of, give_votes},
+    quads,
     rows::Rows,
     tensor_core::Queue,
     warp_ops,
@@ -389,7 +390,7 @@ impl Warp {
             | Op::Store { .. }
             | Op::Atomic { .. }
             | Op::Cvta { .. }
-            | Op::LoadMatrix { .. }
+            | Op::LoadMatrix(_)
             | Op::StoreMatrix { .. } => {
                 let sources = self.sources_defined(op);
                 let mut own = access::Own { local: &mut self.local, defined: self.defined.as_mut(), sources };
@@ -412,6 +413,7 @@ impl Warp {
             Op::Mma { .. } => {
                 matrix::mma(r, op);
             }
+            Op::MmaQuads(op) => quads::mma(r, op),
             Op::Hopper(op) => match &**op {
                 HopperOp::Wgmma(w) => self.tensor.issue(r, &mut self.defined, w, m)?,
                 HopperOp::WgmmaFence => self.tensor.fence(),

@@ -214,3 +214,69 @@ fn rows_and_columns_of_a_warpgroup_product() {
     clean(&column(6), &threads(128), &zeros(128), &[0]);
     refuted(&column(7), &threads(128), &zeros(128), &[0], FaultKind::Undefined);
 }
+
+#[test]
+fn local_memory_starts_undefined() {
+    let ptx = |body: &str| text("", 0, &format!("{{ .local .align 8 .b8 own[16]; .reg .b64 at;\n{body} }}"));
+    let direct = |offset: u32| {
+        ptx(&format!(
+            "st.local.u32 [own+4], %r1; ld.local.u32 %r3, [own+{offset}]; st.global.u32 [%rd1], %r3;"
+        ))
+    };
+    assert_eq!(clean(&direct(4), &threads(1), &[7], &[0]).a, [0]);
+    refuted(&direct(8), &threads(1), &[0], &[0], FaultKind::Undefined);
+    // By a generic address, and only in the lanes that wrote it.
+    let generic = |writes: &str| {
+        ptx(&format!(
+            "mov.u64 at, own; cvta.local.u64 at, at; setp.{writes}.u32 %p1, %r1, 3;
+    @%p1 st.u32 [at+8], 9; ld.u32 %r3, [at+8]; setp.eq.u32 %p2, %r1, 3; @%p2 st.global.u32 [%rd1], %r3;"
+        ))
+    };
+    assert_eq!(clean(&generic("eq"), &threads(32), &[0], &[0]).a, [9]);
+    let fault = refuted(&generic("ne"), &threads(32), &[0], &[0], FaultKind::Undefined);
+    assert_eq!(fault.lane, Some(3));
+    // An undefined register that is spilled comes back undefined, and decides no branch.
+    let branch =
+        ptx("st.local.u32 [own], %r9; ld.local.u32 %r3, [own]; setp.eq.u32 %p1, %r3, 0; @%p1 bra L;\nL:");
+    refuted(&branch, &threads(1), &[0], &[0], FaultKind::Undefined);
+}
+
+#[test]
+fn an_atomic_on_what_was_never_written() {
+    let ptx = |begin: &str, op: &str| {
+        text("", 64, &format!("mov.u32 %r2, smem;\n{begin}\natom.shared.{op};\nst.global.u32 [%rd1], %r3;"))
+    };
+    let begin = "st.shared.u32 [%r2], 5;";
+    assert_eq!(clean(&ptx(begin, "add.u32 %r3, [%r2], 1"), &threads(1), &[0], &[0]).a, [5]);
+    refuted(&ptx("", "add.u32 %r3, [%r2], 1"), &threads(1), &[0], &[0], FaultKind::Undefined);
+    // An exchange leaves its operand.
+    let after = "exch.b32 %r4, [%r2], 6;\nld.shared.u32 %r3, [%r2]";
+    assert_eq!(clean(&ptx("", after), &threads(1), &[0], &[0]).a, [6]);
+}
+
+#[test]
+fn quads_multiply_apart() {
+    // A is defined in lanes 4 to 7 and 20 to 23 only: the second of the four products.
+    let ptx = |stores: u32| {
+        text(
+            "",
+            0,
+            &format!(
+                "
+    shr.u32 %r2, %r1, 2;
+    and.b32 %r2, %r2, 3;
+    setp.eq.u32 %p1, %r2, 1;
+    @%p1 mov.u32 %r3, 0x3c003c00;
+    mov.u32 %r4, 0x3c003c00;
+    mov.u32 %r5, 0;
+    mma.sync.aligned.m8n8k4.row.col.f16.f16.f16.f16 {{%r6, %r7, %r8, %r9}}, {{%r3, %r3}}, {{%r4, %r4}}, {{%r5, %r5, %r5, %r5}};
+    mul.wide.u32 %rd3, %r1, 4;
+    add.s64 %rd3, %rd1, %rd3;
+    setp.eq.u32 %p2, %r2, {stores};
+    @%p2 st.global.u32 [%rd3], %r6;"
+            ),
+        )
+    };
+    assert_eq!(clean(&ptx(1), &threads(32), &zeros(32), &[0]).a[20..24], [0x4400_4400; 4]);
+    refuted(&ptx(2), &threads(32), &zeros(32), &[0], FaultKind::Undefined);
+}

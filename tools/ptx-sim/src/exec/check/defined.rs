@@ -4,10 +4,11 @@
 //! written, half-filled vectors), so reading one is no fault; reaching a branch, an address, a barrier operand, or a store
 //! that leaves the CTA is.
 
+use super::bytes::DefinedBytes;
 use crate::ir::{Constant, FloatOp, FloatType, Kernel, Op, Pred, Role, Scalar, Slot};
 use std::collections::HashMap;
 
-/// Definedness of one warp's registers.
+/// Definedness of one warp's registers, and of its lanes' local memory.
 #[derive(Clone, Debug)]
 pub struct Defined {
     /// Lanes in which a row is defined as a whole.
@@ -16,6 +17,8 @@ pub struct Defined {
     /// Rows of which some bytes are defined in more lanes than others: words half of which was never filled. Few have
     /// any; the rest of the machinery need not know.
     parts: HashMap<Slot, Bytes>,
+    /// One lane's bytes after the other's.
+    pub local: DefinedBytes,
 }
 
 /// Lanes for each byte of a word.
@@ -23,12 +26,18 @@ pub type Bytes = [u32; 4];
 
 impl Defined {
     pub fn new(rows: u32, preds: u32) -> Self {
-        Defined { rows: vec![0; rows as usize], preds: vec![0; preds as usize], parts: HashMap::new() }
+        Defined {
+            rows: vec![0; rows as usize],
+            preds: vec![0; preds as usize],
+            parts: HashMap::new(),
+            local: DefinedBytes::default(),
+        }
     }
 
     /// Constants, special registers and parameters are defined; everything else starts undefined.
     pub fn at_start(kernel: &Kernel) -> Self {
         let mut defined = Defined::new(kernel.rows, kernel.preds);
+        defined.local = DefinedBytes::new(kernel.local_bytes * 32);
         for (slot, constant) in &kernel.constants {
             match constant {
                 Constant::Pred(_) => defined.define_pred(*slot),
@@ -162,6 +171,14 @@ impl Defined {
                 self.set_bytes(*d, mask, bytes);
             }
             Op::Mma { .. } => self.mma(op),
+            // Four products, each of the lanes of two quads.
+            Op::MmaQuads(op) => {
+                let sources = op.a.iter().chain(&op.b).chain(&op.c).copied();
+                let have = self.of_rows(sources);
+                let whole = (0..4).map(|n| 0x000f_000f << (4 * n)).filter(|quads| have & quads == *quads);
+                let whole = whole.fold(0, |all, quads| all | quads);
+                op.d.iter().for_each(|&d| self.set_row(d, mask, whole));
+            }
             _ => return false,
         }
         true

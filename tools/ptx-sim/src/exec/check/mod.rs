@@ -12,6 +12,7 @@
 //!
 //! Without the fence the bytes are ordered, but may still sit where the async proxy does not look: `ProxyFence`.
 
+pub mod bytes;
 pub mod clock;
 pub mod defined;
 pub mod global;
@@ -31,6 +32,7 @@ use crate::{
     fault::{Fault, FaultKind, Other, Severity},
     ir::Kernel,
 };
+use bytes::DefinedBytes;
 use clock::{Agent, Clock, Knowledge};
 use global::Pages;
 use guess::first_guess;
@@ -143,8 +145,8 @@ pub struct Check<'a> {
     /// The slots of each warp.
     own: Vec<Vec<Agent>>,
     shared: Vec<Vec<Cell>>,
-    /// For each CTA and cell of shared memory, which bytes hold a defined value.
-    defined: Vec<Vec<u16>>,
+    /// For the shared memory of each CTA.
+    defined: Vec<DefinedBytes>,
     pub global: Pages<Cell>,
     lists: Lists,
     pub lanes: lanes::Lanes,
@@ -177,7 +179,7 @@ impl<'a> Check<'a> {
             slots: vec![],
             own: vec![vec![]; warps],
             shared: vec![vec![]; ctas],
-            defined: vec![vec![]; ctas],
+            defined: vec![DefinedBytes::default(); ctas],
             global: Pages::default(),
             lists: Lists::default(),
             lanes: lanes::Lanes::new(ctas, warps),
@@ -198,7 +200,7 @@ impl<'a> Check<'a> {
         self.visits[place].clear();
         let cells = shared_bytes.div_ceil(GRANULE);
         self.shared[place] = vec![Cell::default(); cells];
-        self.defined[place] = vec![0; cells];
+        self.defined[place] = DefinedBytes::new(shared_bytes);
         let warps = place * self.warps_per_cta..(place + 1) * self.warps_per_cta;
         self.lanes.begin(place, warps.clone(), shared_bytes);
         for warp in warps {
@@ -437,43 +439,20 @@ impl<'a> Check<'a> {
 
     /// Whether all of these bytes of shared memory hold defined values.
     pub fn shared_defined(&self, cta: usize, from: usize, bytes: usize) -> bool {
-        let cells = &self.defined[cta];
-        spans(from, bytes).all(|(g, mask)| cells.get(g).is_some_and(|c| c & mask == mask))
-    }
-
-    /// Which of up to 16 bytes of shared memory hold defined values: bit n for byte n.
-    pub fn shared_bytes_defined(&self, cta: usize, from: usize, bytes: usize) -> u16 {
-        spans(from, bytes).fold(0, |out, (g, mask)| {
-            let have = self.defined[cta].get(g).map_or(0, |c| c & mask);
-            out | if g == from / GRANULE {
-                have >> (from % GRANULE)
-            } else {
-                have << (GRANULE - from % GRANULE)
-            }
-        })
-    }
-
-    /// Sets which of up to 16 bytes do.
-    pub fn set_shared_defined(&mut self, cta: usize, from: usize, bytes: usize, defined: u16) {
-        for (g, mask) in spans(from, bytes) {
-            let new = if g == from / GRANULE {
-                defined << (from % GRANULE)
-            } else {
-                defined >> (GRANULE - from % GRANULE)
-            };
-            if let Some(c) = self.defined[cta].get_mut(g) {
-                *c = *c & !mask | new & mask;
-            }
-        }
+        self.defined[cta].all(from, bytes)
     }
 
     pub fn define_shared(&mut self, cta: usize, from: usize, bytes: usize, defined: bool) {
-        let cells = &mut self.defined[cta];
-        for (g, mask) in spans(from, bytes) {
-            if let Some(c) = cells.get_mut(g) {
-                *c = if defined { *c | mask } else { *c & !mask };
-            }
-        }
+        self.defined[cta].set_all(from, bytes, defined);
+    }
+
+    /// Which of up to 16 bytes of shared memory do: bit n for byte n.
+    pub fn shared_bytes_defined(&self, cta: usize, from: usize, bytes: usize) -> u16 {
+        self.defined[cta].get(from, bytes)
+    }
+
+    pub fn set_shared_defined(&mut self, cta: usize, from: usize, bytes: usize, defined: u16) {
+        self.defined[cta].set(from, bytes, defined);
     }
 
     pub fn report(&mut self, kind: FaultKind, warp: usize, at: u32, lane: Option<u32>, message: String) {
@@ -528,16 +507,6 @@ impl<'a> Check<'a> {
             });
         }
     }
-}
-
-/// Cells and byte masks of a range.
-fn spans(from: usize, bytes: usize) -> impl Iterator<Item = (usize, u16)> {
-    let end = from + bytes;
-    (from / GRANULE..end.div_ceil(GRANULE)).map(move |g| {
-        let lo = from.max(g * GRANULE) - g * GRANULE;
-        let hi = end.min((g + 1) * GRANULE) - g * GRANULE;
-        (g, (((1u32 << (hi - lo)) - 1) << lo) as u16)
-    })
 }
 
 const EQUAL: &str = "both write the same values";
