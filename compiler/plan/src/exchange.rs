@@ -105,7 +105,11 @@ pub fn demanded(node_op: &Op, port: u32, result: Option<&Layout>) -> Option<Layo
 
 /// The dtype in which elements are compared and combined.
 pub fn working(dtype: DType) -> DType {
-    if matches!(dtype, DType::F16 | DType::Bf16) { DType::F32 } else { dtype }
+    match dtype {
+        DType::F64 => DType::F64,
+        float if float.is_float() => DType::F32,
+        other => other,
+    }
 }
 
 /// Room for an operation, and who works on it; `None` where it needs none.

@@ -27,7 +27,7 @@ pub struct Plan {
     pub dots: BTreeMap<NodeId, Dot>,
     /// Conversions at input ports, and at [`RESULT`] for a node's own result.
     pub conversions: BTreeMap<(NodeId, u32), Conversion>,
-    /// Reductions whose axis is spread over warps, with the buffer through which these talk.
+    /// Reductions whose axis is spread over warps, and inverses, with the buffer through which warps talk.
     pub cross_warp: BTreeMap<NodeId, BufferId>,
     /// Operations that work on arrays in shared memory.
     pub exchanges: BTreeMap<NodeId, Exchange>,

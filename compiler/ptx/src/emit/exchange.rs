@@ -11,7 +11,7 @@
 //! concat a, b along 0          b written from element a.len * row
 //! ```
 
-use super::{Emission, Emit, register_type, staging::size};
+use super::{Emission, Emit, place::Copies, register_type, staging::size};
 use crate::text::V;
 use tile_graph::{Axis, NodeId, Op, Value};
 use tile_layout::Layout;
@@ -105,28 +105,22 @@ impl<'a> Emit<'a> {
         bound: Option<(usize, u32)>,
     ) -> Emission<()> {
         let thread = self.thread_number(view, layout, None);
-        let owner = self.owner(layout);
-        if let Some(owner) = owner {
-            self.t.open_if(owner, &[]);
-        }
-        for (r, &value) in registers.iter().enumerate() {
-            let at = layout.register_offset(r);
-            let inside = match bound {
-                Some((d, n)) => self.exists(node, layout, d, Axis::Fixed(u64::from(n)), at[d])?,
+        let mut inside = vec![];
+        for r in 0..registers.len() {
+            inside.push(match bound {
+                Some((d, n)) => {
+                    let at = layout.register_offset(r)[d];
+                    self.exists(node, layout, d, Axis::Fixed(u64::from(n)), at)?
+                }
                 None => None,
-            };
-            if let Some(inside) = inside {
-                self.t.open_if(inside, &[]);
-            }
-            let number = self.t.add_const(thread, view.constant(&at));
-            self.write_element(view.array, number, value);
-            if inside.is_some() {
-                self.t.close_if(&[]);
-            }
+            });
         }
-        if owner.is_some() {
-            self.t.close_if(&[]);
-        }
+        self.once_among_holders(Copies::of(layout), |e| {
+            for (r, &value) in registers.iter().enumerate() {
+                let number = e.t.add_const(thread, view.constant(&layout.register_offset(r)));
+                e.when(inside[r], |e| e.write_element(view.array, number, value));
+            }
+        });
         Ok(())
     }
 

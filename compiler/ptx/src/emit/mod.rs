@@ -10,6 +10,8 @@
 //! | `control` | loops and branches |
 //! | `place` | coordinates of registers, extents, predicates |
 //! | `global` | loads and stores |
+//! | `packed` | elements of 4 and 2 bits in memory |
+//! | `small_floats` | floats of 8 and 4 bits |
 //! | `staging` | shared memory: operands of dots, conversions |
 //! | `dot` | mma.sync and multiply-adds |
 //! | `reduce` | shuffles, partial results of warps |
@@ -18,6 +20,7 @@
 //! | `lines`, `order` | loops over lines of an array; the order of a sort |
 //! | `scan`, `topk`, `sort`, `histogram`, `fold` | collectives along an axis of any length |
 //! | `failure` | assertions |
+//! | `triangular` | inverse of a unit lower triangular matrix |
 //! | `index` | tiles of positions |
 //! | `elem`, `math` | elementwise operations, functions without an instruction |
 
@@ -35,12 +38,15 @@ mod lines;
 mod local;
 pub mod math;
 mod order;
+mod packed;
 mod place;
 mod reduce;
 mod scan;
+mod small_floats;
 mod sort;
 mod staging;
 mod topk;
+mod triangular;
 
 use crate::text::{Text, Ty, V};
 use std::collections::{HashMap, HashSet};
@@ -81,7 +87,7 @@ pub struct Emit<'a> {
     asserts: bool,
 }
 
-/// The type of registers that hold a dtype.
+/// The type of registers that hold a dtype. Integers below 8 bits are held as 8; floats of 8 and 4 bits as their bits.
 pub fn register_type(dtype: DType) -> Ty {
     match dtype {
         DType::F64 => Ty::F64,
@@ -223,6 +229,7 @@ impl Emit<'_> {
                 let way = scan::Way { reverse: *reverse, exclusive: *exclusive };
                 vec![self.scan(node, *axis as usize, *kind, way)?]
             }
+            Op::UnitLowerInv => vec![self.unit_lower_inv(node)?],
             Op::TopK { axis, k } => self.top(node, *axis as usize, *k)?,
             Op::Slice { .. } | Op::Split { .. } | Op::Merge { .. } => vec![self.part(node)?],
             Op::Sort { axis, descending } => self.sorted(node, *axis as usize, *descending)?,

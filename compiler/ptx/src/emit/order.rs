@@ -51,7 +51,7 @@ impl Emit<'_> {
     }
 
     /// The one that comes first.
-    pub(super) fn first_of(&mut self, dtype: DType, descending: bool, a: Placed, b: Placed) -> Placed {
+    pub(super) fn earlier_of(&mut self, dtype: DType, descending: bool, a: Placed, b: Placed) -> Placed {
         let takes = self.comes_before(dtype, descending, b, a);
         Placed {
             value: self.t.select(takes, b.value, a.value),

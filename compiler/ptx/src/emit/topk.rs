@@ -75,13 +75,13 @@ impl Emit<'_> {
             let after = e.comes_before(dtype, true, last, candidate);
             let fresh = e.t.int_op("or", any, after);
             let there = e.t.int_op("and", inside, fresh);
-            Ok(fields(e.first_of(dtype, true, placed(best), Placed { there, ..candidate })).to_vec())
+            Ok(fields(e.earlier_of(dtype, true, placed(best), Placed { there, ..candidate })).to_vec())
         };
         let best = self.along_line(node, operand, axis, line, &fields(nothing), walk)?;
         let mut best = placed(&best);
         for bit in 0..line.lanes.ilog2() {
             let other = fields(best).map(|v| self.shuffle(v, 1 << bit));
-            best = self.first_of(dtype, true, best, placed(&other));
+            best = self.earlier_of(dtype, true, best, placed(&other));
         }
         Ok(best)
     }
