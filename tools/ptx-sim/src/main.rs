@@ -100,6 +100,7 @@ fn run(run: &Run) -> Result<Report, String> {
         step_limit: run.steps,
         check: run.check,
         count: run.count,
+        sample: None,
         seed: run.seed,
     };
     let summary = match ptx_sim::run(&kernel, &mut memory, &geometry, &params) {

@@ -1,9 +1,9 @@
 //! Sums of a counted run by pipe, the sites that matter, and a lower bound on the time a device would take.
 //!
 //! A *pipe* is a unit that does one thing at a fixed rate. No kernel is faster than its busiest pipe; how much slower it is
-//! (latency that nobody hides, pipes that wait for each other) this does not say. See [`time`].
+//! (latency that nobody hides, pipes that wait for each other) this does not say. [`bounds`] has the rates, [`crate::time`] the rest.
 
-pub mod time;
+pub mod bounds;
 
 use crate::{
     exec::count::{Counters, Site},

@@ -133,14 +133,17 @@ impl Warp {
                 check.lanes.stand(self.agent, group.mask, active, members(&inst.op).is_some());
             }
             if let Some(counters) = &mut world.counters {
-                counters.instruction(&inst.op, group.pc, active, &self.rows);
+                counters.instruction(&inst.op, world.me, active, &self.rows);
+            }
+            if let Some(taint) = &mut world.taint {
+                taint.look(world.me, inst, active, group.mask, &self.rows)?;
             }
             match self.step(inst, group, active, meets, world)? {
                 Next::Go => {}
                 Next::Yield => left = 0,
                 Next::Again(wait) => {
                     if let Some(counters) = &mut world.counters {
-                        counters.waited(group.pc, active);
+                        counters.waited(world.me, active);
                     }
                     let g = self.groups.current();
                     (g.wait, g.give_up) = (Some(wait), false);
@@ -416,9 +419,8 @@ impl Warp {
             | Op::ActiveMask { .. } => {
                 warp_ops::run(r, mask, live, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
             }
-            Op::Mma { .. } => {
-                matrix::mma(r, op);
-            }
+            Op::Mma { .. } if m.taint.is_some() => {}
+            Op::Mma { .. } => matrix::mma(r, op),
             Op::Hopper(op) => match &**op {
                 HopperOp::Wgmma(w) => self.tensor.issue(r, &mut self.defined, w, m)?,
                 HopperOp::WgmmaFence => self.tensor.fence(),

@@ -1,6 +1,6 @@
 //! The counters of a run, as a table and as JSON.
 
-use ptx_sim::profile::{Hot, Profile, time};
+use ptx_sim::profile::{Hot, Profile, bounds};
 use serde_json::{Value, json};
 use tile_target::{Target, rates};
 
@@ -11,8 +11,8 @@ pub struct Counted {
 }
 
 impl Counted {
-    fn bounds(&self) -> Vec<time::Bound> {
-        rates::rates(self.target).map_or(vec![], |r| time::bounds(&self.profile, self.target, r))
+    fn bounds(&self) -> Vec<bounds::Bound> {
+        rates::rates(self.target).map_or(vec![], |r| bounds::bounds(&self.profile, self.target, r))
     }
 
     pub fn json(&self) -> Value {
