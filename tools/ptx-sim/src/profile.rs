@@ -141,7 +141,9 @@ pub struct Hot {
 /// The sums of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
+    /// Of the grid, and those of them that were counted.
     pub ctas: u64,
+    pub counted: u64,
     pub warp_instructions: u64,
     pub thread_instructions: u64,
     /// Warps and lanes, in the order of [`Pipe::ALL`].
@@ -157,7 +159,8 @@ pub struct Profile {
 
 impl Profile {
     pub fn new(kernel: &Kernel, counters: &Counters, ctas: u64) -> Profile {
-        let mut p = Profile { ctas, touched_bytes: counters.touched_bytes(), ..Profile::default() };
+        let (counted, touched_bytes) = (counters.ctas, counters.touched_bytes());
+        let mut p = Profile { ctas, counted, touched_bytes, ..Profile::default() };
         p.pipes = Pipe::ALL.iter().map(|&pipe| (pipe, 0, 0)).collect();
         for (inst, site) in kernel.code.iter().zip(&counters.sites) {
             let pipe = Pipe::of(&inst.op);

@@ -57,6 +57,8 @@ impl Site {
 pub struct Counters {
     /// One for each instruction.
     pub sites: Vec<Site>,
+    /// CTAs that were counted: all of the grid, but for a sample.
+    pub ctas: u64,
     /// Sectors of global memory that were touched at all: a page's number, and a bit for each of its 128 sectors.
     touched: HashMap<u64, u128>,
     /// The steps of the warps that are traced.
@@ -89,6 +91,7 @@ impl Counters {
     pub fn merge(&mut self, mut other: Counters) {
         self.trace.clusters.append(&mut other.trace.clusters);
         self.trace.full |= other.trace.full;
+        self.ctas += other.ctas;
         if self.sites.is_empty() {
             self.sites = vec![Site::default(); other.sites.len()];
         }

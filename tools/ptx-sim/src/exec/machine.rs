@@ -125,6 +125,7 @@ impl<'a> Machine<'a> {
         self.world.cluster_barriers[place] = Default::default();
         if let Some(counters) = &mut self.world.counters {
             counters.trace.begin(place, self.next);
+            counters.ctas += size as u64;
         }
         self.next += 1;
     }

@@ -17,6 +17,7 @@
 //! waits of one cluster for another. See docs/simulator.md for what was checked against measurements.
 
 pub mod cost;
+pub mod family;
 pub mod play;
 pub mod predict;
 pub mod registers;

@@ -359,11 +359,12 @@ impl<'a> Player<'a> {
                 return Some(ready);
             }
             Kind::Wgmma { wavefronts } => {
-                let shared = self.sms[sm].shared.book(now, wavefronts);
+                // It reads its operands bit by bit while it runs; the port serves others in between.
+                self.sms[sm].shared.use_between(wavefronts);
                 let warp = &mut self.warps[w];
                 let core = &mut self.sms[sm].partitions[warp.partition].pipes[Pipe::Tensor as usize];
                 *core = (*core).max(now) + cost.busy;
-                let end = (*core).max(shared) + self.stage.timing.wgmma as u64;
+                let end = *core + self.stage.timing.wgmma as u64;
                 warp.products.add(end);
             }
             Kind::CopyCommit => self.warps[w].copies.commit(),

@@ -13,6 +13,7 @@
 use super::{
     Stall,
     cost::{self, PARTITIONS},
+    family,
     play::{Played, Stage, Stuck, play},
     sample::{Shares, shares},
     trace::ClusterTrace,
@@ -21,7 +22,7 @@ use crate::{Geometry, exec::count::Counters, ir::Kernel, memory::Memory, profile
 use tile_target::{Target, rates, timing};
 
 /// Steps that are played at most; and clusters, in rounds of as many as fit at once.
-const MOST_STEPS: u64 = 1 << 25;
+const MOST_STEPS: u64 = 1 << 22;
 const MOST_ROUNDS: u64 = 16;
 
 /// A resource, and which part of the time it was in use.
@@ -59,6 +60,8 @@ pub struct Prediction {
     pub shares: Shares,
     /// Bytes that come from or go to the memory.
     pub memory_bytes: f64,
+    /// The family of kernels that were compared with measurements, if this is one of them.
+    pub checked: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +122,7 @@ pub fn predict(
         lost: lost(kernel, &played.of),
         shares,
         memory_bytes: traffic.bytes,
+        checked: family::checked(kernel, target),
     })
 }
 

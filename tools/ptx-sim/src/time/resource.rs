@@ -21,6 +21,11 @@ impl Channel {
         Channel { per_unit: 1.0 / rate, ..Channel::default() }
     }
 
+    /// Something takes so many units at its leisure: nobody waits for it, nor it for others.
+    pub fn use_between(&mut self, units: f64) {
+        self.busy += units * self.per_unit;
+    }
+
     /// When a request that comes now is served.
     pub fn book(&mut self, now: u64, units: f64) -> u64 {
         let takes = units * self.per_unit;

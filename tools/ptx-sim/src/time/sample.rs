@@ -3,7 +3,7 @@
 //! ```text
 //! H100, grid of 2048 CTAs, clusters of 2, one CTA to a multiprocessor (shared memory):
 //!     66 groups of two multiprocessors, ⌈1024 / 66⌉ = 16 clusters each, one at a time
-//! samples: clusters 64, 192, 320, … (8 of them, evenly over the grid: CTAs of a causal mask differ along it)
+//! samples: clusters 128, 384, 640, 896: evenly over the grid, as the CTAs of a causal mask differ along it
 //! ```
 
 use super::{registers, trace::Sample};
@@ -11,7 +11,7 @@ use crate::{Geometry, ir::Kernel};
 use tile_target::Target;
 
 /// Clusters that are traced at most; those beyond take their turn as these.
-const MOST_TRACED: u64 = 8;
+const MOST_TRACED: u64 = 4;
 /// CTAs that one multiprocessor holds, and shared memory that each takes besides its own.
 const MOST_CTAS: u64 = 32;
 const RESERVED_SHARED: u64 = 1024;
@@ -77,7 +77,7 @@ mod tests {
         let s = shares(&kernel, &geometry, target);
         assert_eq!((s.clusters, s.groups, s.each, s.places), (1024, 66, 16, 1));
         let few = sample(&kernel, &geometry, target, true);
-        assert_eq!(few.clusters, [64, 192, 320, 448, 576, 704, 832, 960]);
+        assert_eq!(few.clusters, [128, 384, 640, 896]);
         // Five warps' worth of shared memory fit, five CTAs are there: one group for each.
         let small = Geometry { grid: [5, 1, 1], cluster: [1; 3], ..geometry };
         let s = shares(&kernel, &small, target);

@@ -4,6 +4,7 @@
 #[allow(dead_code, unused_imports)]
 mod support;
 
+mod exact;
 mod kernels;
 mod published;
 mod values;
