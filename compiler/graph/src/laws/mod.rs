@@ -8,11 +8,14 @@
 //! | a skip claim changes nothing | [`execute_skipped`], [`honour_skip`] |
 //! | a sum may run backwards | [`reverse_loop`] |
 //! | the parts of a sum or merge combine to the whole | [`split_merge_loop`] |
+//! | the same with the parts in a launch of their own | [`split_launches`] |
 //! | two independent axes are one | [`flatten_par`] |
 //! | what does not depend on a loop is computed before it | [`hoist()`] |
 
+mod cut;
 pub mod flatten;
 pub mod hoist;
+pub mod launches;
 pub mod reverse;
 pub mod simplify;
 pub mod skips;
@@ -20,6 +23,7 @@ pub mod split;
 
 pub use flatten::flatten_par;
 pub use hoist::hoist;
+pub use launches::{Split, Workspace, split_launches};
 pub use reverse::reverse_loop;
 pub use simplify::simplify;
 pub use skips::{execute_skipped, honour_skip};
