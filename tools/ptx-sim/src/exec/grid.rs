@@ -259,6 +259,11 @@ fn global_race(launch: &Launch, memory: &Memory, r: &GlobalRace) -> Fault {
     }
 }
 
+/// Whether the CTAs of a kernel may see each other's effects while they run.
+pub fn communicates(kernel: &Kernel) -> bool {
+    uses(kernel).communicates
+}
+
 /// What the code asks of the machine.
 fn uses(kernel: &Kernel) -> Uses {
     let outside = |space: &MemSpace| matches!(space, MemSpace::Global | MemSpace::Generic);

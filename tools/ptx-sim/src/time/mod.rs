@@ -2,14 +2,16 @@
 //!
 //! Three steps, each with its module:
 //!
-//! 1. [`sample`] chooses clusters that stand for the grid; the simulator runs them and [`trace`] keeps what each warp did.
+//! 1. [`mod@sample`] chooses clusters that stand for the grid; the simulator runs them and [`trace`] keeps what each warp did.
 //! 2. [`cost`] says what each instruction costs on the target, and [`play`] plays the traces of the clusters that one
 //!    multiprocessor gets against its resources: pipes, ports, L2 and memory. The result is clocks, and who waited for what.
-//! 3. [`predict`] makes seconds of it, with the memory's bound for the whole grid and the cost of a launch.
+//! 3. [`mod@predict`] makes seconds of it, with the memory's bound for the whole grid and the cost of a launch.
+//!
+//! [`mod@launch`] does all three.
 //!
 //! ```text
 //! 8192 × 8192 × 8192, tiles of 128 × 256 by clusters of two: 1024 clusters, 66 places, each gets ⌈15.5⌉ = 16
-//! 16 clusters (some traced, the others as those), one after the other: 2.1 M clocks at 1.55 GHz
+//! 16 clusters (four traced, the others as those), one after the other: 2.2 M clocks at 1.55 GHz
 //! ```
 //!
 //! What is not modelled: hits in L1 (every sector goes to L2), conflicts between registers' banks, instruction fetch, how
@@ -18,6 +20,7 @@
 
 pub mod cost;
 pub mod family;
+pub mod launch;
 pub mod play;
 pub mod predict;
 pub mod registers;
@@ -27,6 +30,7 @@ pub mod sync;
 pub mod taint;
 pub mod trace;
 
+pub use launch::{Unpredicted, launch};
 pub use predict::{Prediction, TimeError, predict};
 pub use sample::sample;
 

@@ -1,7 +1,7 @@
 //! From the traces of a run to seconds for the whole grid.
 //!
 //! The busiest multiprocessor plays its clusters; when they are many, some are played and the rest is taken to go on at the
-//! same pace. L2 and the memory are shared evenly. A byte that several CTAs read comes from the memory once: the
+//! same pace. It takes no less than the longest cluster does alone. L2 and the memory are shared evenly. A byte that several CTAs read comes from the memory once: the
 //! part of all requests that L2 must fetch is the bytes touched (by the samples, scaled to the grid, at most the size of
 //! each allocation) by the bytes asked for.
 //!
@@ -165,8 +165,13 @@ fn whole(stage: &Stage, traces: &[ClusterTrace], shares: &Shares) -> Result<Whol
         let order: Vec<&ClusterTrace> = (0..count).map(|n| pick(n, count)).collect();
         play(stage, &order, shares.places as usize)
     };
+    let longest = traces.iter().max_by_key(|c| steps(c)).unwrap_or(&traces[0]);
+    let alone = play(stage, &vec![longest; shares.places.min(shares.each) as usize], shares.places as usize)?;
+    if shares.each <= shares.places {
+        return Ok(Whole { clocks: alone.clocks as f64, of: alone });
+    }
     let of = run(count)?;
-    let mut clocks = of.clocks as f64;
+    let mut clocks = of.clocks.max(alone.clocks) as f64;
     if count < shares.each {
         // The first and the last round differ from those between.
         let half = run(count / 2)?;

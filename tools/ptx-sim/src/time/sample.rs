@@ -3,14 +3,15 @@
 //! ```text
 //! H100, grid of 2048 CTAs, clusters of 2, one CTA to a multiprocessor (shared memory):
 //!     66 groups of two multiprocessors, ⌈1024 / 66⌉ = 16 clusters each, one at a time
-//! samples: clusters 128, 384, 640, 896: evenly over the grid, as the CTAs of a causal mask differ along it
+//! samples: clusters 0, 341, 682, 1023: evenly over the grid, as the CTAs of a causal mask differ along it, and with both
+//! ends, one of which has the most work then
 //! ```
 
 use super::{registers, trace::Sample};
 use crate::{Geometry, ir::Kernel};
 use tile_target::Target;
 
-/// Clusters that are traced at most; those beyond take their turn as these.
+/// Clusters that are traced at most; the others take their turn as these.
 const MOST_TRACED: u64 = 4;
 /// CTAs that one multiprocessor holds, and shared memory that each takes besides its own.
 const MOST_CTAS: u64 = 32;
@@ -51,10 +52,9 @@ pub fn shares(kernel: &Kernel, geometry: &Geometry, target: &Target) -> Shares {
 
 /// The clusters to trace. `only`: to run no others, and without the values of tensor products.
 pub fn sample(kernel: &Kernel, geometry: &Geometry, target: &Target, only: bool) -> Sample {
-    let Shares { clusters, each, .. } = shares(kernel, geometry, target);
-    let count = each.min(MOST_TRACED);
-    // The middle of each of so many equal parts of the grid.
-    let number = |n: u64| (2 * n + 1) * clusters / (2 * count);
+    let Shares { clusters, .. } = shares(kernel, geometry, target);
+    let count = clusters.min(MOST_TRACED);
+    let number = |n: u64| n * (clusters - 1) / (count - 1).max(1);
     Sample { clusters: (0..count).map(number).collect(), only }
 }
 
@@ -77,7 +77,7 @@ mod tests {
         let s = shares(&kernel, &geometry, target);
         assert_eq!((s.clusters, s.groups, s.each, s.places), (1024, 66, 16, 1));
         let few = sample(&kernel, &geometry, target, true);
-        assert_eq!(few.clusters, [128, 384, 640, 896]);
+        assert_eq!(few.clusters, [0, 341, 682, 1023]);
         // Five warps' worth of shared memory fit, five CTAs are there: one group for each.
         let small = Geometry { grid: [5, 1, 1], cluster: [1; 3], ..geometry };
         let s = shares(&kernel, &small, target);
