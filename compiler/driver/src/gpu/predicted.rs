@@ -39,11 +39,8 @@ pub fn predict(
         let parameters = launch.parameters(&addresses);
         let whole = Some(at) != last;
         let ran = time::launch(&code.kernel, &memory, &globals, &geometry, &parameters, target, whole);
-        let (time, _) = ran.map_err(|e| match e {
-            time::Unpredicted::Fault(fault) => sim::shown(image, &code.module, &[*fault], sources),
-            time::Unpredicted::Time(e) => vec![sim::refused(image, &e.to_string())],
-        })?;
-        out.push(time);
+        let (_, time) = ran.map_err(|fault| sim::shown(image, &code.module, &[fault], sources))?;
+        out.push(time.map_err(|e| vec![sim::refused(image, &e.to_string())])?);
     }
     Ok(out)
 }

@@ -13,14 +13,6 @@ use crate::{
 use std::collections::HashMap;
 use tile_target::Target;
 
-/// Why there is no time.
-#[derive(Debug)]
-pub enum Unpredicted {
-    /// The kernel does not run.
-    Fault(Box<Fault>),
-    Time(TimeError),
-}
-
 /// Runs a launch and predicts its time. `whole`: its results are wanted.
 pub fn launch(
     kernel: &Kernel,
@@ -30,7 +22,7 @@ pub fn launch(
     params: &[u8],
     target: &'static Target,
     whole: bool,
-) -> Result<(Prediction, Summary), Unpredicted> {
+) -> Result<(Summary, Result<Prediction, TimeError>), Fault> {
     let run = |only: bool| {
         let sample = sample(kernel, geometry, target, only);
         let geometry = Geometry { count: true, sample: Some(sample), ..geometry.clone() };
@@ -41,8 +33,10 @@ pub fn launch(
         Err(fault) if only && fault.kind == FaultKind::LeftOut => run(false),
         ran => ran,
     };
-    let (summary, geometry) = ran.map_err(|f| Unpredicted::Fault(Box::new(f)))?;
-    let counters = summary.counters.as_ref().ok_or(Unpredicted::Time(TimeError::NothingTraced))?;
-    let time = predict(kernel, &geometry, counters, memory, target).map_err(Unpredicted::Time)?;
-    Ok((time, summary))
+    let (summary, geometry) = ran?;
+    let time = match &summary.counters {
+        Some(counters) => predict(kernel, &geometry, counters, memory, target),
+        None => Err(TimeError::NothingTraced),
+    };
+    Ok((summary, time))
 }

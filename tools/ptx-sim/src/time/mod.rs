@@ -30,7 +30,7 @@ pub mod sync;
 pub mod taint;
 pub mod trace;
 
-pub use launch::{Unpredicted, launch};
+pub use launch::launch;
 pub use predict::{Prediction, TimeError, predict};
 pub use sample::sample;
 

@@ -54,7 +54,7 @@ pub fn run(args: Bench) -> bool {
                 m.gflops.map_or("-".into(), |g| format!("{g:.1}")),
                 format!("{:.1}", m.gbytes_per_s),
                 format!("{:.1}", m.compile_ms),
-                m.predicted.map_or("-".into(), |p| predicted(p)),
+                m.predicted.map_or("-".into(), predicted),
             ]
         })
         .collect();
