@@ -59,12 +59,12 @@ impl Pipe {
         match op {
             Op::Float { op, ty, .. } => float_pipe(*op, *ty),
             Op::Convert { .. } => Pipe::Convert,
-            Op::Mma { .. } => Pipe::Tensor,
+            Op::Mma { .. } | Op::MmaQuads(_) => Pipe::Tensor,
             Op::Load { .. }
             | Op::Store { .. }
             | Op::LoadParam { .. }
             | Op::Atomic { .. }
-            | Op::LoadMatrix { .. }
+            | Op::LoadMatrix(_)
             | Op::StoreMatrix { .. }
             | Op::CopyAsync { .. }
             | Op::Shuffle { .. } => Pipe::Memory,
