@@ -12,7 +12,7 @@
 //! ```
 
 use super::{Emission, Emit, place::Copies, register_type, staging::size};
-use crate::text::V;
+use crate::text::{Ty, V};
 use tile_graph::{Axis, NodeId, Op, Value};
 use tile_layout::Layout;
 use tile_plan::{
@@ -232,7 +232,6 @@ impl<'a> Emit<'a> {
 
     /// A position in 32 bits; 0 where it is not below `length`.
     fn position_within(&mut self, position: V, length: V) -> V {
-        use crate::text::Ty;
         let wide = self.t.convert("sext", position, Ty::I64);
         let limit = self.t.convert("zext", length, Ty::I64);
         let inside = self.t.icmp("ult", wide, limit);

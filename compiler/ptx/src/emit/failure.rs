@@ -31,7 +31,6 @@ impl Emit<'_> {
             "llvm.call @__assertfail({said}, {file}, {line}, {function}, {width}) : (i64, i64, i32, i64, i64) -> ()"
         ));
         self.t.close_if(&[]);
-        self.asserts = true;
         Ok(())
     }
 
@@ -76,8 +75,11 @@ impl Emit<'_> {
     }
 }
 
-/// The declarations that a module with assertions needs.
+/// The declarations that a module with assertions needs; of one without, nothing.
 pub(super) fn declarations(texts: &[String]) -> String {
+    if texts.is_empty() {
+        return String::new();
+    }
     let mut out = String::from(
         "llvm.func @__assertfail(i64, i64, i32, i64, i64) attributes {sym_visibility = \"private\"} loc(#s0)\n",
     );

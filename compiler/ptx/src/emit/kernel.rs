@@ -123,7 +123,6 @@ pub(super) fn open<'a>(g: &'a Graph, plan: &'a Plan, sources: Option<&'a Sources
         shared,
         sources,
         texts: vec![],
-        asserts: false,
     }
 }
 

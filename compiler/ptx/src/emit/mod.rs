@@ -82,9 +82,8 @@ pub struct Emit<'a> {
     /// Base of dynamic shared memory.
     shared: V,
     sources: Option<&'a tile_base::Sources>,
-    /// Texts that the code refers to, and whether it can fail an assertion.
+    /// Texts that the assertions refer to.
     texts: Vec<String>,
-    asserts: bool,
 }
 
 /// The type of registers that hold a dtype. Integers below 8 bits are held as 8; floats of 8 and 4 bits as their bits.
@@ -108,8 +107,7 @@ pub fn emit(g: &Graph, plan: &Plan, sources: Option<&tile_base::Sources>) -> Emi
     e.region(ROOT)?;
     e.t.effect("llvm.return");
     let operations = e.t.operations;
-    let asserted = if e.asserts { failure::declarations(&e.texts) } else { String::new() };
-    let head = kernel::header(g, plan, &asserted);
+    let head = kernel::header(g, plan, &failure::declarations(&e.texts));
     let t = std::mem::take(&mut e.t);
     let (body, spans) = t.finish();
     let locations = kernel::locations(&spans, sources);

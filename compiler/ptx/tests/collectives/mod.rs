@@ -32,10 +32,15 @@ fn filled(graph: &Graph, dims: &[(&str, i64)], value: impl Fn(usize) -> f64) -> 
     arguments
 }
 
+/// As planned, and with one warp and with eight on tiles of three rows: other numbers of lanes take a line.
 fn agrees(graph: &Graph, dims: &[(&str, i64)], arguments: &Arguments, allowed: f64) {
-    let request = Request { strided: true, ..Request::default() };
-    let error = check(graph, &request, dims, arguments);
-    assert!(error <= allowed, "{} {dims:?}: error {error:e}", graph.name);
+    let rows = graph.tile_named("BM").map(|_| ("BM".to_string(), 3));
+    for warps in [None, Some(1), Some(8)] {
+        let tiles = rows.iter().filter(|_| warps.is_some()).cloned().collect();
+        let request = Request { strided: true, warps, tiles, ..Request::default() };
+        let error = check(graph, &request, dims, arguments);
+        assert!(error <= allowed, "{} {dims:?} {warps:?}: error {error:e}", graph.name);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Kernels of the library as graphs, and emitted PTX on the simulator beside the oracle.
 
 use ptx_sim::{Geometry, decode, memory::Memory, read};
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 use tile_base::{DType, signature::ParamKind};
 use tile_graph::{Graph, Program};
 use tile_plan::{Plan, Request};
