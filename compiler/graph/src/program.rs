@@ -76,15 +76,21 @@ impl Program {
 
 /// Sizes of a launch in the program's own names.
 impl Program {
-    /// What the dimensions of a launched graph are: those that are an extent of an argument by themselves.
+    /// What the dimensions of a launched graph are: those that are an extent of an argument, alone or with a constant
+    /// added (`NS + 1`).
     pub fn dims_of_launch(&self, graph: usize, args: &[Arg]) -> BTreeMap<String, Size> {
         let mut found = BTreeMap::new();
         for (param, arg) in self.graphs[graph].signature.params.iter().zip(args) {
             let (ParamKind::Tensor(t), Some(shape)) = (param, self.shape(arg)) else { continue };
             for (wanted, given) in t.shape.iter().zip(shape) {
-                if let Size::Name(name) = wanted {
-                    found.entry(name.clone()).or_insert(given);
-                }
+                let [name] = wanted.names()[..] else { continue };
+                let beyond = Size::Sub(wanted.clone().into(), Size::name(name).into()).simplified_const();
+                let value = match beyond {
+                    Some(0) => given,
+                    Some(more) => Size::Sub(given.into(), Size::Const(more).into()),
+                    None => continue,
+                };
+                found.entry(name.to_string()).or_insert(value);
             }
         }
         found

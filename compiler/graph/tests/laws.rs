@@ -50,9 +50,9 @@ fn outputs_of(program: &Program, mut arguments: Arguments, tiles: &[u64]) -> BTr
 
 /// The launches of a split kernel, in so many parts.
 fn in_launches(graph: &Graph, at: &str, parts: i64) -> Program {
-    let laws::Split { part, combine, parts: dim, workspaces } =
+    let laws::Launches { graphs, parts: dim, workspaces } =
         laws::split_launches(graph, named(graph, at)).expect("the loop combines");
-    for g in [&part, &combine] {
+    for g in &graphs {
         tile_graph::verify(g).expect("the law keeps the invariants");
     }
     let mut program = Program::single(graph.clone());
@@ -60,7 +60,7 @@ fn in_launches(graph: &Graph, at: &str, parts: i64) -> Program {
         .map(Arg::Param)
         .chain((0..workspaces.len()).map(Arg::Temp))
         .collect();
-    let count = |n: &str| (n == dim).then_some(Size::Const(parts));
+    let count = |n: &str| (Some(n) == dim.as_deref()).then_some(Size::Const(parts));
     program.temps = workspaces
         .into_iter()
         .map(|w| Temp {
@@ -71,7 +71,7 @@ fn in_launches(graph: &Graph, at: &str, parts: i64) -> Program {
             workspace: true,
         })
         .collect();
-    program.graphs = vec![part, combine];
+    program.graphs = graphs;
     program.steps = (0..2).map(|graph| Step::Launch { graph, args: args.clone() }).collect();
     program
 }

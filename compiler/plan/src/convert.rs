@@ -5,6 +5,7 @@ use crate::{
     local,
     plan::*,
     shape::Shapes,
+    triangular::Room,
 };
 use std::collections::BTreeMap;
 use tile_graph::{Graph, NodeId, Op, Value};
@@ -46,6 +47,14 @@ pub fn insert(
             }
         }
         results_of_local(shapes, layouts, node, buffers, &mut out);
+        if graph.node(node).op == Op::UnitLowerInv
+            && let (Some(from), Some(to)) =
+                (layouts.get(&graph.inputs(node)[0]), layouts.get(&Value { node, port: 0 }))
+        {
+            let dtype = graph.node(node).outputs[0].dtype;
+            buffers.push(Room::of(dtype, from, to).buffer(graph, node));
+            out.cross_warp.insert(node, buffers.len() - 1);
+        }
         let made = match &graph.node(node).op {
             Op::Reduce { axis, .. } => {
                 let operand = graph.inputs(node)[0];

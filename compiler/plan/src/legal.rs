@@ -2,7 +2,7 @@
 //!
 //! Every construct of the graph is either lowered by the back end or named here; there is no third way.
 
-use crate::plan::{Operand, Plan};
+use crate::plan::{AccessPlan, Operand, Plan};
 use tile_base::{DType, Diagnostic, Mode};
 use tile_graph::{Axis, Graph, NodeId, Op, ROOT, ReduceKind, RegionId};
 
@@ -26,22 +26,8 @@ pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
                     .label("runs on the oracle and, where that lowers it, on the CPU"),
             );
         }
-        for ty in &n.outputs {
-            if let Some(dtype) = unsupported_dtype(ty.dtype) {
-                errors.push(Diagnostic::error(
-                    "T0722",
-                    n.span,
-                    format!("elements of {dtype} are not lowered yet by the PTX backend"),
-                ));
-            }
-        }
     }
     for object in &graph.objects {
-        if let Some(dtype) = unsupported_dtype(object.dtype) {
-            let message =
-                format!("`{}`: elements of {dtype} are not lowered yet by the PTX backend", object.name);
-            errors.push(Diagnostic::error("T0722", object.span, message));
-        }
         let adds = matches!(object.dtype, DType::F32 | DType::F64 | DType::I32 | DType::I64);
         if object.mode == Mode::Sum && !adds {
             let message = format!(
@@ -56,9 +42,29 @@ pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-fn unsupported_dtype(dtype: DType) -> Option<DType> {
-    use DType::*;
-    matches!(dtype, F8e4m3 | F8e5m2 | F4e2m1 | I4 | U4 | I2).then_some(dtype)
+/// A store of elements below 8 bits has to fill bytes: what shares a byte with an element belongs to another thread.
+pub fn whole_bytes(
+    graph: &Graph,
+    accesses: &std::collections::BTreeMap<NodeId, AccessPlan>,
+) -> Result<(), Vec<Diagnostic>> {
+    let part = |node: NodeId, access: &AccessPlan| {
+        let object = graph.object(graph.node(node).op.access()?.object);
+        let bits = object.dtype.bits() as u32 * access.vector;
+        (graph.node(node).op.writes_memory() && !bits.is_multiple_of(8)).then(|| {
+            Diagnostic::error(
+                "T0722",
+                graph.node(node).span,
+                format!(
+                    "`{}`: storing elements of {} one by one is not lowered yet by the PTX backend",
+                    object.name, object.dtype
+                ),
+            )
+            .label("several elements share a byte")
+            .help("store tiles along the last dimension, of an extent that fills whole bytes")
+        })
+    };
+    let errors: Vec<Diagnostic> = accesses.iter().filter_map(|(&n, a)| part(n, a)).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
@@ -67,7 +73,6 @@ fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
         Op::ReduceWith { .. }
         | Op::Sort { .. }
         | Op::Histogram { .. }
-        | Op::UnitLowerInv
         | Op::Assert { .. }
         | Op::Print { .. } => n.op.name(),
         Op::Merge { .. } | Op::Split { .. } if !renames(graph, node) => {

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod print;
 pub mod recommend;
 pub mod shape;
+pub mod triangular;
 
 pub use cpu::recommend_cpu;
 pub use plan::*;
@@ -153,6 +154,7 @@ fn attempt(
     };
     let barriers = memory::arrange(&parts, &mut buffers);
     let accesses = accesses(&shapes, classes, &layouts);
+    legal::whole_bytes(graph, &accesses)?;
     let mut plan = Plan {
         kernel: graph.name.clone(),
         target,

@@ -26,7 +26,7 @@ pub struct Plan {
     pub dots: BTreeMap<NodeId, Dot>,
     /// Conversions at input ports, and at [`RESULT`] for a node's own result.
     pub conversions: BTreeMap<(NodeId, u32), Conversion>,
-    /// Reductions whose axis is spread over warps, with the buffer through which these talk.
+    /// Reductions whose axis is spread over warps, and inverses, with the buffer through which warps talk.
     pub cross_warp: BTreeMap<NodeId, BufferId>,
     pub accesses: BTreeMap<NodeId, AccessPlan>,
     pub buffers: Vec<Buffer>,

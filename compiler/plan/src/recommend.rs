@@ -55,6 +55,10 @@ pub fn candidates(graph: &Graph, given: &TileBinding, warps: Option<u32>) -> Vec
             ([32, 16, 16], 4),
             ([16, 16, 16], 2),
             ([16, 16, 16], 1),
+            // Tiles of rank 3 (chunk x chunk x channels) want few positions and many threads.
+            ([16, 16, 16], 4),
+            ([16, 16, 16], 8),
+            ([16, 16, 16], 16),
         ],
     };
     let mut out: Vec<Candidate> = vec![];

@@ -323,6 +323,11 @@ impl Text {
         self.pure(format!("llvm.{op} {a}, {b} {flags} : {}", a.ty), &[a, b], a.ty)
     }
 
+    /// A sum of two rounded numbers, never a part of a multiply-add.
+    pub fn rounded_sum(&mut self, a: V, b: V) -> V {
+        self.pure(format!("llvm.fadd {a}, {b} : {}", a.ty), &[a, b], a.ty)
+    }
+
     pub fn fma(&mut self, a: V, b: V, c: V) -> V {
         let ty = a.ty;
         self.pure(format!("llvm.intr.fma({a}, {b}, {c}) : ({ty}, {ty}, {ty}) -> {ty}"), &[a, b, c], ty)

@@ -59,12 +59,12 @@ impl Pipe {
         match op {
             Op::Float { op, ty, .. } => float_pipe(*op, *ty),
             Op::Convert { .. } => Pipe::Convert,
-            Op::Mma { .. } => Pipe::Tensor,
+            Op::Mma { .. } | Op::MmaQuads(_) => Pipe::Tensor,
             Op::Load { .. }
             | Op::Store { .. }
             | Op::LoadParam { .. }
             | Op::Atomic { .. }
-            | Op::LoadMatrix { .. }
+            | Op::LoadMatrix(_)
             | Op::StoreMatrix { .. }
             | Op::CopyAsync { .. }
             | Op::Shuffle { .. } => Pipe::Memory,
@@ -115,6 +115,8 @@ pub fn tensor_work(op: &Op) -> (u64, f64) {
             };
             (products, products as f64 * weight)
         }
+        // Four products of 8 × 8 × 4.
+        Op::MmaQuads(_) => (1024, 1024.0),
         Op::Hopper(op) => match &**op {
             HopperOp::Wgmma(w) => {
                 let products = 16 * w.n as u64 * w.k as u64;

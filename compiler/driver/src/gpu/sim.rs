@@ -106,8 +106,9 @@ pub(super) fn shown(
     sources: &Sources,
 ) -> Vec<Diagnostic> {
     // What check mode had found before a fault ended the run often is its cause.
-    let all = faults.iter().flat_map(|f| f.before.iter().chain([f]));
-    all.take(SHOWN).map(|f| finding(image, module, f, sources)).collect()
+    let mut all: Vec<&Fault> = faults.iter().flat_map(|f| f.before.iter().chain([f])).collect();
+    all.sort_by_key(|f| f.severity);
+    all.into_iter().take(SHOWN).map(|f| finding(image, module, f, sources)).collect()
 }
 
 pub(super) fn refused(image: &LaunchImage, why: &str) -> Diagnostic {

@@ -1,7 +1,6 @@
 //! A program rewritten by its schedules.
 //!
-//! Each kernel gets one or more *variants*: one for each schedule that may hold, and the kernel as it stands when none
-//! has to. A variant is a list of graphs that are launched one after the other; all but the last fill workspaces. Every
+//! Each kernel gets a *variant* for each schedule that may hold. A variant is a list of graphs that are launched one after the other; all but the last fill workspaces. Every
 //! launch of the kernel becomes the launches of a variant, under host `if`s where the guards ask for dimensions.
 
 use super::{
@@ -9,7 +8,7 @@ use super::{
     matching, rows, schedules,
 };
 use crate::Loaded;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tile_base::{Diagnostic, Size};
 use tile_graph::{Arg, Graph, Program, Step, Temp, laws};
 use tile_plan::Request;
@@ -35,7 +34,7 @@ pub fn apply(
         let found = matching(loaded, &program.graphs[at], target, notes);
         out.schedule(at, found, notes)?;
     }
-    Ok(out)
+    Ok(out.pruned())
 }
 
 /// The program under each schedule alone that changes its launches, whatever its target and as if its guard held: none of
@@ -51,7 +50,8 @@ pub fn each_split(loaded: &Loaded, program: &Program) -> Result<Vec<Program>, Ve
             if fits {
                 let mut out = Scheduled::plain(program);
                 out.schedule(at, vec![(Condition::Known(true), schedule)], &mut vec![])?;
-                found.extend((out.program.graphs.len() > program.graphs.len()).then_some(out.program));
+                let out = out.pruned().program;
+                found.extend((out.graphs.len() > program.graphs.len()).then_some(out));
             }
         }
     }
@@ -87,99 +87,95 @@ impl Scheduled {
         Scheduled { program: program.clone(), requests }
     }
 
-    /// Applies the schedules of one kernel.
+    /// Applies the schedules of one kernel. Its graph stays where it is; those of the variants come behind the others.
     fn schedule(
         &mut self,
         at: usize,
         found: Found,
         notes: &mut Vec<Diagnostic>,
     ) -> Result<(), Vec<Diagnostic>> {
-        let variants = self.variants(at, found, notes)?;
-        let steps = std::mem::take(&mut self.program.steps);
-        self.program.steps = self.rewritten(steps, at, &variants)?;
+        let mut variants = vec![];
+        for (n, (condition, schedule)) in found.into_iter().enumerate() {
+            let launches = self.variant(at, n, schedule, notes)?;
+            variants.push(Variant { condition, launches });
+        }
+        if !variants.is_empty() {
+            let steps = std::mem::take(&mut self.program.steps);
+            self.program.steps = self.rewritten(steps, at, &variants, notes);
+        }
         Ok(())
     }
 
-    fn variants(
+    /// The launches of a kernel under one schedule.
+    fn variant(
         &mut self,
         at: usize,
-        found: Found,
+        number: usize,
+        schedule: &ast::Schedule,
         notes: &mut Vec<Diagnostic>,
-    ) -> Result<Vec<Variant>, Vec<Diagnostic>> {
-        let plain = self.program.graphs[at].clone();
-        let always = matches!(found.last(), Some((Condition::Known(true), _)));
-        let several = found.len() + usize::from(!always) > 1;
-        let mut variants = vec![];
-        for (n, (condition, schedule)) in found.into_iter().enumerate() {
-            let rows = rows::read(schedule, &plain, notes)?;
-            let mut graph = plain.clone();
-            if several && n > 0 {
-                graph.name = format!("{}_s{}", plain.name, n + 1);
-            }
-            let mut launches = vec![];
-            for row in &rows.splits {
-                match self.split(&graph, row, &rows.request) {
-                    Ok((part, combine)) => {
-                        launches.push(part);
-                        graph = combine;
+    ) -> Result<Vec<Launch>, Vec<Diagnostic>> {
+        let mut graph = self.program.graphs[at].clone();
+        let rows = rows::read(schedule, &graph, notes)?;
+        if number > 0 {
+            graph.name = format!("{}_s{}", graph.name, number + 1);
+        }
+        let mut launches = vec![];
+        for row in &rows.splits {
+            match row.launches(&graph, &rows.request) {
+                Ok(mut split) => {
+                    graph = split.graphs.pop().unwrap_or(graph);
+                    launches.extend(self.before_last(split, row, &rows.request));
+                }
+                Err(why) => {
+                    let d = rows.not_split(row, &why.0);
+                    if tile_base::diagnostic::any_error(std::slice::from_ref(&d)) {
+                        return Err(vec![d]);
                     }
-                    Err(why) => {
-                        let d = rows.not_split(row, &why);
-                        if tile_base::diagnostic::any_error(std::slice::from_ref(&d)) {
-                            return Err(vec![d]);
-                        }
-                        notes.push(d);
-                    }
+                    notes.push(d);
                 }
             }
-            let graph = self.place(at, n == 0, graph, rows.request);
-            launches.push(Launch { graph, workspaces: vec![] });
-            variants.push(Variant { condition, launches });
         }
-        if several && !always {
-            let name = format!("{}_s{}", plain.name, variants.len() + 1);
-            let mut graph = plain;
-            graph.name = name;
-            let graph = self.place(at, false, graph, Request::default());
-            let launches = vec![Launch { graph, workspaces: vec![] }];
-            variants.push(Variant { condition: Condition::Known(true), launches });
-        }
-        Ok(variants)
+        let graph = self.add(graph, rows.request);
+        launches.push(Launch { graph, workspaces: vec![] });
+        Ok(launches)
     }
 
-    /// The first launch of a split kernel, and the kernel that is left.
-    fn split(
-        &mut self,
-        graph: &Graph,
-        row: &rows::SplitRow,
-        request: &Request,
-    ) -> Result<(Launch, Graph), String> {
-        let node = rows::loop_of(graph, &row.path).ok_or("is no loop of the kernel any more")?;
-        let split = laws::split_launches(graph, node).map_err(|refused| refused.0)?;
-        let count = |n: &str| (n == split.parts).then(|| row.parts.clone());
-        let workspaces = split
-            .workspaces
-            .iter()
-            .map(|w| Workspace {
-                of: w.clone(),
-                shape: w.shape.iter().map(|s| s.substitute(&count)).collect(),
-            })
-            .collect();
-        self.program.graphs.push(split.part);
-        self.requests.push(request.clone());
-        Ok((Launch { graph: self.program.graphs.len() - 1, workspaces }, split.combine))
+    /// All launches of a split kernel but the last one.
+    fn before_last(&mut self, split: laws::Launches, row: &rows::SplitRow, request: &Request) -> Vec<Launch> {
+        let count = |n: &str| row.parts().filter(|_| Some(n) == split.parts.as_deref()).cloned();
+        let shape = |w: &laws::Workspace| w.shape.iter().map(|s| s.substitute(&count)).collect();
+        let mut workspaces: Vec<Workspace> =
+            split.workspaces.iter().map(|w| Workspace { of: w.clone(), shape: shape(w) }).collect();
+        let mut launches = vec![];
+        for graph in split.graphs {
+            let graph = self.add(graph, request.clone());
+            launches.push(Launch { graph, workspaces: std::mem::take(&mut workspaces) });
+        }
+        launches
     }
 
-    /// Puts the last graph of a variant in the kernel's place, or at the end.
-    fn place(&mut self, at: usize, first: bool, graph: Graph, request: Request) -> usize {
-        if first {
-            self.program.graphs[at] = graph;
-            self.requests[at] = request;
-            return at;
-        }
+    /// A kernel of the compiler's own (what adds ranks up) does not have the tile sizes of the one it comes from.
+    fn add(&mut self, graph: Graph, mut request: Request) -> usize {
+        request.tiles.retain(|(name, _)| graph.tile_named(name).is_some());
         self.program.graphs.push(graph);
         self.requests.push(request);
         self.program.graphs.len() - 1
+    }
+
+    /// Without the graphs that nothing launches any more.
+    fn pruned(mut self) -> Scheduled {
+        let mut used = BTreeSet::new();
+        launched(&mut self.program.steps, &mut |graph| {
+            used.insert(*graph);
+        });
+        let at: BTreeMap<usize, usize> = used.iter().enumerate().map(|(new, &old)| (old, new)).collect();
+        launched(&mut self.program.steps, &mut |graph| *graph = at[graph]);
+        let kept = |old: &usize| used.contains(old);
+        let (graphs, requests) = (self.program.graphs, self.requests);
+        self.program.graphs =
+            graphs.into_iter().enumerate().filter(|(n, _)| kept(n)).map(|(_, g)| g).collect();
+        self.requests = requests.into_iter().enumerate().filter(|(n, _)| kept(n)).map(|(_, r)| r).collect();
+        self
     }
 
     fn rewritten(
@@ -187,47 +183,58 @@ impl Scheduled {
         steps: Vec<Step>,
         at: usize,
         variants: &[Variant],
-    ) -> Result<Vec<Step>, Vec<Diagnostic>> {
+        notes: &mut Vec<Diagnostic>,
+    ) -> Vec<Step> {
         let mut out = vec![];
         for step in steps {
             match step {
-                Step::Launch { graph, args } if graph == at && !variants.is_empty() => {
-                    out.extend(self.launches(at, &args, variants)?);
+                Step::Launch { graph, args } if graph == at => {
+                    out.extend(self.launches(at, &args, variants, notes));
                 }
                 Step::For { name, lo, hi, body } => {
-                    let body = self.rewritten(body, at, variants)?;
+                    let body = self.rewritten(body, at, variants, notes);
                     out.push(Step::For { name, lo, hi, body });
                 }
                 Step::If { lhs, op, rhs, then, otherwise } => {
-                    let then = self.rewritten(then, at, variants)?;
-                    let otherwise = self.rewritten(otherwise, at, variants)?;
+                    let then = self.rewritten(then, at, variants, notes);
+                    let otherwise = self.rewritten(otherwise, at, variants, notes);
                     out.push(Step::If { lhs, op, rhs, then, otherwise });
                 }
                 other => out.push(other),
             }
         }
-        Ok(out)
+        out
     }
 
-    /// What stands for one launch of a kernel.
+    /// What stands for one launch of a kernel: the variants from the first on, the kernel itself when none holds.
     fn launches(
         &mut self,
         at: usize,
         args: &[Arg],
         variants: &[Variant],
-    ) -> Result<Vec<Step>, Vec<Diagnostic>> {
+        notes: &mut Vec<Diagnostic>,
+    ) -> Vec<Step> {
         let dims = self.program.dims_of_launch(at, args);
-        let mut otherwise = vec![];
+        let mut otherwise = vec![Step::Launch { graph: at, args: args.to_vec() }];
         for variant in variants.iter().rev() {
-            let asked = variant.condition.names();
-            let shapes = variant.launches.iter().flat_map(|l| &l.workspaces).flat_map(|w| &w.shape);
-            let names = asked.into_iter().chain(shapes.flat_map(|s| s.names()));
-            self.known(at, &dims, names)?;
+            if let Some(name) = self.unknown(&dims, variant) {
+                let (kernel, program) = (&self.program.graphs[at].name, &self.program.signature.kernel);
+                let message = format!(
+                    "a schedule of `{kernel}` is passed over: it depends on `{name}`, which `{program}` does not fix"
+                );
+                notes.push(Diagnostic {
+                    severity: tile_base::diagnostic::Severity::Note,
+                    ..Diagnostic::global("T0867", message).help(
+                        "guard with, and split over, dimensions that are extents of the op's parameters",
+                    )
+                });
+                continue;
+            }
             let with = |n: &str| dims.get(n).cloned();
             let then = self.of_variant(args, variant, &with);
             otherwise = variant.condition.choose(&with, then, otherwise);
         }
-        Ok(otherwise)
+        otherwise
     }
 
     fn of_variant(
@@ -256,28 +263,27 @@ impl Scheduled {
         steps
     }
 
-    /// Whether the host knows these dimensions of a launch, before the first one.
-    fn known<'n>(
-        &self,
-        at: usize,
-        dims: &BTreeMap<String, Size>,
-        names: impl Iterator<Item = &'n str>,
-    ) -> Result<(), Vec<Diagnostic>> {
-        let signature = &self.program.signature;
-        let given = |n: &str| signature.dims.iter().any(|d| d == n);
-        for name in names {
-            let size = dims.get(name);
-            if size.is_none_or(|s| !s.names().into_iter().all(given)) {
-                let kernel = &self.program.graphs[at].signature.kernel;
-                let message = format!(
-                    "a schedule of `{kernel}` depends on `{name}`, which changes while `{}` runs",
-                    signature.kernel
-                );
-                return Err(vec![Diagnostic::global("T0867", message).help(
-                    "guard with, and split over, dimensions that are extents of the op's parameters",
-                )]);
+    /// A dimension that the variant asks for and that the host does not know before the first launch.
+    fn unknown(&self, dims: &BTreeMap<String, Size>, variant: &Variant) -> Option<String> {
+        let given = |n: &str| self.program.signature.dims.iter().any(|d| d == n);
+        let shapes = variant.launches.iter().flat_map(|l| &l.workspaces).flat_map(|w| &w.shape);
+        let mut names = variant.condition.names().into_iter().chain(shapes.flat_map(|s| s.names()));
+        let known = |n: &str| dims.get(n).is_some_and(|s| s.names().into_iter().all(given));
+        names.find(|n| !known(n)).map(str::to_string)
+    }
+}
+
+/// Visits the graph of every launch.
+fn launched(steps: &mut [Step], f: &mut impl FnMut(&mut usize)) {
+    for step in steps {
+        match step {
+            Step::Launch { graph, .. } => f(graph),
+            Step::For { body, .. } => launched(body, f),
+            Step::If { then, otherwise, .. } => {
+                launched(then, f);
+                launched(otherwise, f);
             }
+            Step::Let { .. } => {}
         }
-        Ok(())
     }
 }

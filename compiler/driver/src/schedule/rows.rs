@@ -2,7 +2,10 @@
 
 use super::guard;
 use tile_base::{Diagnostic, Size};
-use tile_graph::{Graph, NodeId, laws};
+use tile_graph::{
+    ForOp, Graph, LoopCombine, Op,
+    laws::{self, Launches, Refused},
+};
 use tile_plan::Request;
 use tile_syntax::ast::{self, ScheduleItem, ScheduleWord};
 
@@ -15,13 +18,21 @@ pub(super) struct Rows<'a> {
     required: Vec<(&'a str, String, &'a ScheduleItem)>,
 }
 
-/// `split j 8;`, `split j parts = cdiv(N, 512);`
+/// A row that makes several launches of a loop.
 pub(super) struct SplitRow<'a> {
     pub item: &'a ScheduleItem,
     /// `j`
     pub path: String,
-    /// Over the dimensions of the kernel.
-    pub parts: Size,
+    pub into: Into,
+}
+
+pub(super) enum Into {
+    /// `split j 8;`, `split j parts = cdiv(N, 512);`, over the dimensions of the kernel.
+    Parts(Size),
+    /// `split t states;`
+    States,
+    /// `order dq rank(j);`
+    Ranks(Vec<String>),
 }
 
 /// Reads a schedule. What is not honoured is told in `notes`, what makes no sense is an error.
@@ -42,6 +53,13 @@ pub(super) fn read<'a>(
                 Ok(row) => {
                     honoured.push(("split", row.path.clone()));
                     rows.splits.push(row);
+                }
+                Err(d) => refused.push(*d),
+            },
+            "order" => match order(item) {
+                Ok(row) => {
+                    honoured.push(("order", first_path(&item.words)));
+                    rows.splits.extend(row);
                 }
                 Err(d) => refused.push(*d),
             },
@@ -73,13 +91,39 @@ impl Rows<'_> {
             true => Diagnostic::error("T0866", row.item.span, message),
             false => Diagnostic::note_at("T0866", row.item.span, message),
         };
-        d.help("a loop can be split that sums (`+=`) or has a `merge` claim, directly in the instance of the kernel")
+        d.help(match row.into {
+            Into::Parts(_) => "a loop can be split that sums (`+=`) or has a `merge` or `affine` claim, directly in the instance",
+            Into::States => "a loop can be sliced that carries a state and writes something at every step",
+            Into::Ranks(_) => "ranks are `par` axes of the kernel; the others have to tell the elements apart",
+        })
     }
 }
 
-/// The loop that a row names.
-pub(super) fn loop_of(graph: &Graph, path: &str) -> Option<NodeId> {
-    laws::loop_named(graph, path)
+impl SplitRow<'_> {
+    /// The launches that the kernel becomes, or why it does not.
+    pub fn launches(&self, graph: &Graph, request: &Request) -> Result<Launches, Refused> {
+        let sizes = |name: &str| request.tiles.iter().find(|(n, _)| n == name).map(|(_, size)| *size);
+        if let Into::Ranks(ranks) = &self.into {
+            return laws::order_sum(graph, &self.path, ranks, &sizes);
+        }
+        let gone = || Refused("is no loop of the kernel any more".into());
+        let node = laws::loop_named(graph, &self.path).ok_or_else(gone)?;
+        let affine =
+            matches!(&graph.node(node).op, Op::For(ForOp { combine: LoopCombine::Affine { .. }, .. }));
+        match self.into {
+            Into::States => laws::slice_loop(graph, node, &sizes),
+            _ if affine => laws::segment_loop(graph, node),
+            _ => laws::split_launches(graph, node),
+        }
+    }
+
+    /// How many parts, for the dimension that counts them.
+    pub fn parts(&self) -> Option<&Size> {
+        match &self.into {
+            Into::Parts(size) => Some(size),
+            Into::States | Into::Ranks(_) => None,
+        }
+    }
 }
 
 fn tiles(item: &ScheduleItem, graph: &Graph, request: &mut Request, refused: &mut Vec<Diagnostic>) {
@@ -101,20 +145,49 @@ fn tiles(item: &ScheduleItem, graph: &Graph, request: &mut Request, refused: &mu
 }
 
 fn split<'a>(item: &'a ScheduleItem, graph: &Graph) -> Result<SplitRow<'a>, Box<Diagnostic>> {
-    let parts = match &item.words[..] {
-        [ScheduleWord::Path(_), ScheduleWord::Int(n, _)] if *n >= 1 => Some(Size::Const(*n)),
+    let into = match &item.words[..] {
+        [ScheduleWord::Path(_), ScheduleWord::Int(n, _)] if *n >= 1 => Some(Into::Parts(Size::Const(*n))),
         [ScheduleWord::Path(_), ScheduleWord::Bind(name, value)] if name.name == "parts" => {
             // Without a part there is no result.
-            guard::size(value, graph).map(|s| Size::Max(Size::Const(1).into(), s.into()))
+            guard::size(value, graph).map(|s| Into::Parts(Size::Max(Size::Const(1).into(), s.into())))
         }
+        [ScheduleWord::Path(_), ScheduleWord::Path(word)] => match &word[..] {
+            [word] if word.name == "states" => Some(Into::States),
+            _ => None,
+        },
         _ => None,
     };
-    match parts {
-        Some(parts) => Ok(SplitRow { item, path: first_path(&item.words), parts }),
+    match into {
+        Some(into) => Ok(SplitRow { item, path: first_path(&item.words), into }),
         None => Err(Diagnostic::error("T0806", item.span, "`split` is given no number of parts")
-            .help("write `split j 8;` or, over dimensions of the kernel, `split j parts = cdiv(N, 512);`")
+            .help("write `split j 8;`, `split j parts = cdiv(N, 512);` over dimensions of the kernel, or `split t states;`")
             .into()),
     }
+}
+
+/// `order dq any;` asks for nothing, `order dq rank(j, h);` for ranks.
+fn order(item: &ScheduleItem) -> Result<Option<SplitRow<'_>>, Box<Diagnostic>> {
+    let name = |e: &ast::Expr| match &e.kind {
+        ast::ExprKind::Name(n) => Some(n.clone()),
+        _ => None,
+    };
+    match &item.words[..] {
+        [ScheduleWord::Path(_), ScheduleWord::Path(word)] if word.len() == 1 && word[0].name == "any" => {
+            Some(None)
+        }
+        [ScheduleWord::Path(_), ScheduleWord::Call(rank, args)]
+            if rank.name == "rank" && !args.is_empty() =>
+        {
+            let ranks: Option<Vec<String>> = args.iter().map(name).collect();
+            ranks.map(|r| Some(SplitRow { item, path: first_path(&item.words), into: Into::Ranks(r) }))
+        }
+        _ => None,
+    }
+    .ok_or_else(|| {
+        Diagnostic::error("T0806", item.span, "`order` is given no order")
+            .help("write `order dq any;` or, by axes of `par`, `order dq rank(j);`")
+            .into()
+    })
 }
 
 fn first_path(words: &[ScheduleWord]) -> String {

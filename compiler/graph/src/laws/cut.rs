@@ -13,26 +13,36 @@ use super::Refused;
 use crate::{edit::*, ir::*, op::*};
 use tile_base::{DType, Span};
 
+/// Free steps are cut at multiples of this across launches, so that parts of contiguous dimensions begin where vectors
+/// of memory begin.
+pub(super) const UNIT: u64 = 64;
+
 /// The loop at a node, if partial results of it combine to the whole.
 pub(super) fn splittable(graph: &Graph, node: NodeId) -> Result<ForOp, Refused> {
     let Op::For(f) = &graph.node(node).op else { return Err(Refused("is not a `for`".into())) };
-    if !matches!(f.combine, LoopCombine::Sum | LoopCombine::Merge { .. }) || f.early_exit {
-        return Err(Refused(format!("`{}` neither sums nor merges", f.name)));
+    if !matches!(f.combine, LoopCombine::Sum | LoopCombine::Merge { .. }) {
+        return Err(Refused("neither sums nor merges".into()));
     }
-    let reversed = matches!(f.iter, Iter::Each { reverse: true } | Iter::Tiles { reverse: true, .. });
-    if reversed {
-        return Err(Refused(format!("`{}` runs backwards", f.name)));
-    }
-    if let Iter::Tiles { .. } = f.iter {
-        let numbered = [Some(f.body), f.skip]
-            .into_iter()
-            .flatten()
-            .any(|r| graph.region_args(r).get(2).is_some_and(|&number| !graph.uses(number).is_empty()));
-        if numbered {
-            return Err(Refused(format!("`{}` uses the number of its step", f.name)));
-        }
-    }
+    may_be_cut(graph, f)?;
     Ok(f.clone())
+}
+
+/// Whether a loop over part of its range is like the whole.
+pub(super) fn may_be_cut(graph: &Graph, f: &ForOp) -> Result<(), Refused> {
+    if f.early_exit {
+        return Err(Refused("has a `break`".into()));
+    }
+    if matches!(f.iter, Iter::Each { reverse: true } | Iter::Tiles { reverse: true, .. }) {
+        return Err(Refused("runs backwards".into()));
+    }
+    let number_is_used =
+        |r: RegionId| graph.region_args(r).get(2).is_some_and(|&n| !graph.uses(n).is_empty());
+    if matches!(f.iter, Iter::Tiles { .. })
+        && [Some(f.body), f.skip].into_iter().flatten().any(number_is_used)
+    {
+        return Err(Refused("uses the number of its step".into()));
+    }
+    Ok(())
 }
 
 /// Where nodes go.
@@ -146,4 +156,60 @@ pub(super) fn combine(graph: &mut Graph, at: At, f: &ForOp, totals: &[Value], pa
         }
     }
     out
+}
+
+/// Makes the parts a `par` axis: a new innermost one around everything in the instance. Its body and its index.
+pub(super) fn side_by_side(
+    g: &mut Graph,
+    home: RegionId,
+    name: &str,
+    dim: u32,
+    span: Span,
+) -> (RegionId, Value) {
+    let body = g.add_region(RegionKind::Par);
+    let inside = At { region: body, before: None, span };
+    let p = insert(g, inside, Op::RegionArgs, vec![ValueType::index()], &[])[0];
+    for node in g.region(home).nodes.clone() {
+        if !matches!(g.node(node).op, Op::RegionArgs | Op::Yield) {
+            g.relocate(node, body, None);
+        }
+    }
+    insert(g, inside, Op::Yield, vec![], &[]);
+    let at = At { region: home, before: g.region(home).nodes.last().copied(), span };
+    let zero = scalar(g, at, Literal::Int(0));
+    let count = insert(g, at, Op::Dim(dim), vec![ValueType::index()], &[])[0];
+    let par = ParOp { iter: Iter::Each { reverse: false }, body, name: name.into() };
+    insert(g, at, Op::Par(par), vec![], &[zero, count]);
+    (body, p)
+}
+
+/// `for q in 0..count carried (totals = initial) { yield body(q, totals) }`; the final totals.
+pub(super) fn fold(
+    g: &mut Graph,
+    at: At,
+    name: &str,
+    count: Value,
+    initial: &[Value],
+    body: impl FnOnce(&mut Graph, At, Value, &[Value]) -> Vec<Value>,
+) -> Vec<Value> {
+    let zero = scalar(g, at, Literal::Int(0));
+    let outputs: Vec<ValueType> = initial.iter().map(|&v| g.type_of(v).clone()).collect();
+    let region = g.add_region(RegionKind::Loop);
+    let inside = At { region, before: None, ..at };
+    let types = [ValueType::index()].into_iter().chain(outputs.clone()).collect();
+    let args = insert(g, inside, Op::RegionArgs, types, &[]);
+    let next = body(g, inside, args[0], &args[1..]);
+    insert(g, inside, Op::Yield, vec![], &next);
+    let op = ForOp {
+        iter: Iter::Each { reverse: false },
+        body: region,
+        name: name.into(),
+        origin: LoopOrigin::Written,
+        early_exit: false,
+        skip: None,
+        combine: LoopCombine::Ordered,
+    };
+    let new = NewNode { op: Op::For(op), outputs, path: Some(name.into()), span: at.span };
+    let node = g.insert(at.region, at.before, new, &[&[zero, count][..], initial].concat());
+    g.outputs(node).collect()
 }

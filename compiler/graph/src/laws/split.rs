@@ -27,38 +27,21 @@ pub fn split_merge_loop(graph: &mut Graph, node: NodeId, parts: u64) -> Result<N
     let inputs = graph.inputs(node);
     let outputs = graph.node(node).outputs.clone();
     let at = At { region, before: Some(node), span };
-    let zero = scalar(graph, at, Literal::Int(0));
     let count = scalar(graph, at, Literal::Int(parts as i64));
     let chunk = chunk(graph, at, unit(&f, 1), &inputs, count);
-
-    // for p in 0..parts carried (t)
-    let body = graph.add_region(RegionKind::Loop);
-    let inside = At { region: body, before: None, span };
-    let types: Vec<ValueType> = [ValueType::index()].into_iter().chain(outputs.clone()).collect();
-    let args = insert(graph, inside, Op::RegionArgs, types, &[]);
-    let (lo, hi) = bounds(graph, inside, &inputs, args[0], chunk);
-    let starts = starts(graph, inside, &f, &inputs[2..], &outputs);
-
-    // The loop itself over one part: a copy, so that its name and body stay.
-    let copy = graph.copy_node(node, body, None, &mut CopyMap::default());
-    graph.set_inputs(copy, &[&[lo, hi][..], &starts].concat());
-    let part: Vec<Value> = graph.outputs(copy).collect();
-    let combined = combine(graph, inside, &f, &args[1..], &part);
-    insert(graph, inside, Op::Yield, vec![], &combined);
-
-    let op = ForOp {
-        iter: Iter::Each { reverse: false },
-        body,
-        name: format!("{}.part", f.name),
-        origin: LoopOrigin::Written,
-        early_exit: false,
-        skip: None,
-        combine: LoopCombine::Ordered,
-    };
-    let new = NewNode { op: Op::For(op), outputs, path: Some(format!("{}.part", f.name)), span };
-    let outer = graph.insert(region, Some(node), new, &[&[zero, count][..], &inputs[2..]].concat());
-    for port in 0..graph.node(node).outputs.len() as u32 {
-        graph.replace_uses(Value { node, port }, Value { node: outer, port });
+    let name = format!("{}.part", f.name);
+    let totals = fold(graph, at, &name, count, &inputs[2..], |graph, inside, p, totals| {
+        let (lo, hi) = bounds(graph, inside, &inputs, p, chunk);
+        let starts = starts(graph, inside, &f, &inputs[2..], &outputs);
+        // The loop itself over one part: a copy, so that its name and body stay.
+        let copy = graph.copy_node(node, inside.region, None, &mut CopyMap::default());
+        graph.set_inputs(copy, &[&[lo, hi][..], &starts].concat());
+        let part: Vec<Value> = graph.outputs(copy).collect();
+        combine(graph, inside, &f, totals, &part)
+    });
+    let outer = totals.first().map_or(node, |v| v.node);
+    for (port, total) in totals.into_iter().enumerate() {
+        graph.replace_uses(Value { node, port: port as u32 }, total);
     }
     graph.remove(node);
     crate::debug_verify(graph, "split_merge_loop");

@@ -10,10 +10,13 @@
 //! | `control` | loops and branches |
 //! | `place` | coordinates of registers, extents, predicates |
 //! | `global` | loads and stores |
+//! | `packed` | elements of 4 and 2 bits in memory |
+//! | `small_floats` | floats of 8 and 4 bits |
 //! | `staging` | shared memory: operands of dots, conversions |
 //! | `dot` | mma.sync and multiply-adds |
 //! | `reduce` | shuffles, partial results of warps |
 //! | `local` | running sums, selections and parts along an axis within each thread |
+//! | `triangular` | inverse of a unit lower triangular matrix |
 //! | `index` | tiles of positions |
 //! | `elem`, `math` | elementwise operations, functions without an instruction |
 
@@ -25,9 +28,12 @@ mod index;
 mod kernel;
 mod local;
 pub mod math;
+mod packed;
 mod place;
 mod reduce;
+mod small_floats;
 mod staging;
+mod triangular;
 
 use crate::text::{Text, Ty, V};
 use std::collections::{HashMap, HashSet};
@@ -64,7 +70,7 @@ pub struct Emit<'a> {
     shared: V,
 }
 
-/// The type of registers that hold a dtype.
+/// The type of registers that hold a dtype. Integers below 8 bits are held as 8; floats of 8 and 4 bits as their bits.
 pub fn register_type(dtype: DType) -> Ty {
     match dtype {
         DType::F64 => Ty::F64,
@@ -203,6 +209,7 @@ impl Emit<'_> {
                 let way = local::Way { reverse: *reverse, exclusive: *exclusive };
                 vec![self.scan(node, *axis as usize, *kind, way)?]
             }
+            Op::UnitLowerInv => vec![self.unit_lower_inv(node)?],
             Op::TopK { axis, k } => self.top(node, *axis as usize, *k)?,
             Op::Slice { .. } | Op::Split { .. } | Op::Merge { .. } => vec![self.renamed(node)?],
             Op::Concat { axis } => vec![self.concatenated(node, *axis as usize)?],

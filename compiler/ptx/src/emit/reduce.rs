@@ -2,9 +2,9 @@
 //!
 //! A register past the end of the axis holds the identity (0 for a sum, -inf for a max), put there before anything
 //! is combined. All holders of a result end with the same bits: a butterfly gives every lane the same value because
-//! the combination is commutative, and warps read the partial results in one order.
+//! the combination is commutative and nothing is contracted into it, and warps read the partial results in one order.
 
-use super::{Emission, Emit, register_type, staging::size};
+use super::{Emission, Emit, place::Copies, register_type, staging::size};
 use crate::text::{Ty, V};
 use tile_base::DType;
 use tile_graph::{ElemOp, NodeId, ReduceKind};
@@ -45,7 +45,7 @@ impl Emit<'_> {
             if basis[axis] != 0 {
                 for partial in &mut partials {
                     let other: Partial = partial.iter().map(|&v| self.shuffle(v, 1 << bit)).collect();
-                    *partial = self.combine(kind, work, partial, &other);
+                    *partial = self.combine_lanes(kind, work, partial, &other);
                 }
             }
         }
@@ -133,6 +133,16 @@ impl Emit<'_> {
             ArgMax | ArgMin => return self.better(kind, dtype, a, b),
         };
         vec![self.apply(op, dtype, &[a[0], b[0]], true)]
+    }
+
+    /// [`Self::combine`] for what two lanes exchange: both have to come to the same bits. So a sum is not contracted:
+    /// where the partial result is a product, one lane would compute `fma(a, b, c * d)` and the other
+    /// `fma(c, d, a * b)`, each with another of the two products rounded.
+    fn combine_lanes(&mut self, kind: ReduceKind, dtype: DType, mine: &Partial, other: &Partial) -> Partial {
+        match (kind, mine[0].ty.is_float()) {
+            (ReduceKind::Sum, true) => vec![self.t.rounded_sum(mine[0], other[0])],
+            _ => self.combine(kind, dtype, mine, other),
+        }
     }
 
     /// The greater (or less) one; of equals the earlier; a number before a NaN.
@@ -238,7 +248,9 @@ impl Emit<'_> {
             let fixed = e.t.i32(fixed);
             e.t.offset(pointer, fixed)
         };
-        self.once_among_warps(from, |e| {
+        // After the butterfly all lanes along the axis hold the same; warps along it each have a part of their own.
+        let holders = Copies { lanes: to.free_lanes(), warps: from.free_warps() };
+        self.once_among_holders(holders, |e| {
             for (r, partial) in partials.iter().enumerate() {
                 let at = to.register_offset(r);
                 for (field, &v) in partial.iter().enumerate() {

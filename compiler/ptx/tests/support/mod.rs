@@ -148,6 +148,8 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
     let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &block)
         .unwrap_or_else(|f| panic!("{}: {f}", graph.name));
     assert!(summary.findings.is_empty(), "{}: {}", graph.name, summary.findings[0]);
+    // Among the notes: lanes that store copies of one element to one place.
+    assert!(summary.notes.is_empty(), "{}: {}", graph.name, summary.notes[0]);
     for (argument, base) in arguments.iter_mut().zip(bases) {
         if let (Argument::Tensor(t), Some(base)) = (argument, base) {
             let bytes = memory.contents(base).expect("an allocation");
@@ -164,9 +166,20 @@ pub fn compile(graph: &Graph, target: &'static Target, request: &Request) -> (Pl
     (plan, module)
 }
 
-/// Compiles, simulates, and compares every output with the oracle; the greatest error relative to 1 + |expected|.
+/// [`check_on`] sm_80.
 pub fn check(graph: &Graph, request: &Request, dims: &[(&str, i64)], arguments: &Arguments) -> f64 {
-    let target = tile_target::find("sm_80").expect("a target");
+    check_on("sm_80", graph, request, dims, arguments)
+}
+
+/// Compiles, simulates, and compares every output with the oracle; the greatest error relative to 1 + |expected|.
+pub fn check_on(
+    target: &str,
+    graph: &Graph,
+    request: &Request,
+    dims: &[(&str, i64)],
+    arguments: &Arguments,
+) -> f64 {
+    let target = tile_target::find(target).expect("a target");
     let (plan, module) = compile(graph, target, request);
     let (mut ours, mut theirs) = (copy(arguments), copy(arguments));
     simulate(graph, &plan, &module.ptx, dims, &mut ours);

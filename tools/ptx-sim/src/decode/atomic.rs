@@ -103,9 +103,6 @@ impl Decoder<'_> {
         if !fits {
             return Err(self.error(format!("`{}`: no such form", w.text())));
         }
-        if ty.bits == 128 {
-            return Err(self.error(format!("`{}`: 128-bit atomics are not run yet", w.text())));
-        }
         Ok((scalar_of(ty), ty.bits))
     }
 }

@@ -91,6 +91,9 @@ impl Decoder<'_> {
         w.take("aligned");
         let word = w.take_if(|s| shape(s).is_some());
         let (m, n, k) = word.and_then(shape).ok_or_else(|| self.error("`mma` without a shape"))?;
+        if (m, n, k) == (8, 8, 4) && !w.has("f64") {
+            return self.quads(i, w);
+        }
         if !(w.take("row") && w.take("col")) {
             return Err(self.error(format!("`{}`: only .row.col is supported", w.text())));
         }
@@ -127,6 +130,35 @@ impl Decoder<'_> {
             return Err(self.error(format!("`{}`: wrong number of registers", w.text())));
         }
         Ok(op)
+    }
+
+    /// `mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f16 d, a, b, c;`
+    fn quads(&mut self, i: &Instruction, w: &mut Words) -> Decode<Op> {
+        const ORDERS: [(&str, bool); 2] = [("row", false), ("col", true)];
+        let (a_columns, b_columns) = (w.take_one(&ORDERS), w.take_one(&ORDERS));
+        let types: Vec<_> = (0..4).map_while(|_| w.take_one(&TYPES)).collect();
+        let half = MmaType::Both(MatrixType::F16);
+        let (Some(a_columns), Some(b_columns), &[d, a, b, c]) = (a_columns, b_columns, &types[..]) else {
+            return Err(self.error(format!("`{}`: two orders and four types are needed", w.text())));
+        };
+        let sums = [d, c].iter().all(|ty| [half, MmaType::Single].contains(ty));
+        if !sums || (a, b) != (half, half) || (d, c) == (half, MmaType::Single) {
+            return Err(self.error(format!("`{}`: these types do not go together", w.text())));
+        }
+        let (d_halves, c_halves) = (d == half, c == half);
+        let sums = |halves: bool| if halves { 4 } else { 8 };
+        let mut slots = |at: usize, count: usize, dest: bool| -> Decode<Vec<Slot>> {
+            let parts = self.vector(&i.operands[at]);
+            if parts.len() != count {
+                return Err(self.error(format!("`{}`: wrong number of registers", i.text())));
+            }
+            let slot = |o| if dest { self.dest(o, 32) } else { self.source(o, 32, true) };
+            parts.into_iter().map(slot).collect()
+        };
+        let d = slots(0, sums(d_halves), true)?;
+        let (a, b, c) = (slots(1, 2, false)?, slots(2, 2, false)?, slots(3, sums(c_halves), false)?);
+        let b_rows = !b_columns;
+        Ok(Op::MmaQuads(Box::new(MmaQuads { a_columns, b_rows, d_halves, c_halves, d, a, b, c })))
     }
 
     /// Whether the accumulators are packed halves; an error if the four types do not go together.

@@ -34,6 +34,15 @@ pub(super) const ATOMS: [(&str, AtomOp); 10] = [
     ("dec", AtomOp::Dec),
 ];
 
+/// Shapes of `ldmatrix` and `stmatrix`.
+#[derive(Clone, Copy)]
+enum Shape {
+    M8N8,
+    M8N16,
+    M16N16,
+    M16N8,
+}
+
 impl Decoder<'_> {
     pub(super) fn memory_access(&mut self, i: &Instruction, w: &mut Words) -> Decode<Option<Op>> {
         Ok(Some(match w.name() {
@@ -222,37 +231,50 @@ impl Decoder<'_> {
         self.operand_count(i, &[2])?;
         w.take("sync");
         w.take("aligned");
-        let (shape, bits) = (w.take("m8n8"), w.take("b16"));
-        if !(shape && bits) {
-            return Err(
-                self.error(format!("`{}`: only m8n8 of b16 is supported (others need sm_100a)", w.text()))
-            );
-        }
+        let shape = w.take_one(&[
+            ("m8n8", Shape::M8N8),
+            ("m8n16", Shape::M8N16),
+            ("m16n16", Shape::M16N16),
+            ("m16n8", Shape::M16N8),
+        ]);
         let count = w.take_one(&[("x1", 1u8), ("x2", 2), ("x4", 4)]).unwrap_or(1);
         let transpose = w.take("trans");
         w.take_one(&SPACES);
-        let (registers, address) = if w.name() == "ldmatrix" {
-            (&i.operands[0], &i.operands[1])
-        } else {
-            (&i.operands[1], &i.operands[0])
+        let loads = w.name() == "ldmatrix";
+        let unpacks = w.take("b8x16");
+        let packing = w.take_one(&[("b6x16_p32", Packing::Six), ("b4x16_p64", Packing::Four)]);
+        let bits = w.take_one(&[("b16", 16), ("b8", 8)]);
+        use Shape::*;
+        let layout = match (loads, shape, transpose, bits) {
+            (_, Some(M8N8), false, Some(16)) => Some(MatrixLayout::Rows),
+            (_, Some(M8N8), true, Some(16)) => Some(MatrixLayout::HalfColumns),
+            (true, Some(M8N16), false, None) if packing.is_some() => Some(MatrixLayout::Rows),
+            (true, Some(M16N16), true, Some(8)) if packing.is_none() => Some(MatrixLayout::ByteColumns),
+            (true, Some(M16N16), true, None) if packing.is_some() => Some(MatrixLayout::ByteColumns),
+            (false, Some(M16N8), true, Some(8)) => Some(MatrixLayout::BytePairs),
+            _ => None,
         };
+        let fits = |l: &MatrixLayout| count as usize * l.rows() <= 32 && unpacks == packing.is_some();
+        let layout = layout
+            .filter(fits)
+            .ok_or_else(|| self.error(format!("`{}`: there is no such shape of these elements", w.text())))?;
+        let (registers, address) =
+            if loads { (&i.operands[0], &i.operands[1]) } else { (&i.operands[1], &i.operands[0]) };
         let parts = self.vector(registers);
-        if parts.len() != count as usize {
+        if parts.len() != count as usize * layout.registers() {
             return Err(self.error(format!("`{}` with {} registers", i.text(), parts.len())));
         }
         let addr = self.address(address)?;
-        let mut slots = vec![];
-        for part in parts {
-            slots.push(if w.name() == "ldmatrix" {
-                self.dest(part, 32)?
-            } else {
-                self.source(part, 32, false)?
-            });
-        }
-        Ok(if w.name() == "ldmatrix" {
-            Op::LoadMatrix { count, transpose, d: slots, addr }
+        let slots = parts.into_iter().map(|part| match loads {
+            true => self.dest(part, 32),
+            false => self.source(part, 32, false),
+        });
+        let slots = slots.collect::<Decode<Vec<Slot>>>()?;
+        Ok(if loads {
+            let packing = packing.unwrap_or(Packing::Bytes);
+            Op::LoadMatrix(Box::new(MatrixLoad { count, layout, packing, d: slots, addr }))
         } else {
-            Op::StoreMatrix { count, transpose, a: slots, addr }
+            Op::StoreMatrix { count, layout, a: slots, addr }
         })
     }
 

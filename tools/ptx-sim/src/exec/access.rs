@@ -4,9 +4,10 @@
 //! at the lanes of an instruction together), then the bytes move.
 
 use super::{
-    check::{Region, shadow::flag},
+    check::{Defined, Region, shadow::flag},
     round::{BF16, Exact, F16, Format},
     rows::{Rows, lanes},
+    traffic,
     warp::Refused,
     warp_ops::combine,
     world::{GENERIC_LOCAL, GENERIC_PARAM, GENERIC_SHARED, Place, WINDOW, World},
@@ -79,15 +80,18 @@ fn places<'a>(
     Ok(out)
 }
 
-/// Executes an access. `sources`: lanes whose stored values are defined. Gives the lanes whose loaded values are.
-pub fn run(
-    r: &mut Rows,
-    local: &mut [u8],
-    mask: u32,
-    op: &Op,
-    m: &mut World,
-    sources: u32,
-) -> Result<u32, Refused> {
+/// What an access needs of its warp besides the registers.
+pub struct Own<'a> {
+    /// Local memory of all lanes.
+    pub local: &'a mut [u8],
+    /// Present in check mode.
+    pub defined: Option<&'a mut Defined>,
+    /// Lanes whose stored values are defined.
+    pub sources: u32,
+}
+
+/// Executes an access.
+pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Result<(), Refused> {
     match op {
         Op::Load { space, bytes, signed, d, wide, addr, order } => {
             let total = *bytes as u64 * d.len() as u64;
@@ -95,20 +99,23 @@ pub fn run(
             if m.check.is_some() && order.strong() {
                 synchronise(mask, &at, m, |c, warp, region, addr| c.strong_read(warp, region, addr, *order));
             }
-            let loaded = m.note(mask, &at, total, flags(false, *order), u32::MAX);
+            let whole = m.note(mask, &at, total, flags(false, *order), u32::MAX);
+            if let Some(defined) = &mut own.defined {
+                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                traffic::load(m, defined, mask, &at, whole, d, element);
+            }
             for (n, slot) in d.iter().enumerate() {
                 let Some(slot) = *slot else { continue };
                 let offset = n * *bytes as usize;
-                load_element(r, local, mask, m, &at, offset, (*bytes, *signed, *wide), slot);
+                load_element(r, own.local, mask, m, &at, offset, (*bytes, *signed, *wide), slot);
             }
-            return Ok(loaded);
         }
         Op::LoadParam { bytes, signed, d, wide, offset } => {
             for (n, slot) in d.iter().enumerate() {
                 let Some(slot) = slot else { continue };
                 let at = (offset + n * *bytes as usize) as u64;
                 let place = m.place(MemSpace::Param, at, *bytes as u64, 0)?;
-                let value = extend(m.load(local, place, 0, *bytes), *bytes, *signed);
+                let value = extend(m.load(own.local, place, 0, *bytes), *bytes, *signed);
                 r.put(*slot, mask, &[value as u32; 32]);
                 if *wide {
                     r.put(*slot + 1, mask, &[(value >> 32) as u32; 32]);
@@ -124,9 +131,13 @@ pub fn run(
             let mut same = 0;
             if m.check.is_some() {
                 lane_conflicts(r, mask, m, &at, total, a, *wide);
-                same = unchanged(r, local, mask, m, &at, (*bytes, *wide), a);
+                same = unchanged(r, own.local, mask, m, &at, (*bytes, *wide), a);
             }
-            m.note_stores(mask, &at, total, flags(true, *order), sources, same);
+            m.note_stores(mask, &at, total, flags(true, *order), own.sources, same);
+            if let Some(defined) = &mut own.defined {
+                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                traffic::store(m, defined, mask, &at, own.sources, a, element);
+            }
             if m.check.is_some() && order.strong() {
                 let write = |c: &mut super::check::Check, w, region, addr| {
                     c.strong_write(w, region, addr, *order, false);
@@ -137,12 +148,12 @@ pub fn run(
                 let offset = n * *bytes as usize;
                 for lane in lanes(mask) {
                     let value = if *wide { r.wide(*slot, lane) } else { r.row(*slot)[lane] as u64 };
-                    m.store(local, at[lane], offset, *bytes, value);
+                    m.store(own.local, at[lane], offset, *bytes, value);
                 }
             }
             m.changes += 1;
         }
-        Op::Atomic { .. } => atomics(r, local, mask, op, m, sources)?,
+        Op::Atomic { .. } => atomics(r, own, mask, op, m)?,
         Op::Cvta { space, to_space, d, a, wide } => {
             let window = match space {
                 MemSpace::Shared | MemSpace::SharedCluster => GENERIC_SHARED,
@@ -156,16 +167,11 @@ pub fn run(
                 if *wide { r.set_wide(*d, lane, value) } else { r.row_mut(*d)[lane] = value as u32 }
             }
         }
-        // One undefined element leaves the whole fragment undefined.
-        Op::LoadMatrix { count, transpose, d, addr } => {
-            return Ok(if load_matrix(r, *count, *transpose, d, *addr, m)? { sources } else { 0 });
-        }
-        Op::StoreMatrix { count, transpose, a, addr } => {
-            store_matrix(r, *count, *transpose, a, *addr, m, sources == u32::MAX)?;
-        }
+        Op::LoadMatrix(load) => load_matrix(r, own, load, m)?,
+        Op::StoreMatrix { .. } => store_matrix(r, own, op, m)?,
         _ => {}
     }
-    Ok(sources)
+    Ok(())
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -284,21 +290,12 @@ fn lane_conflicts(r: &Rows, mask: u32, m: &mut World, at: &[Place; 32], bytes: u
     }
 }
 
-/// `defined`: lanes whose operands are.
-fn atomics(
-    r: &mut Rows,
-    local: &mut [u8],
-    mask: u32,
-    op: &Op,
-    m: &mut World,
-    defined: u32,
-) -> Result<(), Refused> {
+fn atomics(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Result<(), Refused> {
     let Op::Atomic { space, op, ty, d, addr, a, b, order } = op else { return Ok(()) };
     let bytes = scalar_bytes(*ty);
     let at = places(r, mask, *space, *addr, bytes as u64, m)?;
     for lane in lanes(mask) {
-        let read = |slot| if bytes == 8 { r.wide(slot, lane) } else { r.row(slot)[lane] as u64 };
-        let (x, y) = (read(*a), read(*b));
+        let (x, y) = (read(r, *a, bytes, lane), read(r, *b, bytes, lane));
         if let (Some((region, addr)), Some(check)) = (region(at[lane]), &mut m.check) {
             let warp = m.me.warp;
             check.strong_read(warp, region, addr, *order);
@@ -306,81 +303,134 @@ fn atomics(
                 check.excuse(warp, region, addr, bytes as u64);
             }
         }
-        m.note(1 << lane, &at, bytes as u64, flags(true, *order), defined);
+        let left = old_defined(own, *op, *d, at[lane], bytes, lane, m);
+        m.note(1 << lane, &at, bytes as u64, flags(true, *order), left);
+        let new = |old: u128| match (*op, bytes) {
+            (AtomOp::Exch, _) => x,
+            (AtomOp::Cas, _) => {
+                if old == x {
+                    y
+                } else {
+                    old
+                }
+            }
+            _ => atomic(*op, *ty, old as u64, x as u64, y as u64) as u128,
+        };
         let old = match at[lane] {
-            Place::Global(allocation, at) => allocation.update(at, bytes, |v| atomic(*op, *ty, v, x, y)),
+            // Of 16 bytes in global memory: grids with such atomics run on one host thread (see `grid`).
+            Place::Global(allocation, at) if bytes <= 8 => {
+                allocation.update(at, bytes, |v| new(v as u128) as u64) as u128
+            }
             other => {
-                let old = m.load(local, other, 0, bytes);
-                m.store(local, other, 0, bytes, atomic(*op, *ty, old, x, y));
+                let old = load_wide(own.local, other, bytes, m);
+                store_wide(own.local, other, bytes, new(old), m);
                 old
             }
         };
         // A lock that is not free, a counter that is not there yet: nobody could tell that it was looked at.
-        m.changes += (atomic(*op, *ty, old, x, y) != old) as u64;
+        m.changes += (new(old) != old) as u64;
         let writes = *op != AtomOp::Cas || old == x;
         if let (true, Some((region, addr)), Some(check)) = (writes, region(at[lane]), &mut m.check) {
             check.strong_write(m.me.warp, region, addr, *order, true);
         }
-        if let Some(d) = d {
-            if bytes == 8 { r.set_wide(*d, lane, old) } else { r.row_mut(*d)[lane] = old as u32 }
+        if let Some(d) = *d {
+            (d..).zip(words(old, bytes)).for_each(|(slot, word)| r.row_mut(slot)[lane] = word);
         }
     }
     Ok(())
 }
 
-/// Row `i` of matrix `n` lies at the address of lane `8 n + i`; lane `4 g + t` receives elements (g, 2t), (g, 2t+1).
-fn load_matrix(
-    r: &mut Rows,
-    count: u8,
-    transpose: bool,
-    d: &[Slot],
-    addr: Addr,
-    m: &mut World,
-) -> Result<bool, Refused> {
-    let rows = rows_of(count);
-    let at = places(r, rows, MemSpace::Shared, addr, 16, m)?;
-    let defined = m.note(rows, &at, 16, 0, u32::MAX);
-    for (n, slot) in d.iter().enumerate() {
-        let mut matrix = [[0u16; 8]; 8];
-        for (row, values) in matrix.iter_mut().enumerate() {
-            let Place::Shared { cta, at } = at[8 * n + row] else { continue };
-            for (value, two) in values.iter_mut().zip(m.ctas[cta].shared[at..at + 16].chunks_exact(2)) {
-                *value = u16::from_le_bytes([two[0], two[1]]);
-            }
-        }
-        for (lane, word) in r.row_mut(*slot).iter_mut().enumerate() {
-            let (g, t) = (lane / 4, lane % 4);
-            let pick = |x: usize| if transpose { matrix[2 * t + x][g] } else { matrix[g][2 * t + x] };
-            *word = pick(0) as u32 | (pick(1) as u32) << 16;
+/// The 32-bit words of a value of so many bytes.
+fn words(value: u128, bytes: u8) -> impl Iterator<Item = u32> {
+    (0..(bytes as u32).div_ceil(4)).map(move |n| (value >> (32 * n)) as u32)
+}
+
+/// A register of so many bytes.
+fn read(r: &Rows, slot: Slot, bytes: u8, lane: usize) -> u128 {
+    let count = (bytes as u32).div_ceil(4);
+    (0..count).rev().fold(0, |v, n| v << 32 | r.row(slot + n)[lane] as u128)
+}
+
+fn load_wide(local: &[u8], place: Place, bytes: u8, m: &World) -> u128 {
+    let low = m.load(local, place, 0, bytes.min(8)) as u128;
+    if bytes == 16 { low | (m.load(local, place, 8, 8) as u128) << 64 } else { low }
+}
+
+fn store_wide(local: &mut [u8], place: Place, bytes: u8, value: u128, m: &mut World) {
+    m.store(local, place, 0, bytes.min(8), value as u64);
+    if bytes == 16 {
+        m.store(local, place, 8, 8, (value >> 64) as u64);
+    }
+}
+
+/// Check mode: the result of an atomic is defined where memory is, and memory afterwards where operands are, too. Gives
+/// the lanes that leave something defined.
+fn old_defined(
+    own: &mut Own,
+    op: AtomOp,
+    d: Option<Slot>,
+    place: Place,
+    bytes: u8,
+    lane: usize,
+    m: &World,
+) -> u32 {
+    let Some(defined) = &mut own.defined else { return u32::MAX };
+    let all = u16::MAX >> (16 - bytes as u32);
+    let old =
+        if traffic::bytes_defined(m, defined, place, 0, bytes as usize) & all == all { u32::MAX } else { 0 };
+    if let Some(d) = d {
+        (d..d + (bytes as u32).div_ceil(4)).for_each(|d| defined.set_row(d, 1 << lane, old));
+    }
+    if op == AtomOp::Exch { own.sources } else { own.sources & old }
+}
+
+/// Row `i` of matrix `n` lies at the address of lane `n · rows + i`.
+fn load_matrix(r: &mut Rows, own: &mut Own, op: &MatrixLoad, m: &mut World) -> Result<(), Refused> {
+    let rows = rows_of(op.rows());
+    let at = places(r, rows, MemSpace::Shared, op.addr, 16, m)?;
+    let whole = m.note(rows, &at, 16, 0, u32::MAX);
+    match &mut own.defined {
+        Some(defined) if whole & rows != rows => traffic::load_matrix(m, defined, &at, whole, op),
+        Some(defined) => op.d.iter().for_each(|&slot| defined.set_row(slot, u32::MAX, u32::MAX)),
+        None => {}
+    }
+    let mut lines = [[0u8; 16]; 32];
+    for (line, at) in lines.iter_mut().zip(&at).take(op.rows()) {
+        let &Place::Shared { cta, at } = at else { continue };
+        line.copy_from_slice(&m.ctas[cta].shared[at..at + 16]);
+        if op.packing != Packing::Bytes {
+            *line = op.packing.unpack(*line);
         }
     }
-    Ok(defined & rows == rows)
+    let (height, registers) = (op.layout.rows(), op.layout.registers());
+    for (n, slot) in op.d.iter().enumerate() {
+        let lines = &lines[n / registers * height..][..height];
+        for (lane, word) in r.row_mut(*slot).iter_mut().enumerate() {
+            let byte = |byte: usize| {
+                let (row, column) = op.layout.place(n % registers, byte, lane);
+                lines[row][column]
+            };
+            *word = u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]);
+        }
+    }
+    Ok(())
 }
 
-/// The lanes whose addresses a matrix access of `count` matrices uses.
-fn rows_of(count: u8) -> u32 {
-    ((1u64 << (8 * count as u32)) - 1) as u32
+/// The lanes whose addresses a matrix access of so many rows uses.
+pub fn rows_of(rows: usize) -> u32 {
+    ((1u64 << rows) - 1) as u32
 }
 
-fn store_matrix(
-    r: &Rows,
-    count: u8,
-    transpose: bool,
-    a: &[Slot],
-    addr: Addr,
-    m: &mut World,
-    defined: bool,
-) -> Result<(), Refused> {
-    let rows = rows_of(count);
+fn store_matrix(r: &Rows, own: &mut Own, op: &Op, m: &mut World) -> Result<(), Refused> {
+    let &Op::StoreMatrix { count, layout, ref a, addr } = op else { return Ok(()) };
+    let rows = rows_of(8 * count as usize);
     let at = places(r, rows, MemSpace::Shared, addr, 16, m)?;
     let mut lines = [[0u8; 16]; 32];
     for (n, slot) in a.iter().enumerate() {
-        let words = r.row(*slot);
-        for (row, line) in lines[8 * n..8 * n + 8].iter_mut().enumerate() {
-            for (column, two) in line.chunks_exact_mut(2).enumerate() {
-                let (g, x) = if transpose { (column, row) } else { (row, column) };
-                let half = words[4 * g + x / 2] >> (16 * (x % 2));
-                two.copy_from_slice(&(half as u16).to_le_bytes());
+        for (lane, word) in r.row(*slot).iter().enumerate() {
+            for (byte, value) in word.to_le_bytes().into_iter().enumerate() {
+                let (row, column) = layout.place(0, byte, lane);
+                lines[8 * n + row][column] = value;
             }
         }
     }
@@ -389,7 +439,11 @@ fn store_matrix(
         _ => false,
     };
     let same = lanes(rows).fold(0, |same, lane| same | (there(m, lane) as u32) << lane);
-    m.note_stores(rows, &at, 16, flag::WRITE, if defined { u32::MAX } else { 0 }, same);
+    let whole = own.sources == u32::MAX;
+    m.note_stores(rows, &at, 16, flag::WRITE, if whole { u32::MAX } else { 0 }, same);
+    if let Some(defined) = own.defined.as_mut().filter(|_| !whole) {
+        traffic::store_matrix(m, defined, &at, layout, a);
+    }
     for lane in lanes(rows) {
         let Place::Shared { cta, at } = at[lane] else { continue };
         m.ctas[cta].version += 1;

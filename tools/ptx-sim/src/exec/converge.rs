@@ -26,9 +26,10 @@ pub fn members(op: &Op) -> Option<Members> {
     match op {
         Op::Barrier { aligned: true, .. }
         | Op::BarrierReduce { aligned: true, .. }
-        | Op::LoadMatrix { .. }
+        | Op::LoadMatrix(_)
         | Op::StoreMatrix { .. }
-        | Op::Mma { .. } => Some(Members::Warp),
+        | Op::Mma { .. }
+        | Op::MmaQuads(_) => Some(Members::Warp),
         Op::Shuffle { members, .. }
         | Op::VotePred { members, .. }
         | Op::VoteBallot { members, .. }
@@ -54,7 +55,7 @@ pub fn members(op: &Op) -> Option<Members> {
 /// Operations on matrices, which have no meaning for a part of a warp.
 fn needs_whole_warp(op: &Op) -> bool {
     match op {
-        Op::LoadMatrix { .. } | Op::StoreMatrix { .. } | Op::Mma { .. } => true,
+        Op::LoadMatrix(_) | Op::StoreMatrix { .. } | Op::Mma { .. } | Op::MmaQuads(_) => true,
         Op::Hopper(op) => matches!(**op, HopperOp::Wgmma(_) | HopperOp::SetMaxRegisters { .. }),
         _ => false,
     }

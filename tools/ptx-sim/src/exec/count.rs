@@ -14,7 +14,7 @@
 //! Counting is off unless asked for; it changes nothing of what a run does.
 
 use super::{
-    access::address,
+    access::{address, rows_of},
     rows::{Rows, lanes},
     world::{GENERIC_LOCAL, GENERIC_SHARED, Me, WINDOW},
 };
@@ -204,8 +204,9 @@ fn accesses(op: &Op, active: u32) -> Vec<(MemSpace, Addr, u64, u32)> {
             vec![(*space, *addr, super::access::scalar_bytes(*ty) as u64, active)]
         }
         // Each matrix is eight rows of 16 bytes, named by eight lanes.
-        Op::LoadMatrix { count, addr, .. } | Op::StoreMatrix { count, addr, .. } => {
-            vec![(MemSpace::Shared, *addr, 16, active & (u32::MAX >> (32 - 8 * (*count).clamp(1, 4) as u32)))]
+        Op::LoadMatrix(load) => vec![(MemSpace::Shared, load.addr, 16, active & rows_of(load.rows()))],
+        Op::StoreMatrix { count, addr, .. } => {
+            vec![(MemSpace::Shared, *addr, 16, active & rows_of(8 * *count as usize))]
         }
         Op::CopyAsync { size, to, from, .. } => {
             vec![

@@ -272,7 +272,8 @@ fn uses(kernel: &Kernel) -> Uses {
         uses.communicates |= match &inst.op {
             Op::Load { space, order, .. } => outside(space) && order.strong(),
             Op::Atomic { space, d, ty, .. } => {
-                outside(space) && (d.is_some() || !matches!(ty, Scalar::Int { .. }))
+                let commutes = matches!(ty, Scalar::Int { bits: ..=64, .. });
+                outside(space) && (d.is_some() || !commutes)
             }
             Op::Fence(Fence::Thread(order)) => order.scope >= Scope::Gpu,
             Op::Hopper(op) => match &**op {

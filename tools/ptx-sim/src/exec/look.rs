@@ -1,6 +1,6 @@
 //! Check mode, before each instruction: are guard, addresses and barrier operands defined, and what will the results be?
 
-use super::{rows::lanes, warp::Warp, warp_ops, world::World};
+use super::{access::rows_of, rows::lanes, warp::Warp, warp_ops, world::World};
 use crate::{fault::FaultKind, ir::*};
 
 impl Warp {
@@ -20,19 +20,25 @@ impl Warp {
         }
         if !computes(&inst.op) {
             let mut operands = u32::MAX;
+            let steering = match inst.op {
+                // Addresses of the first lanes only.
+                Op::LoadMatrix(ref load) => active & rows_of(load.rows()),
+                Op::StoreMatrix { count, .. } => active & rows_of(8 * count as usize),
+                _ => active,
+            };
             inst.op.visit(&mut |role| {
                 if let Role::Address(s) = role {
                     operands &= defined.of_rows([s]);
                 }
             });
-            refute(active & !operands, "an address, a barrier or a lane operand");
+            refute(steering & !operands, "an address, a barrier or a lane operand");
         }
         if m.launch.uses.wgmma && active != 0 && !matches!(inst.op, Op::Hopper(_)) {
             self.tensor.plain(&inst.op, check, me.warp, me.at);
         }
         match &inst.op {
             // Memory decides what a load gives; see `execute`.
-            Op::Load { .. } | Op::LoadMatrix { .. } => {}
+            Op::Load { .. } | Op::LoadMatrix(_) => {}
             &Op::Select { rows, d, a, b, p } => {
                 let pick = self.rows.pred(p);
                 for n in 0..rows as u32 {
@@ -75,5 +81,5 @@ impl Warp {
 fn computes(op: &Op) -> bool {
     matches!(op, Op::Int { .. } | Op::Float { .. } | Op::Convert { .. } | Op::Setp { .. } | Op::Select { .. })
         || matches!(op, Op::Copy { .. } | Op::Pack16 { .. } | Op::Unpack16 { .. } | Op::PredLogic { .. })
-        || matches!(op, Op::Mma { .. } | Op::Branch { .. })
+        || matches!(op, Op::Mma { .. } | Op::MmaQuads(_) | Op::Branch { .. })
 }

@@ -53,6 +53,22 @@ pub fn register_counts_fit(op: &Op) -> bool {
         && !b.is_empty()
 }
 
+/// The row of A whose elements a lane holds in its register `word`.
+pub fn row_of_a(m: usize, word: usize, lane: usize) -> usize {
+    if m == 16 { lane / 4 + 8 * (word & 1) } else { lane / 4 }
+}
+
+/// The column of B whose elements a lane holds.
+pub fn column_of_b(lane: usize) -> usize {
+    lane / 4
+}
+
+/// Row and (first) column of a lane's register `word` of C and D.
+pub fn place_of_d(half_acc: bool, word: usize, lane: usize) -> (usize, usize) {
+    let (g, t) = (lane / 4, lane % 4);
+    if half_acc { (g + 8 * word, 2 * t) } else { (g + 8 * (word >> 1), 2 * t + (word & 1)) }
+}
+
 /// The operands as matrices by rows: A with `k` columns, B with eight.
 struct Operands {
     k: usize,
@@ -70,18 +86,18 @@ pub fn mma(r: &mut Rows, op: &Op) {
     let product = multiply(&operands, m, n, *a_type);
     let at = |row: usize, column: usize| product[row * n + column];
     for lane in 0..32 {
-        let (g, t) = (lane / 4, lane % 4);
         for word in 0..d.len() {
+            let (row, column) = place_of_d(*half_acc, word, lane);
             if *half_acc {
                 let old = r.row(c[word])[lane];
                 let sum = |x: usize| {
                     let before = F16.decode((old >> (16 * x)) as u64 & 0xffff);
-                    F16.encode_f64(before + at(g + 8 * word, 2 * t + x), Rounding::Nearest, false) as u32
+                    F16.encode_f64(before + at(row, column + x), Rounding::Nearest, false) as u32
                 };
                 r.row_mut(d[word])[lane] = sum(0) | sum(1) << 16;
                 continue;
             }
-            let value = at(g + 8 * (word >> 1), 2 * t + (word & 1));
+            let value = at(row, column);
             let old = r.row(c[word])[lane];
             r.row_mut(d[word])[lane] = if is_integer(*a_type) {
                 let sum = old as i32 as i64 + value as i64;
@@ -107,21 +123,17 @@ fn gather(r: &Rows, op: &Op) -> Operands {
     for (word, &slot) in a.iter().enumerate() {
         let elements = elements(r, *a_type, slot);
         for lane in 0..32 {
-            let (g, t) = (lane / 4, lane % 4);
-            let (row, column) = if m == 16 {
-                (g + 8 * (word & 1), 4 * e * (word >> 1) + e * t)
-            } else {
-                (g, 4 * e * word + e * t)
-            };
+            let step = if m == 16 { word >> 1 } else { word };
+            let (row, column) = (row_of_a(m, word, lane), 4 * e * step + e * (lane % 4));
             left[row * stored + column..][..e].copy_from_slice(&elements[lane * e..][..e]);
         }
     }
     for (word, &slot) in b.iter().enumerate() {
         let elements = elements(r, *b_type, slot);
         for lane in 0..32 {
-            let (g, t) = (lane / 4, lane % 4);
+            let g = column_of_b(lane);
             for x in 0..e {
-                right[(4 * e * word + e * t + x) * n + g] = elements[lane * e + x];
+                right[(4 * e * word + e * (lane % 4) + x) * n + g] = elements[lane * e + x];
             }
         }
     }
@@ -175,7 +187,7 @@ fn doubles(r: &mut Rows, x: &Operands, d: &[u32], c: &[u32]) {
     let mut out = vec![[0u64; 32]; d.len()];
     for (word, values) in out.iter_mut().enumerate() {
         for (lane, value) in values.iter_mut().enumerate() {
-            let (row, column) = (lane / 4 + 8 * (word >> 1), 2 * (lane % 4) + (word & 1));
+            let (row, column) = place_of_d(false, word, lane);
             let start = f64::from_bits(r.wide(c[word], lane));
             let left = &x.a[row * x.k..][..x.k];
             let steps = left.iter().zip(x.b.chunks_exact(8));

@@ -31,8 +31,20 @@ pub struct Mbarrier {
     gather: Knowledge,
     /// What those know that completed the last phase.
     pub done: Knowledge,
+    /// The phase that each warp has taken last, in check mode.
+    taken: Vec<Taken>,
     /// Who made it: warp and its interval, to see that others use it only after that.
     pub made: (usize, u32),
+}
+
+/// A wait that has passed.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    warp: usize,
+    /// The instruction.
+    at: u32,
+    phase: u32,
+    lanes: u32,
 }
 
 /// Something that the rules forbid.
@@ -51,6 +63,7 @@ impl Mbarrier {
             copies: 0,
             gather: Knowledge::default(),
             done: Knowledge::default(),
+            taken: vec![],
             made,
         })
     }
@@ -131,6 +144,28 @@ impl Mbarrier {
         self.phase & 1 != parity & 1
     }
 
+    /// A wait for a parity has passed, at an instruction of a warp: the phase, if some of the lanes have taken it there
+    /// before. Waits that stand at different places may be for one phase (of each of several operands, say).
+    ///
+    /// ```text
+    /// loop:  try_wait full, parity      takes phase 0        … parity ought to flip here …
+    ///        try_wait full, parity      passes at once, though phase 1 is still to come: takes phase 0 again
+    /// ```
+    pub fn take(&mut self, warp: usize, at: u32, lanes: u32) -> Option<i64> {
+        let taken = Taken { warp, at, phase: self.phase.wrapping_sub(1), lanes };
+        let Some(last) = self.taken.iter_mut().find(|t| (t.warp, t.at) == (warp, at)) else {
+            self.taken.push(taken);
+            return None;
+        };
+        if last.phase != taken.phase {
+            *last = taken;
+            return None;
+        }
+        let again = last.lanes & lanes != 0;
+        last.lanes |= lanes;
+        again.then_some(self.phase as i64 - 1)
+    }
+
     pub fn passed_token(&self, token: u64) -> bool {
         (token >> 32) as u32 != self.phase
     }
@@ -173,6 +208,19 @@ mod tests {
         assert_eq!(b.arrive(1, false, false), Ok(true));
         assert_eq!(b.arrive(1, false, false), Ok(true));
         assert_eq!(b.phase, 2);
+    }
+
+    #[test]
+    fn a_phase_is_taken_once_at_each_place() {
+        let mut b = Mbarrier::new(1, (0, 0)).unwrap();
+        // The phase before the first, as a producer waits for it.
+        assert_eq!(b.take(0, 7, 1), None);
+        assert_eq!(b.take(0, 7, 1), Some(-1));
+        b.arrive(1, false, false).unwrap();
+        assert_eq!(b.take(0, 7, 1), None);
+        // Other lanes, another warp, another place.
+        assert_eq!([b.take(0, 7, 2), b.take(1, 7, 1), b.take(0, 8, 1)], [None; 3]);
+        assert_eq!(b.take(0, 7, 2), Some(0));
     }
 
     #[test]

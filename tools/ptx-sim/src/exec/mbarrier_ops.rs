@@ -205,7 +205,8 @@ fn test(
     m: &mut World,
 ) -> Result<Next, Refused> {
     let mut passed = 0;
-    let mut learn = vec![];
+    // The lanes that each barrier let pass.
+    let mut let_pass: Vec<(usize, u32)> = vec![];
     for lane in lanes(mask) {
         let (cta, at) = m.mbarrier_place(r, bar, MemSpace::Shared, lane)?;
         if cta != m.me.cta {
@@ -219,27 +220,40 @@ fn test(
         m.mbarrier(cta, at, lane)?;
         if m.reached(cta, at, goal) {
             passed |= 1 << lane;
-            if !learn.contains(&at) {
-                learn.push(at);
-                let phases = m.mbarrier(cta, at, lane)?.phase;
-                m.effect(|| Effect::Wait { at: at as u32, phases });
+            match let_pass.iter_mut().find(|(bar, _)| *bar == at) {
+                Some((_, lanes)) => *lanes |= 1 << lane,
+                None => {
+                    let_pass.push((at, 1 << lane));
+                    let phases = m.mbarrier(cta, at, lane)?.phase;
+                    m.effect(|| Effect::Wait { at: at as u32, phases });
+                }
             }
         } else if suspend {
             return Ok(Next::Again(Wait::Mbarrier { cta, at, goal }));
         }
     }
-    let (cta, warp) = (m.me.cta, m.me.warp);
-    if (order.acquires() || order.semantics == Semantics::Weak)
-        && let Some(check) = &mut m.check
-    {
-        for at in learn {
-            if let Some(bar) = m.ctas[cta].mbarriers.get(&at) {
-                check.learn(warp, &bar.done);
-            }
-        }
-    }
+    let acquires = order.acquires() || order.semantics == Semantics::Weak;
+    let_pass.into_iter().for_each(|(at, lanes)| pass(m, at, lanes, acquires, token));
     r.set_pred(d, passed, mask);
     Ok(if passed == mask { Next::Go } else { Next::Yield })
+}
+
+/// Check mode: a wait of these lanes for an mbarrier of the own CTA is over.
+fn pass(m: &mut World, at: usize, lanes: u32, acquires: bool, token: Token) {
+    let me = m.me;
+    let (Some(check), Some(bar)) = (&mut m.check, m.ctas[me.cta].mbarriers.get_mut(&at)) else { return };
+    if acquires {
+        check.learn(me.warp, &bar.done);
+    }
+    // A token names its phase, and asking for that again is no mistake.
+    if let (Token::Parity(_), Some(phase)) = (token, bar.take(me.warp, me.at, lanes)) {
+        let which = if phase < 0 { "the phase before the first".into() } else { format!("phase {phase}") };
+        let message = format!(
+            "a wait for {which} of the mbarrier at {at:#x} passes at once: the warp has taken it here before, and \
+             the next has not ended yet (does the parity change?)"
+        );
+        check.note(FaultKind::MbarrierMisuse, me.warp, me.at, Some(lanes.trailing_zeros()), message);
+    }
 }
 
 impl World<'_> {

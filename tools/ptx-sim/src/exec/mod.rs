@@ -8,9 +8,9 @@
 //! | [`agents`], [`bulk`], [`tensor`], [`copy_async`], [`tensor_core`] | asynchronous operations |
 //! | [`warp`], [`divergence`], [`converge`], [`rows`] | a warp, where its lanes stand and how they meet, its registers |
 //! | [`access`], [`mbarrier_ops`], [`order_ops`], [`hopper`] | instructions that touch more than registers |
-//! | [`int`], [`float`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`] | arithmetic |
+//! | [`int`], [`float`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`], [`quads`] | arithmetic |
 //! | [`units`] | tensor copies and warpgroup products as pure functions |
-//! | [`check`]; [`look`], [`note`] | what check mode keeps; where instructions ask it |
+//! | [`check`]; [`look`], [`note`], [`traffic`] | what check mode keeps; where instructions ask it |
 //! | [`count`] | counters |
 
 pub mod access;
@@ -41,12 +41,14 @@ pub mod mbarrier_ops;
 mod nearest;
 pub mod note;
 pub mod order_ops;
+pub mod quads;
 pub mod registers;
 pub mod round;
 pub mod rows;
 pub mod sparse;
 pub mod tensor;
 pub mod tensor_core;
+pub mod traffic;
 pub mod units;
 pub mod warp;
 pub mod warp_ops;

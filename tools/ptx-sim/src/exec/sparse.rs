@@ -30,15 +30,23 @@ pub fn selectors(ty: MatrixType, k: usize) -> u8 {
     }
 }
 
+/// Which lanes of four hold metadata that are read.
+pub fn holders(ty: MatrixType, k: usize, selector: u8) -> std::ops::Range<usize> {
+    let blocks = k / block_columns(ty);
+    let first = (selector as usize * blocks) % 4;
+    first..first + blocks
+}
+
 /// The operand with its zeros: 16 rows of `k` from 16 rows of `k / 2`.
 pub fn expand(r: &Rows, pattern: Sparsity, ty: MatrixType, k: usize, stored: &[f64]) -> Vec<f64> {
     let mut out = vec![0f64; 16 * k];
     let columns = block_columns(ty);
     let blocks = k / columns;
+    let base = holders(ty, k, pattern.selector).start;
     let words = r.row(pattern.metadata);
     for row in 0..16 {
         for block in 0..blocks {
-            let lane = 4 * (row % 8) + (pattern.selector as usize * blocks) % 4 + block;
+            let lane = 4 * (row % 8) + base + block;
             let bits = (words[lane] >> (16 * (row / 8))) as u16;
             let from = &stored[row * k / 2 + block * columns / 2..][..columns / 2];
             place(ty, bits, from, &mut out[row * k + block * columns..][..columns]);

@@ -16,7 +16,7 @@
 //! Check mode keeps, for every register, the last plain instruction that touched it since the last fence.
 
 use super::{
-    check::{Access, Check, Defined, Region, clock::Agent, shadow::flag},
+    check::{Access, Check, Defined, Region, clock::Agent, products::Factors, shadow::flag},
     cta::TensorStep,
     rows::{Row, Rows},
     units::{
@@ -148,7 +148,7 @@ impl Queue {
         descriptor("B", b)?;
         let quarter = Quarter { at: m.me.at, a, b, accumulate: scale != 0, landed: false };
         if m.check.is_some() {
-            self.check_issue(r, defined, w, &quarter, m)?;
+            self.check_issue(defined, w, &quarter, m)?;
         }
         self.open.push(quarter);
         if m.agents.at_once() {
@@ -285,7 +285,6 @@ impl Queue {
 
     fn check_issue(
         &mut self,
-        r: &Rows,
         defined: &mut Option<Defined>,
         w: &Wgmma,
         q: &Quarter,
@@ -293,25 +292,21 @@ impl Queue {
     ) -> Result<(), Refused> {
         self.same_in_group(q, m);
         self.registers_are_free(w, m);
-        let mut operands = u32::MAX;
-        if let (Some(d), WgmmaA::Registers(a)) = (defined.as_ref(), &w.a) {
-            operands &= d.of_rows(a.iter().copied());
-        }
-        if let (Some(d), true) = (defined.as_ref(), q.accumulate) {
-            operands &= d.of_rows(w.d.iter().copied());
-        }
+        let mut factors = Factors::default();
         let quarter = (m.me.number % 4) as u32;
-        let mut whole = true;
         if matches!(w.a, WgmmaA::Descriptor(_)) {
-            whole &= self.reads(operand::a_footprint(w, quarter), &descriptor("A", q.a)?, "A", m)?;
+            let footprint = operand::a_footprint(w, quarter);
+            let bits = operand::bits(w.a_type);
+            self.reads(footprint, &descriptor("A", q.a)?, "A", m, |line, chunk, bytes| {
+                each_undefined((line, chunk), !w.transpose_a, bits, bytes, |row| factors.row(row, false));
+            })?;
         }
-        whole &= self.reads(operand::b_footprint(w), &descriptor("B", q.b)?, "B", m)?;
+        let bits = operand::bits(w.b_type);
+        self.reads(operand::b_footprint(w), &descriptor("B", q.b)?, "B", m, |line, chunk, bytes| {
+            each_undefined((line, chunk), !w.transpose_b, bits, bytes, |n| factors.column(n, false));
+        })?;
         if let Some(d) = defined {
-            let scale = d.pred(w.scale_d);
-            // One undefined element of A or B reaches whole rows or columns of D.
-            let all = if whole && scale == u32::MAX { operands } else { 0 };
-            let all = if all == u32::MAX { u32::MAX } else { 0 };
-            w.d.iter().for_each(|&s| d.set_row(s, u32::MAX, all));
+            d.wgmma(w, factors, q.accumulate);
         }
         let at = q.at;
         for &s in &w.d {
@@ -324,7 +319,6 @@ impl Queue {
                 (lock.a, lock.at) = (lock.a + 1, at);
             }
         }
-        let _ = r;
         Ok(())
     }
 
@@ -388,32 +382,54 @@ impl Queue {
         }
     }
 
-    /// Notes the reads of an operand in shared memory; whether all of it is defined.
+    /// Notes the reads of an operand in shared memory. `undefined` is told of chunks of which not all bytes are defined:
+    /// line, chunk, and which bytes are.
     fn reads(
         &mut self,
         footprint: Footprint,
         descriptor: &MatrixDescriptor,
         what: &'static str,
         m: &mut World,
-    ) -> Result<bool, Refused> {
+        mut undefined: impl FnMut(usize, usize, u16),
+    ) -> Result<(), Refused> {
         let me = m.me;
         let size = m.ctas[me.cta].shared.len();
-        let Some(check) = &mut m.check else { return Ok(true) };
+        let Some(check) = &mut m.check else { return Ok(()) };
         let (agent, interval) = *self.open_slot.get_or_insert_with(|| check.open_slot(me.warp));
         let x = Access { agent, warp: me.warp, at: me.at, flags: flag::ASYNC, lane: None };
-        let (mut bad, mut whole) = (None, true);
-        footprint.visit(descriptor, |_, _, address| {
+        let mut bad = None;
+        footprint.visit(descriptor, |line, chunk, address| {
             if address as usize + 16 > size {
                 bad.get_or_insert(address);
                 return;
             }
             check.touch_cell(Region::Shared(me.cta), address as u64 / 16, u16::MAX, interval, x);
-            whole &= check.shared_defined(me.cta, address as usize, 16);
+            let bytes = check.shared_bytes_defined(me.cta, address as usize, 16);
+            if bytes != u16::MAX {
+                undefined(line, chunk, bytes);
+            }
         });
         match bad {
             Some(address) => Err(in_words(OperandError::OutOfBounds { what, address, size })),
-            None => Ok(whole),
+            None => Ok(()),
         }
+    }
+}
+
+/// Calls `f` with the rows (of B: columns) that the undefined bytes of a chunk belong to. `along`: a line is a row; else
+/// each element of a chunk lies in a row of its own.
+fn each_undefined(
+    (line, chunk): (usize, usize),
+    along: bool,
+    bits: usize,
+    defined: u16,
+    mut f: impl FnMut(usize),
+) {
+    if along {
+        return f(line);
+    }
+    for byte in (0..16).filter(|byte| defined >> byte & 1 == 0) {
+        f(chunk * 128 / bits + byte * 8 / bits);
     }
 }
 

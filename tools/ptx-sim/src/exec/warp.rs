@@ -14,6 +14,7 @@ use super::{
     divergence::{Group, Groups, Wait},
     float, generic, hopper, int, matrix,
     order_ops::{fence_of, give_votes},
+    quads,
     rows::Rows,
     tensor_core::Queue,
     warp_ops,
@@ -392,18 +393,11 @@ impl Warp {
             | Op::Store { .. }
             | Op::Atomic { .. }
             | Op::Cvta { .. }
-            | Op::LoadMatrix { .. }
+            | Op::LoadMatrix(_)
             | Op::StoreMatrix { .. } => {
                 let sources = self.sources_defined(op);
-                let (r, local) = (&mut self.rows, &mut self.local);
-                let loaded = access::run(r, local, mask, op, m, sources)?;
-                if let (Op::Load { .. } | Op::LoadMatrix { .. }, Some(defined)) = (op, &mut self.defined) {
-                    op.visit(&mut |role| {
-                        if let Role::Def(s) = role {
-                            defined.set_row(s, mask, loaded);
-                        }
-                    });
-                }
+                let mut own = access::Own { local: &mut self.local, defined: self.defined.as_mut(), sources };
+                access::run(&mut self.rows, &mut own, mask, op, m)?;
             }
             Op::CopyAsync { .. } => copy_async::issue(r, mask, op, m)?,
             Op::CopyAsyncCommit => copy_async::commit(mask, m),
@@ -419,8 +413,9 @@ impl Warp {
             | Op::ActiveMask { .. } => {
                 warp_ops::run(r, mask, live, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
             }
-            Op::Mma { .. } if m.taint.is_some() => {}
+            Op::Mma { .. } | Op::MmaQuads(_) if m.taint.is_some() => {}
             Op::Mma { .. } => matrix::mma(r, op),
+            Op::MmaQuads(op) => quads::mma(r, op),
             Op::Hopper(op) => match &**op {
                 HopperOp::Wgmma(w) => self.tensor.issue(r, &mut self.defined, w, m)?,
                 HopperOp::WgmmaFence => self.tensor.fence(),

@@ -11,10 +11,12 @@
 //! ```
 
 mod hopper;
+mod matrix;
 mod order;
 mod visit;
 
 pub use hopper::*;
+pub use matrix::*;
 pub use order::{Fence, Order, Scope, Semantics};
 pub use visit::Role;
 
@@ -340,30 +342,6 @@ pub enum AtomOp {
     Dec,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MatrixType {
-    F16,
-    Bf16,
-    Tf32,
-    F64,
-    S8,
-    U8,
-    S4,
-    U4,
-    /// Single bits; the product is `xor` or `and`, summed by counting.
-    B1Xor,
-    B1And,
-    E4m3,
-    E5m2,
-}
-
-/// The non-zeros of a sparse left operand: a register of indices, and which lanes of four hold them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sparsity {
-    pub metadata: Slot,
-    pub selector: u8,
-}
-
 #[derive(Clone, Debug)]
 pub enum Op {
     Nop,
@@ -489,15 +467,10 @@ pub enum Op {
         a: Slot,
         wide: bool,
     },
-    LoadMatrix {
-        count: u8,
-        transpose: bool,
-        d: Vec<Slot>,
-        addr: Addr,
-    },
+    LoadMatrix(Box<MatrixLoad>),
     StoreMatrix {
         count: u8,
-        transpose: bool,
+        layout: MatrixLayout,
         a: Vec<Slot>,
         addr: Addr,
     },
@@ -590,6 +563,8 @@ pub enum Op {
         b: Vec<Slot>,
         c: Vec<Slot>,
     },
+
+    MmaQuads(Box<MmaQuads>),
 
     /// Sum or difference with a carry in and a carry out, each a bit of a predicate (`addc.cc`, `madc.hi.cc`).
     Carry {

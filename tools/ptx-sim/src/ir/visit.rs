@@ -135,7 +135,11 @@ impl Op {
                 a.iter().for_each(|&s| rows(f, s, two(*wide), false));
             }
             Op::Atomic { ty, d, addr, a, b, .. } => {
-                let n = two(matches!(ty, Scalar::F64 | Scalar::Int { bits: 64, .. }));
+                let n = match ty {
+                    Scalar::Int { bits: 128, .. } => 4,
+                    Scalar::F64 | Scalar::Int { bits: 64, .. } => 2,
+                    _ => 1,
+                };
                 address(f, addr);
                 rows(f, *a, n, false);
                 rows(f, *b, n, false);
@@ -145,9 +149,9 @@ impl Op {
                 rows(f, *a, two(*wide), false);
                 rows(f, *d, two(*wide), true);
             }
-            Op::LoadMatrix { d, addr, .. } => {
-                address(f, addr);
-                d.iter().for_each(|&s| f(Role::Def(s)));
+            Op::LoadMatrix(load) => {
+                address(f, &load.addr);
+                load.d.iter().for_each(|&s| f(Role::Def(s)));
             }
             Op::StoreMatrix { a, addr, .. } => {
                 address(f, addr);
@@ -205,6 +209,10 @@ impl Op {
                 sparse.iter().for_each(|s| f(Role::Use(s.metadata)));
                 a.iter().chain(b).chain(c).for_each(|&s| rows(f, s, n, false));
                 d.iter().for_each(|&s| rows(f, s, n, true));
+            }
+            Op::MmaQuads(op) => {
+                op.a.iter().chain(&op.b).chain(&op.c).for_each(|&s| f(Role::Use(s)));
+                op.d.iter().for_each(|&s| f(Role::Def(s)));
             }
             Op::Barrier { id, count, .. } => {
                 f(Role::Address(*id));
@@ -270,6 +278,7 @@ impl Op {
                 | Op::BarrierReduce { .. }
                 | Op::Redux { .. }
                 | Op::Mma { .. }
+                | Op::MmaQuads(_)
         )
     }
 }

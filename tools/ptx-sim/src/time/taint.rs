@@ -94,8 +94,8 @@ impl Taint {
             Op::Load { space, addr, bytes, d, .. } => {
                 tainted = self.reads(me, *space, *addr, *bytes as u64 * d.len() as u64, active, rows);
             }
-            Op::LoadMatrix { addr, .. } => {
-                tainted = self.reads(me, MemSpace::Shared, *addr, 16, active, rows);
+            Op::LoadMatrix(op) => {
+                tainted = self.reads(me, MemSpace::Shared, op.addr, 16, active, rows);
             }
             Op::Store { space, addr, bytes, a, .. } => {
                 self.writes(me, *space, *addr, *bytes as u64 * a.len() as u64, active, rows, from);
@@ -159,7 +159,7 @@ fn granules(me: Me, space: MemSpace, at: u64, bytes: u64) -> impl Iterator<Item 
 
 fn is_product(op: &Op) -> bool {
     match op {
-        Op::Mma { .. } => true,
+        Op::Mma { .. } | Op::MmaQuads(_) => true,
         Op::Hopper(op) => matches!(**op, HopperOp::Wgmma(_)),
         _ => false,
     }

@@ -21,8 +21,9 @@ fn each<T: Bytes + Copy>(
         .map(|n| format!("    ld.global.b{bits} {register}{}, [%in+{}];\n", n + 1, n * size))
         .collect();
     let list: String = (0..operands.len()).map(|n| format!(", {register}{}", n + 1)).collect();
+    let declare = if bits == 128 { "    .reg .b128 %q<3>;\n" } else { "" };
     let body = format!(
-        "    mad.wide.u32 %in, %t, {}, %in; mad.wide.u32 %out, %t, {}, %out;\n{loads}    atom.{words} {register}0, [%out]{list};
+        "{declare}    mad.wide.u32 %in, %t, {}, %in; mad.wide.u32 %out, %t, {}, %out;\n{loads}    atom.{words} {register}0, [%out]{list};
     st.global.b{bits} [%out+{size}], {register}0;",
         operands.len() * size,
         2 * size
@@ -80,6 +81,18 @@ fn integers(out: &mut Vec<Case>) {
     }));
     out.push(each(Sm80, "global.cas.b64", "%x", old64, &[&a64, &b64], |t| {
         if t % 3 == 0 { b64(t) } else { old64(t) }
+    }));
+    // Of 128 bits: exchange and compare only, which may differ in one half.
+    let old128 = |t: usize| (old64(t) as u128) << 64 | old64(t + 1) as u128;
+    let a128 = |t: usize| match t % 3 {
+        0 => old128(t),
+        1 => old128(t) ^ 1,
+        _ => old128(t) ^ 1 << 127,
+    };
+    let b128 = |t: usize| (t as u128 + 5) << 62;
+    out.push(each(Sm90a, "global.exch.b128", "%q", old128, &[&b128], b128));
+    out.push(each(Sm90a, "acq_rel.gpu.global.cas.b128", "%q", old128, &[&a128, &b128], |t| {
+        if t % 3 == 0 { b128(t) } else { old128(t) }
     }));
     let old16 = |t: usize| old32(t) as u16;
     let a16 = |t: usize| a32(t) as u16;

@@ -257,9 +257,59 @@ pub fn cases() -> Vec<Case> {
         add(Sm89, (16, 8, 16), F32, a, b, "");
         add(Sm89, (16, 8, 32), F16, a, b, "");
     }
+    for a in ["row", "col"] {
+        for b in ["row", "col"] {
+            for (d, c) in [(F16, F16), (F32, F16), (F32, F32)] {
+                out.push(quads(a, b, d, c));
+            }
+        }
+    }
     saturation(&mut out);
     warp_matrices(&mut out);
     out
+}
+
+/// `mma.m8n8k4` of f16: lanes 4 n to 4 n + 3 and 4 n + 16 to 4 n + 19 have the n-th of four products.
+fn quads(order_a: &str, order_b: &str, d: Elem, c: Elem) -> Case {
+    let left = |n: usize, r: usize, x: usize| F16.sample(n * 64 + r * 4 + x + 3);
+    let right = |n: usize, x: usize, col: usize| F16.sample(n * 64 + x * 8 + col + 11);
+    let start = |n: usize, r: usize, col: usize| ((n + r * 8 + col) % 9) as i64 - 4;
+    let sum = |n, r, col| start(n, r, col) + (0..4).map(|x| left(n, r, x) * right(n, x, col)).sum::<i64>();
+    let places = |ty: Elem, lane: usize| -> Vec<(usize, usize)> {
+        let high = if lane < 16 { 0 } else { 4 };
+        let place = |i: usize| match ty {
+            F16 => (lane % 4 + high, i),
+            _ => ((lane & 1) + (i & 2) + high, (i & 4) + (lane & 2) + (i & 1)),
+        };
+        (0..8).map(place).collect()
+    };
+    let (mut input, mut expected) = (vec![], vec![]);
+    for lane in 0..32 {
+        let (n, high, t) = (lane / 4 % 4, if lane < 16 { 0 } else { 4 }, lane % 4);
+        let a = |i: usize| if order_a == "row" { left(n, t + high, i) } else { left(n, i + high, t) };
+        let b = |i: usize| if order_b == "row" { right(n, t, i + high) } else { right(n, i, t + high) };
+        input.extend(pack(F16, &(0..4).map(a).collect::<Vec<i64>>()));
+        input.extend(pack(F16, &(0..4).map(b).collect::<Vec<i64>>()));
+        let values = |ty: Elem, f: &dyn Fn(usize, usize, usize) -> i64| -> Vec<u32> {
+            pack(ty, &places(ty, lane).into_iter().map(|(r, col)| f(n, r, col)).collect::<Vec<i64>>())
+        };
+        input.extend(values(c, &start));
+        expected.extend(values(d, &sum));
+    }
+    let (count_c, count_d) = (8 / c.packed(), 8 / d.packed());
+    let mut at = 0;
+    let (text_a, list_a) = loads("va", 2, false, &mut at);
+    let (text_b, list_b) = loads("vb", 2, false, &mut at);
+    let (text_c, list_c) = loads("vc", count_c, false, &mut at);
+    let stores: String =
+        (0..count_d).map(|n| format!("    st.global.b32 [%out+{}], %r{n};\n", 4 * n)).collect();
+    let list_d = (0..count_d).map(|n| format!("%r{n}")).collect::<Vec<_>>().join(", ");
+    let op = format!("mma.sync.aligned.m8n8k4.{order_a}.{order_b}.{}.f16.f16.{}", d.name(), c.name());
+    let body = format!(
+        "    mad.wide.u32 %in, %t, {at}, %in; mad.wide.u32 %out, %t, {}, %out;\n{text_a}{text_b}{text_c}    {op} {{{list_d}}}, {{{list_a}}}, {{{list_b}}}, {{{list_c}}};\n{stores}",
+        4 * count_d
+    );
+    Case::new(&op, Sm80, 32, &body).input(&input).expect(&expected)
 }
 
 /// Sums beyond 32 bits wrap, or stop at the greatest number.

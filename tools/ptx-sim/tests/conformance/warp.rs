@@ -200,10 +200,78 @@ fn matrices(out: &mut Vec<Case>) {
             out.push(case.input(&expected).expect(&halves[..64 * count]));
         }
     }
+    bytes(out);
     let body = "    mad.wide.u32 %in, %t, 4, %in; mad.wide.u32 %out, %t, 4, %out; ld.global.u32 %r0, [%in];
     movmatrix.sync.aligned.m8n8.trans.b16 %r1, %r0; st.global.u32 [%out], %r1;";
     let expected: Vec<u16> = (0..64).map(|n| halves[8 * (n % 8) + n / 8]).collect();
     out.push(Case::new("movmatrix", Sm80, 32, body).input(&halves[..64]).expect(&expected));
+}
+
+/// Matrices of bytes, and of elements of 6 and 4 bits that become bytes. Of 16 × 16 elements, lane 4 g + t receives rows 4 t
+/// to 4 t + 3 of columns g and g + 8; of 8 × 16, columns 4 t to 4 t + 3 of row g.
+fn bytes(out: &mut Vec<Case>) {
+    let raw: Vec<u8> = (0..512u32).map(|n| (n.wrapping_mul(0x9e37_79b1) >> 13) as u8).collect();
+    let element = |bits: usize, row: usize, column: usize| -> u8 {
+        let bit = |n: usize| raw[16 * row + n / 8] >> (n % 8) & 1;
+        (0..bits).fold(0, |v, n| v | bit(bits * column + n) << n)
+    };
+    let formats = [(".b8", 8), (".b8x16.b6x16_p32", 6), (".b8x16.b4x16_p64", 4)];
+    for (shape, words, height, counts) in
+        [("m16n16", ".trans", 16, vec![1, 2]), ("m8n16", "", 8, vec![1, 2, 4])]
+    {
+        for count in counts {
+            for (format, bits) in formats.iter().filter(|f| shape == "m16n16" || f.1 != 8) {
+                let registers = count * height / 8;
+                let names: Vec<String> = (1..=registers).map(|n| format!("%r{n}")).collect();
+                let stores: String = (0..registers)
+                    .map(|n| format!("st.global.u32 [%x1+{}], %r{};\n", 128 * n, n + 1))
+                    .collect();
+                let body = format!(
+                    "    {{ .shared .align 16 .b8 tile[512]; .reg .b32 s, r; mov.u32 s, tile;
+    mul.wide.u32 %x0, %t, 16; add.u64 %x0, %in, %x0; ld.global.v4.u32 {{%r10, %r11, %r12, %r13}}, [%x0];
+    mad.lo.u32 r, %t, 16, s; st.shared.v4.u32 [r], {{%r10, %r11, %r12, %r13}}; bar.sync 0;
+    ldmatrix.sync.aligned.{shape}.x{count}{words}.shared{format} {{{}}}, [r];
+    mad.wide.u32 %x1, %t, 4, %out;\n{stores} }}",
+                    names.join(", ")
+                );
+                let expected: Vec<u8> = (0..registers * 128)
+                    .map(|n| (n / 128, n / 4 % 32, n % 4))
+                    .map(|(register, lane, byte)| {
+                        let (g, t) = (lane / 4, lane % 4);
+                        match height {
+                            16 => element(*bits, 16 * (register / 2) + 4 * t + byte, g + 8 * (register % 2)),
+                            _ => element(*bits, 8 * register + g, 4 * t + byte),
+                        }
+                    })
+                    .collect();
+                let name = format!("ldmatrix.{shape}.x{count}{words}{format}");
+                out.push(Case::new(&name, Sm100a, 32, &body).input(&raw).expect(&expected));
+            }
+        }
+    }
+    // Stored, lane 4 g + t holds columns 2 t and 2 t + 1 of rows g and g + 8 of a matrix of 16 rows, column after column.
+    for count in [1usize, 2, 4] {
+        let names: Vec<String> = (1..=count).map(|n| format!("%r{n}")).collect();
+        let loads: String =
+            (0..count).map(|n| format!("ld.global.u32 %r{}, [%x1+{}];\n", n + 1, 128 * n)).collect();
+        let body = format!(
+            "    {{ .shared .align 16 .b8 tile[512]; .reg .b32 s, r; mov.u32 s, tile; mad.wide.u32 %x1, %t, 4, %in;
+    {loads} mad.lo.u32 r, %t, 16, s; stmatrix.sync.aligned.m16n8.x{count}.trans.shared.b8 [r], {{{}}}; bar.sync 0;
+    setp.lt.u32 %p1, %t, {}; @!%p1 bra done; ld.shared.v4.u32 {{%r10, %r11, %r12, %r13}}, [r];
+    mad.wide.u32 %x0, %t, 16, %out; st.global.v4.u32 [%x0], {{%r10, %r11, %r12, %r13}}; done: }}",
+            names.join(", "),
+            8 * count
+        );
+        let held: Vec<u8> = (0..count * 128)
+            .map(|n| (n / 128, n / 4 % 32, n % 4))
+            .map(|(matrix, lane, byte)| {
+                let (row, column) = (lane / 4 + 8 * (byte / 2), lane % 4 * 2 + byte % 2);
+                raw[128 * matrix + 16 * column + row]
+            })
+            .collect();
+        let case = Case::new(&format!("stmatrix.m16n8.x{count}.trans.b8"), Sm100a, 32, &body);
+        out.push(case.input(&held).expect(&raw[..128 * count]));
+    }
 }
 
 fn masks(out: &mut Vec<Case>) {

@@ -6,6 +6,7 @@
 mod asynchronous;
 mod barriers;
 mod clusters;
+mod definedness;
 mod divergence;
 mod grids;
 mod lanes;

@@ -1,7 +1,7 @@
 //! mbarriers: phases, bytes, and how they are misused.
 
 use crate::support::*;
-use ptx_sim::FaultKind;
+use ptx_sim::{FaultKind, Geometry};
 
 /// Warp 0 initialises for `count` arrivals, all meet, then `rest` runs.
 fn with_barrier(count: &str, rest: &str) -> String {
@@ -108,6 +108,82 @@ fn plain_accesses_to_a_live_mbarrier() {
     }
     let dead = with_barrier("1", "@%p1 mbarrier.inval.shared::cta.b64 [%r2];\n@%p1 st.shared.u32 [%r2], 0;");
     clean(&dead, &threads(32), &[0], &[0]);
+}
+
+/// Two rounds, in each of which all threads arrive and then wait; `next` makes the parity of the second.
+fn two_rounds(next: &str, wait: &str) -> String {
+    with_barrier(
+        "64",
+        &format!(
+            "
+    mov.u32 %r4, 0;
+    mov.u32 %r5, 0;
+AGAIN:
+    mbarrier.arrive.shared::cta.b64 %rd5, [%r2];
+W:
+    {wait}
+    @!%p9 bra W;
+    {next}
+    add.u32 %r5, %r5, 1;
+    setp.lt.u32 %p2, %r5, 2;
+    @%p2 bra AGAIN;"
+        ),
+    )
+}
+
+#[test]
+fn a_phase_that_is_waited_for_again_is_noted() {
+    let by_parity = "mbarrier.try_wait.parity.shared::cta.b64 %p9, [%r2], %r4;";
+    let by_token = "mbarrier.try_wait.shared::cta.b64 %p9, [%r2], %rd5;";
+    let flips = "xor.b32 %r4, %r4, 1;";
+    let said = |ptx: &str| -> Vec<String> {
+        let check = Geometry { check: true, ..threads(64) };
+        let taken = match once(ptx, &check, &[0], &[0]).result {
+            Ok(summary) => summary.notes,
+            Err(fault) => fault.before,
+        };
+        taken.iter().filter(|n| n.kind == FaultKind::MbarrierMisuse).map(|n| n.to_string()).collect()
+    };
+    // Two places that wait for one phase, and lanes that come one after the other.
+    let twice = format!("{by_parity}\n@!%p9 bra W;\n{by_parity}");
+    let by_turns = format!(
+        "mov.u32 %r6, 0;
+EACH:
+    and.b32 %r7, %r1, 1;
+    setp.eq.u32 %p5, %r6, %r7;
+    @!%p5 bra SKIP;
+MINE:
+    {by_parity}
+    @!%p9 bra MINE;
+SKIP:
+    add.u32 %r6, %r6, 1;
+    setp.lt.u32 %p6, %r6, 2;
+    @%p6 bra EACH;
+    setp.eq.u32 %p9, 0, 0;"
+    );
+    for good in [by_parity, &twice, &by_turns].map(|wait| two_rounds(flips, wait)) {
+        clean(&good, &threads(64), &[0], &[0]);
+        assert_eq!(said(&good), [""; 0]);
+    }
+    assert_eq!(said(&two_rounds("", by_token)), [""; 0]);
+    // A warp that goes round too early, and then waits for a phase that nobody completes.
+    let stuck = two_rounds("", by_parity);
+    refuted(&stuck, &threads(64), &[0], &[0], FaultKind::Deadlock);
+    let notes = said(&stuck);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(
+        notes[0].contains("phase 0") && notes[0].contains(&format!("line {}", line_of(&stuck, by_parity)))
+    );
+}
+
+/// Refutations are never lost among notes.
+#[test]
+fn notes_do_not_crowd_out_refutations() {
+    let equal: String = (0..100).map(|n| format!("st.shared.u32 [%r2+{}], 7;\n", 4 * n)).collect();
+    let ptx = text("", 1024, &format!("mov.u32 %r2, smem;\n{equal}st.shared.u32 [%r2+512], %r1;"));
+    let fault = refuted(&ptx, &threads(32), &[0], &[0], FaultKind::LaneConflict);
+    assert_eq!(fault.line, line_of(&ptx, "[%r2+512]"));
+    assert_eq!(notes(&ptx, &threads(32), &[0], &[0]).len(), 64);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Single rules of happens-before, definedness, and what is only noted.
+//! Single rules of happens-before, and what is only noted.
 
 use crate::support::*;
 use ptx_sim::{FaultKind, Severity};
@@ -47,27 +47,6 @@ fn two_byte_stores_into_one_cell_are_apart() {
     st.shared.u16 [%r3], %r1;",
     );
     clean(&halves, &threads(64), &[0], &[0]);
-}
-
-#[test]
-fn undefined_values_may_be_read_but_not_leave() {
-    let read = text("", 64, "mov.u32 %r2, smem;\nld.shared.u32 %r3, [%r2];\nadd.u32 %r4, %r3, %r9;");
-    clean(&read, &threads(1), &[0], &[0]);
-    let leaves = text("", 64, "mov.u32 %r2, smem;\nld.shared.u32 %r3, [%r2];\nst.global.u32 [%rd1], %r3;");
-    refuted(&leaves, &threads(1), &[0], &[0], FaultKind::Undefined);
-    let branch = text("", 64, "setp.eq.u32 %p1, %r9, 0;\n@%p1 bra L;\nL:");
-    refuted(&branch, &threads(1), &[0], &[0], FaultKind::Undefined);
-    // A copy that takes bytes nobody wrote.
-    let bulk = text(
-        "",
-        64,
-        "
-    mov.u32 %r2, smem;
-    cp.async.bulk.global.shared::cta.bulk_group [%rd1], [%r2], 16;
-    cp.async.bulk.commit_group;
-    cp.async.bulk.wait_group 0;",
-    );
-    refuted(&bulk, &threads(1), &zeros(4), &[0], FaultKind::Undefined);
 }
 
 #[test]

@@ -4,10 +4,11 @@
 //! written, half-filled vectors), so reading one is no fault; reaching a branch, an address, a barrier operand, or a store
 //! that leaves the CTA is.
 
+use super::bytes::DefinedBytes;
 use crate::ir::{Constant, FloatOp, FloatType, Kernel, Op, Pred, Role, Scalar, Slot};
 use std::collections::HashMap;
 
-/// Definedness of one warp's registers.
+/// Definedness of one warp's registers, and of its lanes' local memory.
 #[derive(Clone, Debug)]
 pub struct Defined {
     /// Lanes in which a row is defined as a whole.
@@ -16,19 +17,27 @@ pub struct Defined {
     /// Rows of which some bytes are defined in more lanes than others: words half of which was never filled. Few have
     /// any; the rest of the machinery need not know.
     parts: HashMap<Slot, Bytes>,
+    /// One lane's bytes after the other's.
+    pub local: DefinedBytes,
 }
 
 /// Lanes for each byte of a word.
-type Bytes = [u32; 4];
+pub type Bytes = [u32; 4];
 
 impl Defined {
     pub fn new(rows: u32, preds: u32) -> Self {
-        Defined { rows: vec![0; rows as usize], preds: vec![0; preds as usize], parts: HashMap::new() }
+        Defined {
+            rows: vec![0; rows as usize],
+            preds: vec![0; preds as usize],
+            parts: HashMap::new(),
+            local: DefinedBytes::default(),
+        }
     }
 
     /// Constants, special registers and parameters are defined; everything else starts undefined.
     pub fn at_start(kernel: &Kernel) -> Self {
         let mut defined = Defined::new(kernel.rows, kernel.preds);
+        defined.local = DefinedBytes::new(kernel.local_bytes * 32);
         for (slot, constant) in &kernel.constants {
             match constant {
                 Constant::Pred(_) => defined.define_pred(*slot),
@@ -81,7 +90,7 @@ impl Defined {
             Role::UsePred(p) => defined &= self.preds[p as usize],
             _ => {}
         });
-        if defined & mask != mask && self.propagate_bytes(op, mask) {
+        if defined & mask != mask && self.propagate_parts(op, mask) {
             return;
         }
         if op.mixes_lanes() && defined & mask != mask {
@@ -97,11 +106,11 @@ impl Defined {
         });
     }
 
-    fn bytes(&self, slot: Slot) -> Bytes {
+    pub fn bytes(&self, slot: Slot) -> Bytes {
         self.parts.get(&slot).copied().unwrap_or([self.rows[slot as usize]; 4])
     }
 
-    fn set_bytes(&mut self, slot: Slot, mask: u32, bytes: Bytes) {
+    pub fn set_bytes(&mut self, slot: Slot, mask: u32, bytes: Bytes) {
         let before = self.bytes(slot);
         let after: Bytes = std::array::from_fn(|n| (before[n] & !mask) | (bytes[n] & mask));
         let whole = after.iter().fold(u32::MAX, |all, b| all & b);
@@ -113,13 +122,13 @@ impl Defined {
         }
     }
 
-    /// Operations on parts of words, when a source is not defined as a whole. Whether this is one.
+    /// Operations on parts of words and on rows of matrices, when a source is not defined as a whole. Whether this is one.
     ///
     /// ```text
     /// cvt.rn.f16x2.f32 %r1, %undefined, %f1;     the low half of %r1 is defined
     /// mov.b32 {%rs1, _}, %r1;                    and so is %rs1
     /// ```
-    fn propagate_bytes(&mut self, op: &Op, mask: u32) -> bool {
+    fn propagate_parts(&mut self, op: &Op, mask: u32) -> bool {
         let all = u32::MAX;
         match op {
             Op::Copy { to, from } => {
@@ -160,6 +169,15 @@ impl Defined {
                 };
                 let bytes = if width == 2 { [lo, lo, hi, hi] } else { [lo, hi, all, all] };
                 self.set_bytes(*d, mask, bytes);
+            }
+            Op::Mma { .. } => self.mma(op),
+            // Four products, each of the lanes of two quads.
+            Op::MmaQuads(op) => {
+                let sources = op.a.iter().chain(&op.b).chain(&op.c).copied();
+                let have = self.of_rows(sources);
+                let whole = (0..4).map(|n| 0x000f_000f << (4 * n)).filter(|quads| have & quads == *quads);
+                let whole = whole.fold(0, |all, quads| all | quads);
+                op.d.iter().for_each(|&d| self.set_row(d, mask, whole));
             }
             _ => return false,
         }

@@ -12,6 +12,7 @@
 //!
 //! Without the fence the bytes are ordered, but may still sit where the async proxy does not look: `ProxyFence`.
 
+pub mod bytes;
 pub mod clock;
 pub mod defined;
 pub mod global;
@@ -20,6 +21,7 @@ pub mod intervals;
 pub mod lane_words;
 pub mod lanes;
 pub mod maps;
+pub mod products;
 pub mod shadow;
 pub mod strong;
 pub mod visits;
@@ -30,13 +32,15 @@ use crate::{
     fault::{Fault, FaultKind, Other, Severity},
     ir::Kernel,
 };
+use bytes::DefinedBytes;
 use clock::{Agent, Clock, Knowledge};
 use global::Pages;
 use guess::first_guess;
 use shadow::{Cell, Entry, GRANULE, Lists, flag};
 use std::collections::HashSet;
 
-/// Findings beyond this many of one machine are dropped (they repeat).
+/// Findings, and notes, beyond this many of one machine are dropped (they repeat). Each have their own count, so that no
+/// number of notes hides a refutation.
 const MOST_FINDINGS: usize = 64;
 
 /// A memory with a shadow.
@@ -82,6 +86,8 @@ pub struct Findings<'a> {
     owners: Vec<usize>,
     known: HashSet<(FaultKind, Severity, u32, Option<u32>)>,
     pub faults: Vec<Fault>,
+    /// How many of them are notes.
+    notes: usize,
 }
 
 impl Findings<'_> {
@@ -94,7 +100,8 @@ impl Findings<'_> {
 
     /// Whether a finding like this one has been made already.
     fn seen(&self, kind: FaultKind, severity: Severity, at: u32, other: Option<u32>) -> bool {
-        self.known.contains(&(kind, severity, at, other)) || self.faults.len() >= MOST_FINDINGS
+        let made = if severity == Severity::Note { self.notes } else { self.faults.len() - self.notes };
+        made >= MOST_FINDINGS || self.known.contains(&(kind, severity, at, other))
     }
 
     pub fn report(&mut self, f: Finding) {
@@ -103,6 +110,7 @@ impl Findings<'_> {
             return;
         }
         self.known.insert((f.kind, f.severity, f.at, other_at));
+        self.notes += (f.severity == Severity::Note) as usize;
         let line = |at: u32| self.kernel.code.get(at as usize).map_or((0, (0, 0)), |i| (i.line, i.loc));
         let other = f.other.map(|(at, agent)| {
             let (cta, warp) = self.place(agent);
@@ -137,8 +145,8 @@ pub struct Check<'a> {
     /// The slots of each warp.
     own: Vec<Vec<Agent>>,
     shared: Vec<Vec<Cell>>,
-    /// For each CTA and cell of shared memory, which bytes hold a defined value.
-    defined: Vec<Vec<u16>>,
+    /// For the shared memory of each CTA.
+    defined: Vec<DefinedBytes>,
     pub global: Pages<Cell>,
     lists: Lists,
     pub lanes: lanes::Lanes,
@@ -164,13 +172,14 @@ impl<'a> Check<'a> {
             owners: vec![],
             known: HashSet::new(),
             faults: vec![],
+            notes: 0,
         };
         Check {
             know: vec![Knowledge::default(); warps],
             slots: vec![],
             own: vec![vec![]; warps],
             shared: vec![vec![]; ctas],
-            defined: vec![vec![]; ctas],
+            defined: vec![DefinedBytes::default(); ctas],
             global: Pages::default(),
             lists: Lists::default(),
             lanes: lanes::Lanes::new(ctas, warps),
@@ -191,7 +200,7 @@ impl<'a> Check<'a> {
         self.visits[place].clear();
         let cells = shared_bytes.div_ceil(GRANULE);
         self.shared[place] = vec![Cell::default(); cells];
-        self.defined[place] = vec![0; cells];
+        self.defined[place] = DefinedBytes::new(shared_bytes);
         let warps = place * self.warps_per_cta..(place + 1) * self.warps_per_cta;
         self.lanes.begin(place, warps.clone(), shared_bytes);
         for warp in warps {
@@ -430,17 +439,20 @@ impl<'a> Check<'a> {
 
     /// Whether all of these bytes of shared memory hold defined values.
     pub fn shared_defined(&self, cta: usize, from: usize, bytes: usize) -> bool {
-        let cells = &self.defined[cta];
-        spans(from, bytes).all(|(g, mask)| cells.get(g).is_some_and(|c| c & mask == mask))
+        self.defined[cta].all(from, bytes)
     }
 
     pub fn define_shared(&mut self, cta: usize, from: usize, bytes: usize, defined: bool) {
-        let cells = &mut self.defined[cta];
-        for (g, mask) in spans(from, bytes) {
-            if let Some(c) = cells.get_mut(g) {
-                *c = if defined { *c | mask } else { *c & !mask };
-            }
-        }
+        self.defined[cta].set_all(from, bytes, defined);
+    }
+
+    /// Which of up to 16 bytes of shared memory do: bit n for byte n.
+    pub fn shared_bytes_defined(&self, cta: usize, from: usize, bytes: usize) -> u16 {
+        self.defined[cta].get(from, bytes)
+    }
+
+    pub fn set_shared_defined(&mut self, cta: usize, from: usize, bytes: usize, defined: u16) {
+        self.defined[cta].set(from, bytes, defined);
     }
 
     pub fn report(&mut self, kind: FaultKind, warp: usize, at: u32, lane: Option<u32>, message: String) {
@@ -495,16 +507,6 @@ impl<'a> Check<'a> {
             });
         }
     }
-}
-
-/// Cells and byte masks of a range.
-fn spans(from: usize, bytes: usize) -> impl Iterator<Item = (usize, u16)> {
-    let end = from + bytes;
-    (from / GRANULE..end.div_ceil(GRANULE)).map(move |g| {
-        let lo = from.max(g * GRANULE) - g * GRANULE;
-        let hi = end.min((g + 1) * GRANULE) - g * GRANULE;
-        (g, (((1u32 << (hi - lo)) - 1) << lo) as u16)
-    })
 }
 
 const EQUAL: &str = "both write the same values";
