@@ -1,6 +1,9 @@
 //! Any stage of one kernel as text: what `build` and `graph` print.
 
-use crate::{Given, Loaded, Session, choose, compile, schedule};
+use crate::{
+    Given, Loaded, Session, choose, compile,
+    schedule::{self, Scheduled},
+};
 use tile_base::Diagnostic;
 use tile_graph::Program;
 use tile_target::Target;
@@ -181,10 +184,10 @@ pub fn for_device(
     if stages.iter().any(|s| s.needs_llvm()) {
         backend_there()?;
     }
+    let Scheduled { program, requests } = schedule::apply(loaded, program, target, notes)?;
     let (mut plans, mut plan_texts) = (vec![], vec![]);
-    for graph in &program.graphs {
-        let request = schedule::request(loaded, graph, target, notes)?;
-        let plan = session.timer.time("plan", || tile_plan::plan(graph, target, &request))?;
+    for (graph, request) in program.graphs.iter().zip(&requests) {
+        let plan = session.timer.time("plan", || tile_plan::plan(graph, target, request))?;
         plan_texts.push(tile_plan::print(graph, &plan));
         plans.push((graph.name.clone(), plan));
     }

@@ -3,7 +3,8 @@
 //! A kernel alone is a program of one launch whose arguments are the program's own parameters.
 
 use crate::ir::Graph;
-use tile_base::{DType, IndexKind, Signature, Size};
+use std::collections::BTreeMap;
+use tile_base::{DType, IndexKind, Signature, Size, signature::ParamKind};
 
 /// A buffer that lives from its first writer to its last reader. It starts at zero when its writer's mode is `sum`.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ pub struct Temp {
     pub dtype: DType,
     pub index: Option<IndexKind>,
     pub shape: Vec<Size>,
+    /// Made by the compiler between launches that it split: they read just what they wrote, which need not be all of it.
+    pub workspace: bool,
 }
 
 /// An argument of a launch.
@@ -67,6 +70,51 @@ impl Program {
             temps: vec![],
             graphs: vec![graph],
             steps: vec![Step::Launch { graph: 0, args }],
+        }
+    }
+}
+
+/// Sizes of a launch in the program's own names.
+impl Program {
+    /// What the dimensions of a launched graph are: those that are an extent of an argument, alone or with a constant
+    /// added (`NS + 1`).
+    pub fn dims_of_launch(&self, graph: usize, args: &[Arg]) -> BTreeMap<String, Size> {
+        let mut found = BTreeMap::new();
+        for (param, arg) in self.graphs[graph].signature.params.iter().zip(args) {
+            let (ParamKind::Tensor(t), Some(shape)) = (param, self.shape(arg)) else { continue };
+            for (wanted, given) in t.shape.iter().zip(shape) {
+                let [name] = wanted.names()[..] else { continue };
+                let beyond = Size::Sub(wanted.clone().into(), Size::name(name).into()).simplified_const();
+                let value = match beyond {
+                    Some(0) => given,
+                    Some(more) => Size::Sub(given.into(), Size::Const(more).into()),
+                    None => continue,
+                };
+                found.entry(name.to_string()).or_insert(value);
+            }
+        }
+        found
+    }
+
+    /// The shape of a tensor argument.
+    fn shape(&self, arg: &Arg) -> Option<Vec<Size>> {
+        match arg {
+            Arg::Param(at) => match self.signature.params.get(*at)? {
+                ParamKind::Tensor(t) if t.present => Some(t.shape.clone()),
+                _ => None,
+            },
+            Arg::Temp(at) => Some(self.temps.get(*at)?.shape.clone()),
+            Arg::Part { of, subscripts } => {
+                let whole = self.shape(of)?;
+                let kept =
+                    whole.into_iter().enumerate().filter_map(|(axis, extent)| match subscripts.get(axis) {
+                        Some(Part::At(_)) => None,
+                        Some(Part::Range(lo, hi)) => Some(Size::Sub(hi.clone().into(), lo.clone().into())),
+                        Some(Part::All) | None => Some(extent),
+                    });
+                Some(kept.collect())
+            }
+            Arg::Size(_) | Arg::Float(_) | Arg::Absent => None,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use tile_base::DType;
-use tile_graph::{Graph, LoopCombine, Op, Program, TileBinding, TileId, laws, samples};
+use tile_base::{DType, Size};
+use tile_graph::{Arg, Graph, LoopCombine, Op, Program, Step, Temp, TileBinding, TileId, laws, samples};
 use tile_oracle::{Options, run};
 use tile_tensor::{Argument, Arguments, Scalar, Tensor};
 
@@ -29,15 +29,51 @@ fn zeros(shape: &[usize]) -> Argument {
 }
 
 /// Outputs of a graph; tile sizes by position, for those that are left.
-fn outputs(graph: &Graph, mut arguments: Arguments, tiles: &[u64]) -> BTreeMap<String, Vec<f64>> {
-    let mut binding = TileBinding::new();
-    for at in 0..graph.tiles.len() {
-        binding.set(TileId::new(at), tiles[at % tiles.len()]);
-    }
-    let options = Options { tiles: vec![binding], ..Options::exact() };
-    let report = run(&Program::single(graph.clone()), &mut arguments, &options);
-    let report = report.unwrap_or_else(|d| panic!("{d:#?}\n{}", tile_graph::print(graph)));
+fn outputs(graph: &Graph, arguments: Arguments, tiles: &[u64]) -> BTreeMap<String, Vec<f64>> {
+    outputs_of(&Program::single(graph.clone()), arguments, tiles)
+}
+
+/// Outputs of a program. Each graph begins with another tile size.
+fn outputs_of(program: &Program, mut arguments: Arguments, tiles: &[u64]) -> BTreeMap<String, Vec<f64>> {
+    let bind = |(skew, graph): (usize, &Graph)| {
+        let mut binding = TileBinding::new();
+        for at in 0..graph.tiles.len() {
+            binding.set(TileId::new(at), tiles[(at + skew) % tiles.len()]);
+        }
+        binding
+    };
+    let tiles = program.graphs.iter().enumerate().map(bind).collect();
+    let report = run(program, &mut arguments, &Options { tiles, ..Options::exact() });
+    let report = report.unwrap_or_else(|d| panic!("{d:#?}\n{}", tile_graph::print_program(program)));
     report.outputs.into_iter().map(|(name, array)| (name, array.values)).collect()
+}
+
+/// The launches of a split kernel, in so many parts.
+fn in_launches(graph: &Graph, at: &str, parts: i64) -> Program {
+    let laws::Launches { graphs, parts: dim, workspaces } =
+        laws::split_launches(graph, named(graph, at)).expect("the loop combines");
+    for g in &graphs {
+        tile_graph::verify(g).expect("the law keeps the invariants");
+    }
+    let mut program = Program::single(graph.clone());
+    let args: Vec<Arg> = (0..graph.signature.params.len())
+        .map(Arg::Param)
+        .chain((0..workspaces.len()).map(Arg::Temp))
+        .collect();
+    let count = |n: &str| (Some(n) == dim.as_deref()).then_some(Size::Const(parts));
+    program.temps = workspaces
+        .into_iter()
+        .map(|w| Temp {
+            name: w.name,
+            dtype: w.dtype,
+            index: None,
+            shape: w.shape.iter().map(|s| s.substitute(&count)).collect(),
+            workspace: true,
+        })
+        .collect();
+    program.graphs = graphs;
+    program.steps = (0..2).map(|graph| Step::Launch { graph, args: args.clone() }).collect();
+    program
 }
 
 fn agree(a: &BTreeMap<String, Vec<f64>>, b: &BTreeMap<String, Vec<f64>>) {
@@ -120,6 +156,27 @@ proptest! {
             let j = named(g, "j");
             laws::split_merge_loop(g, j, again).expect("still a merge");
         }, size, &tiles);
+    }
+
+    #[test]
+    fn parts_in_launches_of_their_own_agree(
+        size in (1usize..20, 1usize..20, 1usize..400), tiles in [1u64..9, 1..9, 1..9], parts in 1i64..7,
+    ) {
+        let plain = samples::matmul(DType::F32);
+        let split = in_launches(&plain, "s", parts);
+        agree(
+            &outputs(&plain, matmul_arguments(size), &tiles),
+            &outputs_of(&split, matmul_arguments(size), &tiles),
+        );
+        let (m, _, n) = size;
+        for causal in [false, true] {
+            let plain = samples::flash(DType::F32, 8, causal);
+            let split = in_launches(&plain, "j", parts);
+            agree(
+                &outputs(&plain, flash_arguments((m, n)), &tiles),
+                &outputs_of(&split, flash_arguments((m, n)), &tiles),
+            );
+        }
     }
 
     #[test]

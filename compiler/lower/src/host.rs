@@ -27,6 +27,7 @@ pub fn lower_op(op: &TypedProgram) -> Result<Program, Vec<Diagnostic>> {
                 dtype: t.dtype,
                 index: t.index.clone(),
                 shape: t.shape.clone(),
+                workspace: false,
             })
             .collect(),
         steps: op.steps.iter().map(step).collect(),

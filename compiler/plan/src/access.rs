@@ -44,20 +44,23 @@ pub fn widest(shapes: &Shapes, node: NodeId, class: TensorClass) -> (Option<usiz
         return (Some(axis), 1);
     }
     let start = base.map_or(0, |port| shapes.divisor(inputs[port as usize]));
-    let elements = u64::from(bytes) * 8 / ty.dtype.bits().max(8) as u64;
+    let elements = u64::from(bytes) * 8 / ty.dtype.bits() as u64;
     let fits = gcd(gcd(start, shapes.extent_divisor(ty.axes[axis])), elements);
     (Some(axis), 1 << fits.max(1).trailing_zeros())
 }
 
 /// The class of a tensor that is contiguous along `unit`: vectors as wide as a static extent allows.
 pub fn vector_class(object: &Object, unit: usize) -> TensorClass {
-    let element = (object.dtype.bits() / 8).max(1) as u64;
+    let element = object.dtype.bits() as u64;
     let bytes = match object.shape.get(unit) {
-        Some(Size::Const(n)) => gcd(16, n.unsigned_abs() * element),
+        // An extent that is no whole number of bytes leaves rows that begin within one.
+        Some(Size::Const(n)) if (n.unsigned_abs() * element).is_multiple_of(8) => {
+            gcd(16, n.unsigned_abs() * element / 8)
+        }
         Some(Size::Name(_)) => 16,
-        _ => element,
+        _ => element / 8,
     };
-    match bytes > element {
+    match bytes * 8 > element {
         true => TensorClass::Vector { unit, bytes: bytes as u32 },
         false => TensorClass::Unit { unit },
     }

@@ -6,7 +6,7 @@
 
 use crate::{infer::Layouts, plan::*, shape::Shapes};
 use std::collections::{BTreeMap, BTreeSet};
-use tile_base::Diagnostic;
+use tile_base::{DType, Diagnostic};
 use tile_graph::{DotAxes, ElemOp, Graph, NodeId, Op, Value};
 use tile_layout::{Layout, SharedLayout, convert, fragment};
 use tile_target::Target;
@@ -62,7 +62,7 @@ pub fn shapes(s: &Shapes, target: &Target, warps: u32) -> Result<Vec<Shape>, Vec
         // An axis of extent 1 is a row of padding like any other.
         let size = [m.next_multiple_of(16), n.next_multiple_of(16), k.next_multiple_of(16)];
         let accumulator = g.node(node).outputs[0].dtype;
-        let instruction = match target.mma_for(lhs.dtype, accumulator) {
+        let instruction = match target.mma_for(fed(lhs.dtype), accumulator) {
             Some(shape) => Instruction::Mma(shape),
             None => Instruction::MultiplyAdd,
         };
@@ -221,7 +221,7 @@ fn operand(
     let ty = s.graph.type_of(source);
     let extents = [from.coverage(0).max(needs[0]), from.coverage(1).max(needs[1])];
     let fast = if from.contiguous(0) > from.contiguous(1) { 0 } else { 1 };
-    let place = SharedLayout::swizzled(extents, fast, (ty.dtype.bits() / 8).max(1) as u32);
+    let place = SharedLayout::swizzled(extents, fast, (fed(ty.dtype).bits() / 8) as u32);
     let name = s.graph.node(source.node).path.clone().unwrap_or_else(|| source.node.to_string());
     buffers.push(Buffer { name, bytes: place.bytes(), offset: 0, life: (0, 0) });
     let home = s.graph.node(source.node).region;
@@ -235,6 +235,16 @@ fn operand(
         staged.insert(source, staging.clone());
     }
     Operand::Shared(staging)
+}
+
+/// The dtype in which operands of a dot are handed to its instruction. Every value of a float of 8 or 4 bits is an f16,
+/// so the products are the same as those of an instruction for the small format; small integers fill a byte.
+pub fn fed(dtype: DType) -> DType {
+    match dtype {
+        DType::F8e4m3 | DType::F8e5m2 | DType::F4e2m1 => DType::F16,
+        DType::I4 | DType::U4 | DType::I2 => DType::I8,
+        other => other,
+    }
 }
 
 fn padded(s: &Shapes, value: Value, dim: usize) -> u32 {

@@ -18,7 +18,7 @@
 //! values. The second dot's `acc[i, D]` has its own layout, whose projection to rows is the same, so `acc * c` needs
 //! no conversion.
 
-use crate::{local, plan::TensorClass, shape::Shapes};
+use crate::{exchange, local, plan::TensorClass, shape::Shapes};
 use std::collections::{BTreeMap, VecDeque};
 use tile_graph::{Axis, Graph, NodeId, Op, Value, ValueType};
 use tile_layout::{
@@ -63,7 +63,7 @@ pub fn infer(shapes: &Shapes, classes: &[TensorClass], warps: u32, dots: &[(Valu
     for value in rest {
         let ty = inference.graph().type_of(value).clone();
         if !ty.is_scalar() {
-            let layout = inference.plain(&ty, ty.axes.len() - 1, 1);
+            let layout = inference.plain(&ty, ty.axes.len() - 1, 1, 1);
             inference.assign(value, layout);
             inference.spread();
         }
@@ -114,17 +114,12 @@ impl Inference<'_> {
                 self.assign(inputs[0], unreshape(layout, &axes, rank));
             }
             Op::Permute { order } => self.assign(inputs[0], unpermute(layout, &order)),
-            Op::Split { axis, .. } => {
-                if let Some(layout) = local::merge(layout, axis as usize) {
+            Op::Split { .. } | Op::Merge { .. } => {
+                if let Some(layout) = local::unmade(self.shapes, value.node, layout) {
                     self.assign(inputs[0], layout);
                 }
             }
-            Op::Merge { axis } => {
-                let minor = self.shapes.padded(self.graph().type_of(inputs[0]).axes[axis as usize + 1]);
-                if let Some(layout) = local::split(layout, axis as usize, minor) {
-                    self.assign(inputs[0], layout);
-                }
-            }
+            Op::Scan { .. } | Op::Sort { .. } | Op::UnitLowerInv => self.assign(inputs[0], layout.clone()),
             Op::RegionArgs => {
                 for other in self.tied_to_argument(value) {
                     self.assign(other, layout.clone());
@@ -154,15 +149,13 @@ impl Inference<'_> {
             }
             Op::Reshape { axes } => self.assign(out, reshape(layout, &axes)),
             Op::Permute { order } => self.assign(out, permute(layout, &order)),
-            Op::Split { axis, minor } => {
-                if let Some(layout) = local::split(layout, axis as usize, minor as u32) {
+            op if local::rearranges(&op) => {
+                if let Some(layout) = local::made(self.shapes, user, layout) {
                     self.assign(out, layout);
                 }
             }
-            Op::Merge { axis } => {
-                if let Some(layout) = local::merge(layout, axis as usize) {
-                    self.assign(out, layout);
-                }
+            Op::Scan { .. } | Op::Sort { .. } | Op::UnitLowerInv => {
+                self.graph().outputs(user).for_each(|result| self.assign(result, layout.clone()));
             }
             Op::For(f) if port >= 2 => {
                 let argument = self.graph().region_args(f.body)[f.iter.variables() + port as usize - 2];
@@ -235,7 +228,8 @@ impl Inference<'_> {
         }
     }
 
-    /// Loads and stores, largest first, each with the layout that serves memory best.
+    /// Loads and stores, largest first, each with the layout that serves memory best. Stores of elements that share
+    /// bytes go before all others, since a thread has to hold whole bytes.
     fn memory_anchors(&self) -> Vec<(Value, Layout)> {
         let g = self.graph();
         let mut found = vec![];
@@ -252,18 +246,22 @@ impl Inference<'_> {
                 crate::access::widest(self.shapes, node, self.classes[access.object.index()]);
             let size: u64 = self.shapes.extents(ty).iter().map(|&e| u64::from(e)).product();
             let fast = axis.unwrap_or(ty.axes.len() - 1);
-            found.push((size, value, self.plain(ty, fast, vector)));
+            let bits = g.object(access.object).dtype.bits() as u32;
+            let packed = bits < 8 && g.node(node).op.writes_memory();
+            let least = if packed { vector.min(8 / bits) } else { 1 };
+            found.push(((!packed, std::cmp::Reverse(size)), value, self.plain(ty, fast, vector, least)));
         }
         // A stable sort keeps program order among equals.
-        found.sort_by_key(|&(size, ..)| std::cmp::Reverse(size));
+        found.sort_by_key(|&(order, ..)| order);
         found.into_iter().map(|(_, value, layout)| (value, layout)).collect()
     }
 
-    fn plain(&self, ty: &ValueType, fast: usize, vector: u32) -> Layout {
+    /// Runs of at most `vector` elements along `fast`; shorter, down to `least`, so that all threads have some.
+    fn plain(&self, ty: &ValueType, fast: usize, vector: u32, least: u32) -> Layout {
         let extents = self.shapes.extents(ty);
         let total: u32 = extents.iter().product();
         let per_thread = (total / (self.warps * 32)).max(1);
-        let vector = vector.min(1 << per_thread.ilog2());
+        let vector = vector.min(1 << per_thread.ilog2()).max(least);
         blocked(&extents, fast, vector, self.warps, WarpOrder::SlowFirst)
     }
 }
@@ -307,7 +305,7 @@ pub fn demanded(
         Op::Elem(_) | Op::Cast | Op::Broadcast => Some(out(0)?.project(&shared(ty, &n.outputs[0]))),
         Op::Reshape { axes } => Some(unreshape(out(0)?, axes, ty.axes.len())),
         Op::Permute { order } => Some(unpermute(out(0)?, order)),
-        op if local::is_local(op) => local::demanded(shapes, node, port, ty, layouts.get(&operand)?),
+        op @ Op::Take { .. } => exchange::demanded(op, port, out(0)),
         Op::For(_) if port >= 2 => out(port - 2).cloned(),
         Op::While { .. } => out(port).cloned(),
         Op::Yield => {

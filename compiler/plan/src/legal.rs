@@ -2,9 +2,9 @@
 //!
 //! Every construct of the graph is either lowered by the back end or named here; there is no third way.
 
-use crate::plan::{Operand, Plan};
+use crate::plan::{AccessPlan, Operand, Plan};
 use tile_base::{DType, Diagnostic, Mode};
-use tile_graph::{Axis, Graph, NodeId, Op, ROOT, ReduceKind, RegionId};
+use tile_graph::{Graph, NodeId, Op, ROOT, ReduceKind, RegionId};
 
 /// Refuses what is not lowered yet, each construct with its line.
 pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
@@ -26,22 +26,8 @@ pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
                     .label("runs on the oracle and, where that lowers it, on the CPU"),
             );
         }
-        for ty in &n.outputs {
-            if let Some(dtype) = unsupported_dtype(ty.dtype) {
-                errors.push(Diagnostic::error(
-                    "T0722",
-                    n.span,
-                    format!("elements of {dtype} are not lowered yet by the PTX backend"),
-                ));
-            }
-        }
     }
     for object in &graph.objects {
-        if let Some(dtype) = unsupported_dtype(object.dtype) {
-            let message =
-                format!("`{}`: elements of {dtype} are not lowered yet by the PTX backend", object.name);
-            errors.push(Diagnostic::error("T0722", object.span, message));
-        }
         let adds = matches!(object.dtype, DType::F32 | DType::F64 | DType::I32 | DType::I64);
         if object.mode == Mode::Sum && !adds {
             let message = format!(
@@ -56,25 +42,35 @@ pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-fn unsupported_dtype(dtype: DType) -> Option<DType> {
-    use DType::*;
-    matches!(dtype, F8e4m3 | F8e5m2 | F4e2m1 | I4 | U4 | I2).then_some(dtype)
+/// A store of elements below 8 bits has to fill bytes: what shares a byte with an element belongs to another thread.
+pub fn whole_bytes(
+    graph: &Graph,
+    accesses: &std::collections::BTreeMap<NodeId, AccessPlan>,
+) -> Result<(), Vec<Diagnostic>> {
+    let part = |node: NodeId, access: &AccessPlan| {
+        let object = graph.object(graph.node(node).op.access()?.object);
+        let bits = object.dtype.bits() as u32 * access.vector;
+        (graph.node(node).op.writes_memory() && !bits.is_multiple_of(8)).then(|| {
+            Diagnostic::error(
+                "T0722",
+                graph.node(node).span,
+                format!(
+                    "`{}`: storing elements of {} one by one is not lowered yet by the PTX backend",
+                    object.name, object.dtype
+                ),
+            )
+            .label("several elements share a byte")
+            .help("store tiles along the last dimension, of an extent that fills whole bytes")
+        })
+    };
+    let errors: Vec<Diagnostic> = accesses.iter().filter_map(|(&n, a)| part(n, a)).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
     let n = graph.node(node);
     let name = match &n.op {
-        Op::ReduceWith { .. }
-        | Op::Sort { .. }
-        | Op::Histogram { .. }
-        | Op::UnitLowerInv
-        | Op::Assert { .. }
-        | Op::Print { .. } => n.op.name(),
-        Op::Merge { .. } | Op::Split { .. } if !renames(graph, node) => {
-            format!("{} by a number that is no power of two", n.op.name())
-        }
-        Op::For(f) if f.early_exit => "`break`".to_string(),
-        Op::While { .. } => "`while`".to_string(),
+        Op::Print { .. } => n.op.name(),
         Op::Elem(e) => return unsupported_elem(graph, node, *e),
         Op::Reduce { kind: ReduceKind::ArgMax | ReduceKind::ArgMin, .. }
             if !matches!(
@@ -90,19 +86,6 @@ fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
         true => name,
         false => format!("`{name}`"),
     })
-}
-
-/// Whether a merge or a split is a renaming of coordinates: its second axis is a power of two.
-fn renames(graph: &Graph, node: NodeId) -> bool {
-    let minor = match graph.node(node).op {
-        Op::Split { minor, .. } => Some(minor),
-        Op::Merge { axis } => match graph.type_of(graph.inputs(node)[0]).axes.get(axis as usize + 1) {
-            Some(Axis::Fixed(n)) => Some(*n),
-            _ => None,
-        },
-        _ => None,
-    };
-    minor.is_some_and(u64::is_power_of_two)
 }
 
 /// Functions that have no instruction for a dtype, and that are not written here yet.

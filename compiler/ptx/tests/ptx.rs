@@ -2,7 +2,10 @@
 //!
 //! One binary, because linking LLVM is the slow part.
 
+mod collectives;
+mod small;
 mod support;
+mod triangular;
 
 use support::{Kernel, arguments, check, kernel};
 use tile_base::DType;
@@ -274,6 +277,34 @@ fn a_fatal_error_of_llvm_is_an_answer_and_not_the_end() {
     assert!(matches!(tile_ptx::llvm::lower("module {", target, false), Err(tile_ptx::llvm::Fault::Parse(_))));
 }
 
+/// Where a sum of products is one product a lane, the butterfly adds rounded products: contracted, a lane would round
+/// its neighbour's product and not its own, and the holders of the sum would have different bits.
+#[test]
+fn lanes_never_contract_what_they_exchange() {
+    let params = vec![
+        tensor("a", tile_base::Mode::In, DType::F32, &["M", "32"]),
+        tensor("b", tile_base::Mode::In, DType::F32, &["M", "32"]),
+        tensor("c", tile_base::Mode::Out, DType::F32, &["M", "1"]),
+    ];
+    let mut s = Sketch::new("products", params, &["M"]);
+    let rows = s.dim("M");
+    let m = s.par("m", rows);
+    let row = [Sub::At(m), Sub::All];
+    let (a, b) = (s.load(0, &row), s.load(1, &row));
+    let products = s.elem(ElemOp::Mul, &[a, b]);
+    let sum = s.op(tile_graph::Op::Reduce { axis: 0, kind: tile_graph::ReduceKind::Sum }, &[products]);
+    s.store(2, &row, sum);
+    let graph = s.finish();
+    let request = Request { warps: Some(1), ..Request::default() };
+    let target = tile_target::find("sm_80").expect("a target");
+    let (_, module) = support::compile(&graph, target, &request);
+    assert_eq!(module.ptx.matches("shfl.sync").count(), 5, "{}", module.ptx);
+    assert!(!module.ptx.contains("fma"), "{}", module.ptx);
+    let dims = [("M", 3)];
+    let error = check(&graph, &request, &dims, &arguments(&graph, &dims, &[], as_is));
+    assert!(error <= tolerance(DType::F32), "error {error:e}");
+}
+
 // ---- every scalar function and cast, of every dtype
 
 const DTYPES: [DType; 10] = [
@@ -288,6 +319,9 @@ const DTYPES: [DType; 10] = [
     DType::U8,
     DType::Bool,
 ];
+
+/// Dtypes that are only stored, and converted before anything is computed.
+const STORED: [DType; 5] = [DType::F8e4m3, DType::F8e5m2, DType::F4e2m1, DType::I4, DType::U4];
 
 /// A kernel that loads `a` and `b` and stores what `make` makes of them, each result in its own tensor.
 fn all_of(
@@ -331,6 +365,7 @@ fn small_values(graph: &Graph, n: i64) -> tile_tensor::Arguments {
         {
             let (range, low) = match (t.dtype.bits(), at) {
                 _ if t.dtype == DType::Bool => (2, 0),
+                (4, _) => (8, 0),
                 (8, 0) => (10, 10),
                 (_, 0) => (100, 10),
                 _ => (6, 1),
@@ -378,8 +413,9 @@ fn scalar_functions_of_every_dtype_agree_with_the_oracle_and_assemble() {
 
 #[test]
 fn casts_between_all_dtypes_agree_with_the_oracle_and_assemble() {
-    for from in DTYPES {
-        let graph = all_of(from, &DTYPES, |s, at, a, _| s.cast(a, DTYPES[at]));
+    let all: Vec<DType> = DTYPES.into_iter().chain(STORED).collect();
+    for &from in &all {
+        let graph = all_of(from, &all, |s, at, a, _| s.cast(a, all[at]));
         assemble_everywhere(&graph);
         let error = check(&graph, &Request::default(), &[("N", 320)], &small_values(&graph, 320));
         assert!(error <= 1e-12, "{from}: error {error:e}");

@@ -7,7 +7,7 @@ pub const SM_89: Target = Target {
     capability: 89,
     processor: "sm_89",
     llvm_cpu: "sm_89",
-    ptx_feature: "+ptx78",
+    ptx_feature: "+ptx81",
     warp: 32,
     registers_per_sm: 65536,
     registers_per_thread: 255,

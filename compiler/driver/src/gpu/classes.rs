@@ -68,15 +68,17 @@ fn lower(graph: &Graph, plan: &Plan, name: &str) -> Option<TensorClass> {
 /// What a tensor does not have of what the code relies on. Buffers begin at multiples of 256 bytes on every device,
 /// so the address of the first element is aligned as its offset is.
 pub fn unmet(r: &Requirement, t: &Tensor) -> Option<String> {
-    let bytes = |elements: i64| elements * t.dtype.bits() as i64 / 8;
-    let (name, wanted) = (&r.name, r.bytes as i64);
+    // In bits, because a vector of small elements may end within a byte.
+    let vector = i64::from(r.multiple) * t.dtype.bits() as i64;
+    let whole = |elements: i64| elements * t.dtype.bits() as i64 % vector == 0;
+    let (name, wanted) = (&r.name, r.bytes);
     if t.shape.get(r.unit).is_none_or(|&n| n != 1 && t.strides[r.unit] != 1) {
         return Some(format!("`{name}` has no unit stride in dimension {}", r.unit));
     }
-    if bytes(t.offset() as i64) % wanted != 0 {
+    if !whole(t.offset() as i64) {
         return Some(format!("`{name}` does not begin at a multiple of {wanted} bytes"));
     }
-    let odd = |&d: &usize| d != r.unit && t.shape[d] != 1 && bytes(t.strides[d]) % wanted != 0;
+    let odd = |&d: &usize| d != r.unit && t.shape[d] != 1 && !whole(t.strides[d]);
     if let Some(d) = (0..t.rank()).find(odd) {
         return Some(format!("the stride of `{name}` in dimension {d} is no multiple of {wanted} bytes"));
     }

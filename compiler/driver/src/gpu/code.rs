@@ -7,7 +7,10 @@
 //! kernel has by default is fixed for all of its code.
 
 use super::{classes, host};
-use crate::{Loaded, emit, schedule};
+use crate::{
+    Loaded, emit,
+    schedule::{self, Scheduled},
+};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -28,7 +31,7 @@ const MAX_GRID: i64 = (1 << 31) - 1;
 pub struct Code {
     pub plan: Plan,
     pub ptx: String,
-    /// Of the schedule, and T0860 where this is not the default code.
+    /// T0860 where this is not the default code.
     pub notes: Vec<Diagnostic>,
 }
 
@@ -64,6 +67,8 @@ impl Code {
 pub struct DeviceProgram {
     pub sequence: Sequence,
     pub codes: Vec<Arc<Code>>,
+    /// Of the schedules.
+    notes: Vec<Diagnostic>,
 }
 
 impl DeviceProgram {
@@ -73,7 +78,7 @@ impl DeviceProgram {
 
     /// What making the code has to say.
     pub fn notes(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.codes.iter().flat_map(|c| &c.notes)
+        self.notes.iter().chain(self.codes.iter().flat_map(|c| &c.notes))
     }
 }
 
@@ -109,8 +114,10 @@ impl Codes {
         dims: &[i64],
     ) -> Result<DeviceProgram, Vec<Diagnostic>> {
         emit::backend_there()?;
-        let program = wanted.program;
-        let fixed = Fixed { wanted, tiles: RefCell::default() };
+        let mut notes = vec![];
+        let scheduled = schedule::apply(wanted.loaded, wanted.program, wanted.target, &mut notes)?;
+        let program = &scheduled.program;
+        let fixed = Fixed { scheduled: &scheduled, target: wanted.target, tiles: RefCell::default() };
         let host::Calls { calls, temps } = host::calls(program, arguments, dims, &|name| fixed.tile(name))?;
         let mut sequence = Sequence::new(&program.signature, arguments);
         for (at, name, bytes) in &temps {
@@ -140,20 +147,19 @@ impl Codes {
                 ]);
             }
         }
-        Ok(DeviceProgram { sequence, codes })
+        Ok(DeviceProgram { sequence, codes, notes })
     }
 
     fn code(&self, wanted: Wanted, fixed: &Fixed, call: &host::Call) -> Result<Arc<Code>, Vec<Diagnostic>> {
-        let Wanted { loaded, sources, program, instance, target } = wanted;
-        let graph = &program.graphs[call.graph];
-        let mut notes = vec![];
-        let mut request = schedule::request(loaded, graph, target, &mut notes)?;
+        let Wanted { sources, instance, target, .. } = wanted;
+        let graph = &fixed.scheduled.program.graphs[call.graph];
+        let mut request = fixed.scheduled.requests[call.graph].clone();
         fixed.fix(call.graph, &mut request);
         let (plan, special) = classes::plan(graph, target, request, &call.arguments)?;
         let key = format!("{instance} {} {} {:?}", call.graph, target.name, plan.classes);
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let make = || {
-            notes.extend(special.iter().filter_map(|name| specialised(graph, &plan, name)));
+            let notes = special.iter().filter_map(|name| specialised(graph, &plan, name)).collect();
             let ptx = emit::ptx(graph, &plan, sources)?;
             Ok(Arc::new(Code { plan, ptx, notes }))
         };
@@ -174,36 +180,36 @@ fn looks(call: &host::Call) -> String {
 
 /// Tile sizes that host code has asked for.
 struct Fixed<'a> {
-    wanted: Wanted<'a>,
-    /// By graph.
-    tiles: RefCell<BTreeMap<usize, Vec<(String, u64)>>>,
+    scheduled: &'a Scheduled,
+    target: &'static Target,
+    /// By kernel.
+    tiles: RefCell<BTreeMap<String, Vec<(String, u64)>>>,
 }
 
 impl Fixed<'_> {
     /// The value of a tile size by name; none of the program's kernels may have it.
     fn tile(&self, name: &str) -> Result<Option<i64>, Vec<Diagnostic>> {
-        let Wanted { loaded, program, target, .. } = self.wanted;
+        let Scheduled { program, requests } = self.scheduled;
         let Some(at) = program.graphs.iter().position(|g| g.tile_named(name).is_some()) else {
             return Ok(None);
         };
+        let graph = &program.graphs[at];
         let mut known = self.tiles.borrow_mut();
-        if let std::collections::btree_map::Entry::Vacant(new) = known.entry(at) {
-            let graph = &program.graphs[at];
-            // What the schedule has to say is said when code is made.
-            let request = schedule::request(loaded, graph, target, &mut vec![])?;
-            let plan = tile_plan::plan(graph, target, &request)?;
+        if let std::collections::btree_map::Entry::Vacant(new) = known.entry(graph.signature.kernel.clone()) {
+            let plan = tile_plan::plan(graph, self.target, &requests[at])?;
             let sizes = graph
                 .tiles
                 .iter()
                 .filter_map(|t| Some((t.name.clone(), plan.binding.get(graph.tile_named(&t.name)?)?)));
             new.insert(sizes.collect());
         }
-        let size = known.get(&at).and_then(|sizes| sizes.iter().find(|(n, _)| n == name));
+        let size = known.get(&graph.signature.kernel).and_then(|sizes| sizes.iter().find(|(n, _)| n == name));
         Ok(size.map(|(_, v)| *v as i64))
     }
 
     fn fix(&self, graph: usize, request: &mut Request) {
-        if let Some(sizes) = self.tiles.borrow().get(&graph) {
+        let kernel = &self.scheduled.program.graphs[graph].signature.kernel;
+        if let Some(sizes) = self.tiles.borrow().get(kernel) {
             request.tiles = sizes.clone();
         }
     }

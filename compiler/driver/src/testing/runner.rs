@@ -7,12 +7,13 @@
 //!    mode within the tolerance of the test.
 //! 2. *variants*: the oracle again at random tile sizes, instances in random order, skipped bodies executed, loops
 //!    split at random points. Tile sizes and claims promise not to matter; this is where the promise is kept.
-//! 3. *cpu*: the CPU's code against the oracle's rounded mode, within the tolerance of the test. What the CPU does not
+//! 3. *schedules*: the oracle on the program as each schedule of the kernel splits it, for the same reason.
+//! 4. *cpu*: the CPU's code against the oracle's rounded mode, within the tolerance of the test. What the CPU does not
 //!    lower yet stops the climb there, with the backend's diagnostic; it is not a failure of the kernel.
-//! 4. *sim*: the PTX for each of [`super::TARGETS`], for the strides and extents of the case, on the simulator in check mode.
+//! 5. *sim*: the PTX for each of [`super::TARGETS`], for the strides and extents of the case, on the simulator in check mode.
 //!    What it finds fails the case; so does a value outside the tolerance.
 //!
-//! 5. *cuda*: the same on a CUDA device, for the target that it is.
+//! 6. *cuda*: the same on a CUDA device, for the target that it is.
 //!
 //! Cases run in parallel; their reports come in the order of the file.
 //!
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     Loaded, Session,
     compile::{self, Compiled, Picked},
-    gpu,
+    gpu, schedule,
 };
 use rayon::prelude::*;
 use std::{
@@ -72,7 +73,7 @@ impl Default for TestOptions {
 /// One comparison of a case, over all outputs.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// `spec`, `variants`, `cpu`, `sim`, `cuda`
+    /// `spec`, `variants`, `schedules`, `cpu`, `sim`, `cuda`
     pub name: &'static str,
     pub ok: bool,
     pub max_abs: f64,
@@ -325,6 +326,7 @@ impl Run<'_> {
         }
         if let Some(exact) = &exact {
             self.check_variants(&compiled, &arguments, exact);
+            self.check_schedules(&compiled, &arguments, exact);
         }
         let Some(rounded) = &rounded else { return Ok(()) };
         if self.options.rung >= Rung::Cpu {
@@ -414,6 +416,36 @@ impl Run<'_> {
                 let c = compare_values(&e.values, &a.values, &e.shape, tolerance);
                 let what = "tile sizes, order, skips or splits change";
                 self.note(&mut check, "T0496", what, name, &c, tolerance, Some(&sizes));
+            }
+        }
+        self.report.checks.push(check);
+    }
+
+    /// The oracle on the program as each schedule splits it, at random tile sizes.
+    fn check_schedules(&mut self, compiled: &Compiled, arguments: &Arguments, exact: &Outputs) {
+        let programs = match schedule::each_split(self.loaded, &compiled.program) {
+            Ok(programs) => programs,
+            Err(diagnostics) => return self.fail(diagnostics),
+        };
+        if programs.is_empty() {
+            return;
+        }
+        let mut check = Check { name: "schedules", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        for program in programs {
+            let options = Options { tiles: random_tiles(&program, self.options.seed), ..Options::exact() };
+            match tile_oracle::run(&program, &mut arguments.clone(), &options) {
+                Ok(report) => {
+                    for (name, e) in exact {
+                        let Some(a) = report.outputs.get(name) else { continue };
+                        let tolerance = scaled(Tolerance::EXACT, &e.values);
+                        let c = compare_values(&e.values, &a.values, &e.shape, tolerance);
+                        self.note(&mut check, "T0496", "a schedule changes", name, &c, tolerance, None);
+                    }
+                }
+                Err(diagnostics) => {
+                    check.ok = false;
+                    self.fail(diagnostics);
+                }
             }
         }
         self.report.checks.push(check);

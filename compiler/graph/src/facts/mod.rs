@@ -1,5 +1,6 @@
 //! Facts about indices: bounds of accesses, shown by a small prover over polynomials.
 
+pub mod extent;
 pub mod linear;
 pub mod prove;
 pub mod range;
@@ -17,6 +18,11 @@ pub fn inside(graph: &Graph, node: NodeId, dim: usize) -> Proof {
 pub fn positive(graph: &Graph, region: RegionId, value: Value) -> bool {
     let less_one = of_value(graph, value).and_then(|l| l.offset(-1));
     less_one.is_some_and(|l| Prover::new(graph, region).nonnegative(&l) != Proof::Unknown)
+}
+
+/// Whether an index is shown to be at least 0 in a region.
+pub fn nonnegative(graph: &Graph, region: RegionId, value: Value) -> bool {
+    of_value(graph, value).is_some_and(|l| Prover::new(graph, region).nonnegative(&l) != Proof::Unknown)
 }
 
 fn inside_of(graph: &Graph, node: NodeId, dim: usize) -> Option<Proof> {

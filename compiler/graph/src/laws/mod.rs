@@ -8,22 +8,37 @@
 //! | a skip claim changes nothing | [`execute_skipped`], [`honour_skip`] |
 //! | a sum may run backwards | [`reverse_loop`] |
 //! | the parts of a sum or merge combine to the whole | [`split_merge_loop`] |
+//! | the same with the parts in a launch of their own | [`split_launches`] |
+//! | a recurrence first, then what it is used for at every step | [`slice_loop`] |
+//! | segments of an affine recurrence, and what each makes of the state that enters it | [`segment_loop`] |
+//! | a sum over instances by ranks, and the ranks in their order | [`order_sum`] |
 //! | two independent axes are one | [`flatten_par`] |
 //! | what does not depend on a loop is computed before it | [`hoist()`] |
 
+mod cut;
 pub mod flatten;
 pub mod hoist;
+pub mod launches;
+pub mod ordered;
 pub mod reverse;
+pub mod segments;
 pub mod simplify;
 pub mod skips;
+pub mod slice;
 pub mod split;
+mod workspace;
 
 pub use flatten::flatten_par;
 pub use hoist::hoist;
+pub use launches::split_launches;
+pub use ordered::order_sum;
 pub use reverse::reverse_loop;
+pub use segments::segment_loop;
 pub use simplify::simplify;
 pub use skips::{execute_skipped, honour_skip};
+pub use slice::slice_loop;
 pub use split::split_merge_loop;
+pub use workspace::{Launches, Workspace};
 
 use crate::{ir::*, op::*};
 

@@ -27,7 +27,7 @@ struct Buffer {
     name: String,
     shape: Vec<usize>,
     data: Data,
-    /// Of a temporary: which elements some launch has written.
+    /// Of a temporary that the program names: which elements some launch has written.
     written: Option<Vec<bool>>,
 }
 
@@ -203,7 +203,7 @@ impl<'a> Host<'a> {
             let count = tile_tensor::element_count(&shape).unwrap_or(usize::MAX);
             self.reserve(&temp.name, count)?;
             let data = Data::zeros(temp.dtype, count);
-            let written = Some(vec![false; count]);
+            let written = (!temp.workspace).then(|| vec![false; count]);
             self.buffers[slot] = Some(Buffer { name: temp.name.clone(), shape, data, written });
         }
         Ok(slot)

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use tile_base::DType;
 use tile_graph::NodeId;
 use tile_layout::{Layout, fragment};
-use tile_plan::{Dot, Instruction, Operand, Slot, Staging, Written};
+use tile_plan::{Dot, Instruction, Operand, Slot, Staging, Written, dots::fed};
 use tile_target::MmaShape;
 
 impl Emit<'_> {
@@ -47,6 +47,11 @@ impl Emit<'_> {
         }
     }
 
+    /// Registers of an operand as its instruction takes them.
+    pub(super) fn fed(&mut self, registers: Vec<V>, dtype: DType) -> Vec<V> {
+        self.cast_small_floats(&registers, dtype, fed(dtype)).unwrap_or(registers)
+    }
+
     fn zero(&mut self, dtype: DType) -> V {
         let ty = register_type(dtype);
         if ty.is_float() { self.t.float(ty, 0.0) } else { self.t.int(ty, 0) }
@@ -57,7 +62,6 @@ impl Emit<'_> {
     fn mma(&mut self, node: NodeId, dot: &Dot, shape: MmaShape, mut acc: Vec<V>) -> Emission<Vec<V>> {
         let rows = tiles(&dot.layout, 0, 16);
         let columns = tiles(&dot.layout, 1, 8);
-        let lhs_dtype = self.g.type_of(self.g.inputs(node)[0]).dtype;
         let held = match &dot.lhs {
             Operand::Registers { value, layout, map, clear } => {
                 Some(self.held_operand(node, *value, layout, map, *clear)?)
@@ -78,7 +82,7 @@ impl Emit<'_> {
                     let at = accumulators(&dot.layout, row, column)
                         .ok_or_else(|| self.bug(node, "no accumulator"))?;
                     let c = at.map(|r| acc[r]);
-                    let d = self.mma_sync(lhs_dtype, shape, &a, b, &c);
+                    let d = self.mma_sync(shape, &a, b, &c);
                     at.iter().zip(d).for_each(|(&r, v)| acc[r] = v);
                 }
             }
@@ -86,9 +90,9 @@ impl Emit<'_> {
         Ok(acc)
     }
 
-    fn mma_sync(&mut self, dtype: DType, shape: MmaShape, a: &[V], b: &[V], c: &[V]) -> Vec<V> {
+    fn mma_sync(&mut self, shape: MmaShape, a: &[V], b: &[V], c: &[V]) -> Vec<V> {
         let list = |vs: &[V]| crate::text::lists(vs).0;
-        let (kind, operand) = match dtype {
+        let (kind, operand) = match shape.operand {
             DType::F16 => (String::new(), "vector<2xf16>"),
             DType::Bf16 => (types("bf16"), "i32"),
             _ => (types("tf32"), "i32"),
@@ -125,10 +129,11 @@ impl Emit<'_> {
         clear: Option<usize>,
     ) -> Emission<Vec<V>> {
         let registers = self.registers(node, value)?;
-        let registers: Vec<V> = map.iter().map(|&r| registers[r]).collect();
+        let dtype = self.g.type_of(value).dtype;
+        let registers = self.fed(map.iter().map(|&r| registers[r]).collect(), dtype);
         match clear.filter(|&dim| !self.zero_past_end.contains(&(value, dim))) {
             Some(dim) => {
-                let zero = self.zero(self.g.type_of(value).dtype);
+                let zero = self.zero(fed(dtype));
                 self.cleared(node, value, layout, &registers, dim, zero)
             }
             None => Ok(registers),
@@ -323,7 +328,7 @@ impl Emit<'_> {
             return Err(self.bug(node, "multiply-adds read both operands from shared memory"));
         };
         let accumulator = self.g.node(node).outputs[0].dtype;
-        let operand = self.g.type_of(self.g.inputs(node)[0]).dtype;
+        let operand = fed(self.g.type_of(self.g.inputs(node)[0]).dtype);
         let deep = if operand.bits() == 64 { 2 } else { 4 };
         let (lo, hi, step) = (self.t.i32(0), self.t.i32(i64::from(dot.size[2])), self.t.i32(deep));
         let (k, carried) = self.t.open_for((lo, hi, step), &acc);
@@ -365,7 +370,7 @@ impl Emit<'_> {
         deep: u32,
     ) -> Emission<Vec<Vec<V>>> {
         let thread = self.thread_part(&dot.layout, dim);
-        let ty = register_type(self.g.type_of(s.source).dtype);
+        let ty = register_type(fed(self.g.type_of(s.source).dtype));
         let free = offsets(&dot.layout, dim);
         let depth_fast = s.order[k_axis] == s.place.fast;
         let mut out: Vec<Vec<V>> = vec![vec![]; deep as usize];

@@ -225,6 +225,9 @@ impl Emit<'_> {
                 self.zero_past_end.insert((Value { node, port: 0 }, axis));
             }
         }
+        if let Some(cast) = self.cast_small_floats(&registers, from, to) {
+            return Ok(cast);
+        }
         if from == DType::F32 && matches!(to, DType::F16 | DType::Bf16) && registers.len() > 1 {
             return Ok(self.narrow_pairs(&registers, register_type(to)));
         }
@@ -249,6 +252,9 @@ impl Emit<'_> {
 
     /// To the nearest even; saturating into integers; floats to integers truncate, NaN gives 0.
     pub(super) fn cast(&mut self, v: V, from: DType, to: DType) -> V {
+        if let Some(cast) = self.cast_small_floats(&[v], from, to) {
+            return cast[0];
+        }
         let (a, b) = (register_type(from), register_type(to));
         if to == DType::Tf32 && from != DType::Tf32 {
             let wide = self.cast(v, from, DType::F32);
@@ -324,6 +330,10 @@ impl Emit<'_> {
     fn int_to_float(&mut self, v: V, from: DType, to: Ty) -> V {
         let op = if from.is_signed() { "sitofp" } else { "uitofp" };
         match to {
+            Ty::F16 | Ty::Bf16 if from.bits() <= 16 => {
+                let wide = self.t.convert(op, v, Ty::F32);
+                self.t.convert("fptrunc", wide, to)
+            }
             Ty::F16 | Ty::Bf16 => {
                 // Exact in f64 up to 2^53; a single rounding for all but 64-bit integers above that.
                 let wide = self.t.convert(op, v, Ty::F64);

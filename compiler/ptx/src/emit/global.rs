@@ -3,9 +3,9 @@
 //! The address of a register is `pointer + sum over dimensions of stride * (base + position)`, in 64 bits; the
 //! thread's part of it is computed once, the register's part is a constant times a stride. An access that may be
 //! partly outside is predicated: a lane whose predicate is false touches nothing, and a load gives it 0 (`otherwise`
-//! where the program says what outside reads).
+//! where the program says what outside reads). Elements below 8 bits have addresses of their own kind: `packed`.
 
-use super::{Emission, Emit, register_type};
+use super::{Emission, Emit, packed::PackedPlace, register_type};
 use crate::text::{Ty, V};
 use tile_base::{DType, Mode};
 use tile_graph::{Access, Check, CoordIndex, NodeId, Value, ValueType};
@@ -14,6 +14,8 @@ use tile_layout::Layout;
 /// Where the registers of an access lie and when.
 struct Addresses {
     pointers: Vec<V>,
+    /// In place of the pointers where elements share bytes.
+    packed: Vec<PackedPlace>,
     predicates: Vec<Option<V>>,
 }
 
@@ -31,8 +33,11 @@ impl Emit<'_> {
             None => None,
         };
         let mut registers = vec![];
-        for (pointer, predicate) in places.pointers.into_iter().zip(places.predicates) {
-            let mut loaded = self.load_vector(pointer, predicate, dtype, vector, constant);
+        for (n, predicate) in places.predicates.into_iter().enumerate() {
+            let mut loaded = match places.packed.get(n) {
+                Some(place) => self.load_packed(place, predicate, dtype, vector, constant),
+                None => self.load_vector(places.pointers[n], predicate, dtype, vector, constant),
+            };
             if let (Some(other), Some(p)) = (otherwise, predicate) {
                 loaded.iter_mut().for_each(|v| *v = self.t.select(p, *v, other));
             }
@@ -53,13 +58,19 @@ impl Emit<'_> {
         let places = self.addresses(node, access, &ty, &layout, vector)?;
         let dtype = self.g.object(access.object).dtype;
         let owner = self.owner(&layout);
-        for (n, (pointer, predicate)) in places.pointers.into_iter().zip(places.predicates).enumerate() {
+        for (n, predicate) in places.predicates.into_iter().enumerate() {
             let stored: Vec<V> = registers[n * vector..(n + 1) * vector]
                 .iter()
                 .map(|&v| self.cast(v, ty.dtype, dtype))
                 .collect();
             let predicate = self.t.both(predicate, owner);
-            self.store_vector(pointer, predicate, &stored, dtype);
+            match places.packed.get(n) {
+                Some(place) => {
+                    let bytes = self.packed_bytes(&stored, dtype);
+                    self.store_vector(place.pointer, predicate, &bytes, DType::U8);
+                }
+                None => self.store_vector(places.pointers[n], predicate, &stored, dtype),
+            }
         }
         Ok(())
     }
@@ -146,8 +157,16 @@ impl Emit<'_> {
         }
         let offset = self.t.mul_const(offset, bytes);
         let base = self.t.offset(pointer, offset);
-        let mut out = Addresses { pointers: vec![], predicates: vec![] };
+        let mut out = Addresses { pointers: vec![], packed: vec![], predicates: vec![] };
+        let packed = self.g.object(object).dtype.bits() < 8;
         for r in (0..layout.registers()).step_by(vector) {
+            let inside = self.inside(node, access, ty, layout, &thread, &gathers, r)?;
+            out.predicates.push(self.t.both(inside, mask.as_ref().map(|m| m[r])));
+            if packed {
+                let group = (r, vector);
+                out.packed.push(self.packed_place(node, access, layout, &strides, &thread, &gathers, group)?);
+                continue;
+            }
             let at = layout.register_offset(r);
             let mut pointer = base;
             let mut constant = 0;
@@ -174,8 +193,6 @@ impl Emit<'_> {
             }
             let constant = self.t.i64(constant);
             out.pointers.push(self.t.offset(pointer, constant));
-            let inside = self.inside(node, access, ty, layout, &thread, &gathers, r)?;
-            out.predicates.push(self.t.both(inside, mask.as_ref().map(|m| m[r])));
         }
         Ok(out)
     }
@@ -292,7 +309,7 @@ impl Emit<'_> {
         Ok(inside)
     }
 
-    fn load_vector(
+    pub(super) fn load_vector(
         &mut self,
         pointer: V,
         predicate: Option<V>,

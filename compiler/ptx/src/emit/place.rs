@@ -112,34 +112,49 @@ impl Emit<'_> {
             .collect()
     }
 
-    /// Emits code for one of the warps that hold each element: copies in other warps would write the same place at
-    /// the same time. (Lanes of one warp write equal values at once, which is no race.)
-    pub(super) fn once_among_warps(&mut self, layout: &Layout, write: impl FnOnce(&mut Self)) {
-        let free = layout.free_warps();
-        if free == 0 {
-            return write(self);
+    /// Emits writes to shared memory for one of the threads that hold each element. Copies in other warps would write
+    /// the same place at the same time, a race; copies in other lanes of one warp write equal values at once, which
+    /// is none but costs bank conflicts.
+    pub(super) fn once_among_holders(&mut self, holders: Copies, write: impl FnOnce(&mut Self)) {
+        match self.first_of(holders) {
+            Some(first) => {
+                self.t.open_if(first, &[]);
+                write(self);
+                self.t.close_if(&[]);
+            }
+            None => write(self),
         }
-        let mask = self.t.i32(i64::from(free));
-        let bits = self.t.int_op("and", self.warp, mask);
-        let zero = self.t.i32(0);
-        let first = self.t.icmp("eq", bits, zero);
-        self.t.open_if(first, &[]);
-        write(self);
-        self.t.close_if(&[]);
     }
 
     /// True in one of the threads that hold each element; `None`: each is held once.
     pub(super) fn owner(&mut self, layout: &Layout) -> Option<V> {
-        let mut owner = None;
-        for (number, free) in [(self.lane, layout.free_lanes()), (self.warp, layout.free_warps())] {
+        self.first_of(Copies::of(layout))
+    }
+
+    fn first_of(&mut self, holders: Copies) -> Option<V> {
+        let mut first = None;
+        for (number, free) in [(self.lane, holders.lanes), (self.warp, holders.warps)] {
             if free != 0 {
                 let mask = self.t.i32(i64::from(free));
                 let bits = self.t.int_op("and", number, mask);
                 let zero = self.t.i32(0);
-                let first = self.t.icmp("eq", bits, zero);
-                owner = self.t.both(owner, Some(first));
+                let here = self.t.icmp("eq", bits, zero);
+                first = self.t.both(first, Some(here));
             }
         }
-        owner
+        first
+    }
+}
+
+/// Bits of lane and warp numbers on which a tile does not depend: threads that differ in these alone hold copies.
+#[derive(Clone, Copy)]
+pub(super) struct Copies {
+    pub lanes: u32,
+    pub warps: u32,
+}
+
+impl Copies {
+    pub(super) fn of(layout: &Layout) -> Copies {
+        Copies { lanes: layout.free_lanes(), warps: layout.free_warps() }
     }
 }

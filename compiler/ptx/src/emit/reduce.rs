@@ -2,9 +2,9 @@
 //!
 //! A register past the end of the axis holds the identity (0 for a sum, -inf for a max), put there before anything
 //! is combined. All holders of a result end with the same bits: a butterfly gives every lane the same value because
-//! the combination is commutative, and warps read the partial results in one order.
+//! the combination is commutative and nothing is contracted into it, and warps read the partial results in one order.
 
-use super::{Emission, Emit, register_type, staging::size};
+use super::{Emission, Emit, place::Copies, register_type, staging::size};
 use crate::text::{Ty, V};
 use tile_base::DType;
 use tile_graph::{ElemOp, NodeId, ReduceKind};
@@ -45,7 +45,7 @@ impl Emit<'_> {
             if basis[axis] != 0 {
                 for partial in &mut partials {
                     let other: Partial = partial.iter().map(|&v| self.shuffle(v, 1 << bit)).collect();
-                    *partial = self.combine(kind, work, partial, &other);
+                    *partial = self.combine_lanes(kind, work, partial, &other);
                 }
             }
         }
@@ -135,6 +135,16 @@ impl Emit<'_> {
         vec![self.apply(op, dtype, &[a[0], b[0]], true)]
     }
 
+    /// [`Self::combine`] for what two lanes exchange: both have to come to the same bits. So a sum is not contracted:
+    /// where the partial result is a product, one lane would compute `fma(a, b, c * d)` and the other
+    /// `fma(c, d, a * b)`, each with another of the two products rounded.
+    fn combine_lanes(&mut self, kind: ReduceKind, dtype: DType, mine: &Partial, other: &Partial) -> Partial {
+        match (kind, mine[0].ty.is_float()) {
+            (ReduceKind::Sum, true) => vec![self.t.rounded_sum(mine[0], other[0])],
+            _ => self.combine(kind, dtype, mine, other),
+        }
+    }
+
     /// The greater (or less) one; of equals the earlier; a number before a NaN.
     fn better(&mut self, kind: ReduceKind, dtype: DType, a: &Partial, b: &Partial) -> Partial {
         let op = if kind == ReduceKind::ArgMax { ElemOp::Gt } else { ElemOp::Lt };
@@ -159,26 +169,33 @@ impl Emit<'_> {
     }
 
     /// The value of the lane whose number differs in one bit. All lanes take part.
-    fn shuffle(&mut self, v: V, mask: i64) -> V {
+    pub(super) fn shuffle(&mut self, v: V, mask: i64) -> V {
+        let mask = self.t.i32(mask);
+        self.shuffle_by("bfly", v, mask)
+    }
+
+    /// The value of another lane, by a mode of `shfl.sync`: `bfly`, `up`, `down` by a distance, `idx` at a lane. All
+    /// lanes take part; where there is no such lane, a lane gets its own value.
+    pub(super) fn shuffle_by(&mut self, mode: &str, v: V, by: V) -> V {
         match v.ty {
             Ty::I32 | Ty::F32 => {
-                let (all, by, clamp) = (self.t.i32(-1), self.t.i32(mask), self.t.i32(31));
-                let ty = v.ty;
-                self.t.pinned(&format!("nvvm.shfl.sync bfly {all}, {v}, {by}, {clamp} : {ty} -> {ty}"), ty)
+                let clamp = if mode == "up" { 0 } else { 31 };
+                let (all, clamp, ty) = (self.t.i32(-1), self.t.i32(clamp), v.ty);
+                self.t.pinned(&format!("nvvm.shfl.sync {mode} {all}, {v}, {by}, {clamp} : {ty} -> {ty}"), ty)
             }
             Ty::I1 | Ty::I8 | Ty::I16 => {
                 let wide = self.t.convert("zext", v, Ty::I32);
-                let moved = self.shuffle(wide, mask);
+                let moved = self.shuffle_by(mode, wide, by);
                 self.t.convert("trunc", moved, v.ty)
             }
-            Ty::F64 => {
-                let bits = self.t.convert("bitcast", v, Ty::I64);
-                let moved = self.shuffle(bits, mask);
-                self.t.convert("bitcast", moved, Ty::F64)
+            Ty::F16 | Ty::Bf16 | Ty::F64 => {
+                let bits = self.t.convert("bitcast", v, if v.ty == Ty::F64 { Ty::I64 } else { Ty::I16 });
+                let moved = self.shuffle_by(mode, bits, by);
+                self.t.convert("bitcast", moved, v.ty)
             }
             _ => {
                 let halves = self.t.word_lanes(v, Ty::I32);
-                let moved: Vec<V> = halves.into_iter().map(|h| self.shuffle(h, mask)).collect();
+                let moved: Vec<V> = halves.into_iter().map(|h| self.shuffle_by(mode, h, by)).collect();
                 let whole = self.t.vector(&moved);
                 self.t.pure(format!("llvm.bitcast {whole} : vector<2xi32> to i64"), &[whole], Ty::I64)
             }
@@ -238,7 +255,9 @@ impl Emit<'_> {
             let fixed = e.t.i32(fixed);
             e.t.offset(pointer, fixed)
         };
-        self.once_among_warps(from, |e| {
+        // After the butterfly all lanes along the axis hold the same; warps along it each have a part of their own.
+        let holders = Copies { lanes: to.free_lanes(), warps: from.free_warps() };
+        self.once_among_holders(holders, |e| {
             for (r, partial) in partials.iter().enumerate() {
                 let at = to.register_offset(r);
                 for (field, &v) in partial.iter().enumerate() {

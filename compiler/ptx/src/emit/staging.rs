@@ -9,7 +9,7 @@
 //!   + constant row * pitch + (constant chunk & !mask) << 4                         an immediate
 //! ```
 
-use super::{Emission, Emit, register_type};
+use super::{Emission, Emit, place::Copies, register_type};
 use crate::text::{Ty, V};
 use tile_base::DType;
 use tile_graph::NodeId;
@@ -87,12 +87,14 @@ impl Emit<'_> {
         }
         let thread = [self.thread_part(&layout, 0), self.thread_part(&layout, 1)];
         let run = (layout.contiguous(staging.place.fast)).min(CHUNK / staging.place.element) as usize;
-        self.once_among_warps(&layout, |e| {
+        self.once_among_holders(Copies::of(&layout), |e| {
             for r in (0..layout.registers()).step_by(run) {
                 let at = layout.register_offset(r);
                 let at = [0, 1].map(|d| Position { thread: thread[d], constant: at[d] });
                 let pointer = e.staged_address(staging, at);
-                e.write_shared(pointer, &registers[r..r + run]);
+                // Converted where it is written, so that few wide registers are alive at once.
+                let run = e.fed(registers[r..r + run].to_vec(), dtype);
+                e.write_shared(pointer, &run);
             }
         });
         Ok(())
@@ -184,7 +186,7 @@ impl Emit<'_> {
     ) {
         let bytes = size(registers[0].ty) as u32;
         let base = self.dense_base(buffer, extents, layout, bytes);
-        self.once_among_warps(layout, |e| {
+        self.once_among_holders(Copies::of(layout), |e| {
             for (r, &v) in registers.iter().enumerate() {
                 let constant = e.t.i32(Self::dense_constant(extents, &layout.register_offset(r), bytes));
                 let pointer = e.t.offset(base, constant);
@@ -218,7 +220,7 @@ pub(super) fn size(ty: Ty) -> usize {
         Ty::I1 | Ty::I8 => 1,
         Ty::I16 | Ty::F16 | Ty::Bf16 => 2,
         Ty::I32 | Ty::F32 | Ty::Shared => 4,
-        Ty::I64 | Ty::F64 | Ty::Global => 8,
+        Ty::I64 | Ty::F64 | Ty::Global | Ty::Generic => 8,
     }
 }
 

@@ -1,6 +1,10 @@
 //! What a kernel or op calls things: for checking its specs, tests and schedules.
 
-use crate::{elab::ident_of, module::Module, typed::TypedKernel};
+use crate::{
+    elab::ident_of,
+    module::Module,
+    typed::{Step, TypedKernel},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::Span;
 use tile_syntax::ast::{self, Access, Expr, ExprKind, Generic, ItemKind, Param, TypeKind};
@@ -107,7 +111,10 @@ impl<'m> Names<'m> {
             }
         };
         k.spans.iter().for_each(|s| add(&s.path, s.span));
-        k.locals.iter().for_each(|l| add(&l.path, l.span));
+        // A streamed dot and the `let` that holds it are one thing to a schedule.
+        let streams: BTreeSet<&str> =
+            k.spans.iter().filter(|s| s.step == Step::Hidden).map(|s| &s.path[..]).collect();
+        k.locals.iter().filter(|l| !streams.contains(&l.path[..])).for_each(|l| add(&l.path, l.span));
         k.objects.iter().for_each(|o| add(&o.name, o.span));
     }
 

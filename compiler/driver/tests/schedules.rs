@@ -1,0 +1,162 @@
+//! Schedules that make several launches of a kernel: the same results on the oracle, and on the simulator where the
+//! backend is there.
+
+use tile_driver::{
+    Session,
+    testing::{FileReport, Rung, TestOptions, run_tests},
+};
+
+/// Runs the tests of a text; every case has to pass, under its schedules too.
+fn judged(text: &str) -> FileReport {
+    let mut session = Session::new();
+    let loaded = session.load_text("kernels.tile", text.to_string());
+    let rung = if cfg!(feature = "ptx") { Rung::Sim } else { Rung::Oracle };
+    let options = TestOptions { rung, variants: 1, ..TestOptions::default() };
+    let report = run_tests(&mut session, &loaded, &options, &mut |_| {});
+    let mut failed: Vec<String> = report.diagnostics.iter().map(|d| d.message.clone()).collect();
+    for case in &report.cases {
+        failed.extend(case.failures.iter().map(|d| format!("{}: {} {}", case.label, d.code, d.message)));
+        let stopped = case.stopped.iter().flat_map(|s| &s.because);
+        failed.extend(stopped.map(|d| format!("{}: {} {}", case.label, d.code, d.message)));
+        assert!(case.checks.iter().any(|c| c.name == "schedules"), "no schedule of `{}` splits", case.kernel);
+    }
+    assert!(failed.is_empty() && !report.cases.is_empty(), "{}", failed.join("\n"));
+    report
+}
+
+const PRODUCT: &str = "
+    kernel product<T: f32 | f16>(a: in T[M, K], b: in T[K, N], c: out T[M, N]) {
+        tile BM, BN;
+        par i in tiles(M, BM), j in tiles(N, BN) { let s = a[i, :] @ b[:, j]; c[i, j] = (2 * s).to(T); }
+    }
+    spec product { c[i, j] = 2 * sum(k: a[i, k] * b[k, j]); }
+    test product { T in [f32, f16]; M in [5, 33], N = 17, K in [200, 1]; pairs; }";
+
+#[test]
+fn a_streamed_dot_is_split_and_guards_choose_at_launch() {
+    judged(&format!("{PRODUCT} schedule product where M <= 16 {{ split s 3; require split s; }}"));
+    judged(&format!(
+        "{PRODUCT} schedule product where !(M > 16) || K == 1 {{ split s parts = cdiv(K, 64); tile BM = 16; }}
+         schedule product where N >= 17 && K > 64 {{ split s 2; }}
+         schedule product {{ tile BN = 32; }}"
+    ));
+}
+
+#[test]
+fn attention_over_a_page_table_is_split() {
+    judged(
+        "kernel rows<const P>(q: in f32[B, 16], kv: in f32[NP, P, 16], table: in id<NP>[B, MP], len: in count<MP * P>[B], o: out f32[B, 16]) {
+            par b in B {
+                var m: f32[1, 1] = -inf;
+                var l: f32[1, 1] = 0;
+                var acc: f32[1, 16] = 0;
+                let qb = q[b, :][_, :];
+                for n in 0..cdiv(len[b], P) merge lse_merge(m, l, acc) {
+                    let x = kv[table[b, n], span(0, P, min(P, len[b] - n * P)), :];
+                    let (m1, p, c) = online(m, (qb @ x.t) * LOG2E);
+                    l = l * c + p.sum(1);
+                    acc = acc * c + p @ x;
+                    m = m1;
+                }
+                o[b, :] = (acc / select(l == 0, 1, l))[0, :];
+            }
+        }
+        spec rows {
+            let x[b, s in 0..MP * P] = if s < len[b] { sum(d: q[b, d] * kv[table[b, s / P], s % P, d]) } else { -inf };
+            let p[b, :] = softmax(x[b, :]);
+            o[b, d] = sum(s in 0..len[b]: p[b, s] * kv[table[b, s / P], s % P, d]);
+        }
+        test rows { B = 3, P = 4, NP = 9, MP = 5; len = [17, 0, 20]; }
+        schedule rows { split n parts = MP; require split n; }",
+    );
+}
+
+const DECAY: &str = "
+    kernel decay(x: in f32[L, H, W], g: in f32[L, H], s0: in f32[H, W], o: out f32[L, H, W], s1: out f32[H, W]) {
+        tile C in {16, 32}, BW;
+        par h in H, w in tiles(W, BW) {
+            var S: f32[1, w] = s0[h, w][_, :];
+            for t in tiles(L, C) affine S {
+                let G = cumsum(g[t, h], 0);
+                let D = exp(select(iota(t)[:, _] >= iota(t)[_, :], G[:, _] - G[_, :], -inf));
+                o[t, h, w] = exp(G)[:, _] * S + D @ x[t, h, w];
+                S = exp(g[t, h].sum()) * S + (exp(g[t, h].sum() - G)[:, _] * x[t, h, w]).sum(0);
+            }
+            s1[h, w] = S[0, :];
+        }
+    }
+    spec decay {
+        let S[h, w] = s0[h, w];
+        for t in 0..L { S[h, w] = exp(g[t, h]) * S[h, w] + x[t, h, w]; o[t, h, w] = S[h, w]; }
+        s1[h, w] = S[h, w];
+    }
+    test decay { L in [100, 33, 1], H = 2, W = 20; g = uniform(-0.5, 0); s1: rel 1e-3, abs 1e-4; o: rel 1e-3, abs 1e-4; }";
+
+#[test]
+fn a_recurrence_is_sliced_and_segmented() {
+    judged(&format!("{DECAY} schedule decay {{ tile C = 16; split t states; require split t; }}"));
+    judged(&format!("{DECAY} schedule decay {{ split t 3; require split t; }}"));
+    judged(&format!("{DECAY} schedule decay {{ split t parts = cdiv(L, 32); }}"));
+}
+
+const SUMS: &str = "
+    kernel columns(x: in f32[M, B, N], y: sum f32[B, N]) {
+        tile BM, BN;
+        par b in B, j in tiles(N, BN), i in tiles(M, BM) { y[b, j] += x[i, b, j].sum(0)[0, :]; }
+    }
+    spec columns { y[b, j] = sum(i: x[i, b, j]); }
+    test columns { M in [70, 1], B = 2, N = 33; }";
+
+#[test]
+fn sums_have_an_order() {
+    judged(&format!("{SUMS} schedule columns {{ tile BM = 16; order y rank(i); require order y; }}"));
+    judged(&format!("{SUMS} schedule columns {{ tile BM = 16; order y rank(i, b); }}"));
+}
+
+/// Codes and severities of what a schedule is answered with.
+fn answers(text: &str) -> Vec<(String, bool)> {
+    let mut session = Session::new();
+    let loaded = session.load_text("kernels.tile", text.to_string());
+    let picked = tile_driver::compile::pick(&mut session, &loaded, None).unwrap();
+    let case = tile_driver::compile::first_case(&loaded, &picked);
+    let choice =
+        tile_driver::choose::choose(picked.callable(&loaded), &Default::default(), case.as_ref()).unwrap();
+    let compiled = tile_driver::compile::compile(&mut session, &loaded, &picked, &choice.instance).unwrap();
+    let target = tile_driver::emit::find_target("sm_90").unwrap();
+    let mut notes = vec![];
+    let found = match tile_driver::schedule::apply(&loaded, &compiled.program, target, &mut notes) {
+        Ok(_) => notes,
+        Err(errors) => errors,
+    };
+    let is_error = |d| tile_base::diagnostic::any_error(std::slice::from_ref(d));
+    found.iter().map(|d| (d.code.to_string(), is_error(d))).collect()
+}
+
+#[test]
+fn what_is_not_done_is_told_and_an_error_when_required() {
+    let with = |text: &str, rows: &str| answers(&format!("{text} schedule {rows}"));
+    let told = |code: &str, error: bool| vec![(code.to_string(), error)];
+    assert_eq!(with(PRODUCT, "product { split s 4; }"), vec![]);
+    assert_eq!(with(PRODUCT, "product { split s states; }"), told("T0866", false));
+    assert_eq!(with(PRODUCT, "product { split s states; require split s; }"), told("T0866", true));
+    assert_eq!(with(PRODUCT, "product { stages s 4; }"), told("T0855", false));
+    assert_eq!(with(PRODUCT, "product { split s 4; require stages s; }"), told("T0855", true));
+    assert_eq!(with(PRODUCT, "product { split s 0; }"), told("T0806", true));
+    assert_eq!(with(PRODUCT, "product { split s parts = some(K); }"), told("T0806", true));
+    // The steps of slices and ranks need a size that both launches know.
+    assert_eq!(with(DECAY, "decay { split t states; }"), told("T0866", false));
+    assert_eq!(with(SUMS, "columns { order y rank(i); }"), told("T0866", false));
+    // Two instances of `b` would meet in one element of a rank.
+    assert_eq!(
+        answers(
+            "kernel total(x: in f32[B, N], y: sum f32[N]) {
+                tile BN;
+                par b in B, j in tiles(N, BN) { y[j] += x[b, j]; }
+            }
+            spec total { y[j] = sum(b: x[b, j]); }
+            test total { B = 3, N = 20; }
+            schedule total { tile BN = 16; order y rank(j); }"
+        ),
+        told("T0866", false)
+    );
+}

@@ -1,0 +1,299 @@
+//! Slice a recurrence: *first the states, one after the other, then what is made of them, all at once.*
+//!
+//! A loop that carries a small state and writes something at every step does two things: it moves the state on, which
+//! has an order, and it makes outputs from the state, which has none. The law gives each a launch of its own:
+//!
+//! ```text
+//! par h in H {                                 par h in H {                                   (states)
+//!     S = for t in tiles(0..L, C) (S = S0) {       S = for t in tiles(0..L, C) (S = S0) {
+//!         store O[t, h] = f(S, x[t])                   store W[t.id, h] = S
+//!         yield g(S, x[t]) }                           yield g(S, x[t]) }
+//!     store S1[h] = S                              store S1[h] = S
+//! }                                            }
+//!                                              par h in H, t in tiles(0..L, C) {              (outputs)
+//!                                                  S = load W[t.id, h]
+//!                                                  store O[t, h] = f(S, x[t])
+//!                                              }
+//! ```
+//!
+//! What only one of the two needs is computed by that one alone; what both need (a running sum of gates) by both. The
+//! outputs launch has an instance for every step, which is what fills a device when heads are few. Nothing is claimed of g
+//! but that it is what the loop computes, so any recurrence may be sliced, affine or not.
+//!
+//! States are kept by the number of the step, so the size of a step is fixed for both launches.
+
+use super::{Refused, cut::*, workspace::*};
+use crate::{facts::extent, ir::*, op::*};
+use std::collections::BTreeSet;
+use tile_base::{Mode, Size, Span};
+
+/// Slices the kernel at a loop that stands directly in its instances. `sizes` are the tile sizes that the schedule gives:
+/// that of the loop has to be one.
+pub fn slice_loop(
+    graph: &Graph,
+    node: NodeId,
+    sizes: &dyn Fn(&str) -> Option<u64>,
+) -> Result<Launches, Refused> {
+    let mut graph = graph.clone();
+    fix_step(&mut graph, node, sizes)?;
+    let slicer = Slicer::new(&graph, node)?;
+    let states = slicer.states(&graph)?;
+    let outputs = slicer.outputs(&graph)?;
+    crate::debug_verify(&states, "slice_loop (states)");
+    crate::debug_verify(&outputs, "slice_loop (outputs)");
+    Ok(Launches { graphs: vec![states, outputs], parts: None, workspaces: slicer.workspaces })
+}
+
+/// Gives the tile size of a loop or `par` axis a value, wherever the kernel uses it. `sizes` are those of the schedule.
+pub(super) fn fix_step(
+    graph: &mut Graph,
+    node: NodeId,
+    sizes: &dyn Fn(&str) -> Option<u64>,
+) -> Result<(), Refused> {
+    let (Op::For(ForOp { iter, .. }) | Op::Par(ParOp { iter, .. })) = graph.node(node).op else {
+        return Ok(());
+    };
+    let Iter::Tiles { step: StepSize::Tile(tile), .. } = iter else { return Ok(()) };
+    let name = graph.tile(tile).name.clone();
+    let Some(size) = sizes(&name) else {
+        return Err(Refused(format!("needs `tile {name} = …` in the same schedule")));
+    };
+    let fixed = StepSize::Fixed(size);
+    for span in &mut graph.spans {
+        if span.step == StepSize::Tile(tile) {
+            span.step = fixed;
+        }
+    }
+    for node in graph.nodes_under(ROOT) {
+        if let Op::For(ForOp { iter: Iter::Tiles { step, .. }, .. })
+        | Op::Par(ParOp { iter: Iter::Tiles { step, .. }, .. }) = &mut graph.node_mut(node).op
+            && *step == StepSize::Tile(tile)
+        {
+            *step = fixed;
+        }
+    }
+    Ok(())
+}
+
+struct Slicer {
+    f: ForOp,
+    node: NodeId,
+    home: RegionId,
+    /// Positions among the carried values of those that outputs are made of.
+    kept: Vec<usize>,
+    /// In the order of `kept`.
+    stored: Vec<Stored>,
+    workspaces: Vec<Workspace>,
+    span: Span,
+}
+
+impl Slicer {
+    fn new(graph: &Graph, node: NodeId) -> Result<Slicer, Refused> {
+        let Op::For(f) = graph.node(node).op.clone() else { return Err(Refused("is not a `for`".into())) };
+        let home = instance(graph, node)?;
+        if f.early_exit {
+            return Err(Refused("has a `break`".into()));
+        }
+        if matches!(f.iter, Iter::Each { reverse: true } | Iter::Tiles { reverse: true, .. }) {
+            return Err(Refused("runs backwards".into()));
+        }
+        if matches!(f.combine, LoopCombine::Merge { .. }) {
+            return Err(Refused("merges: split it into parts".into()));
+        }
+        if !has_effect(graph, node) {
+            return Err(Refused("writes nothing in its body".into()));
+        }
+        memory_stays_apart(graph, &f)?;
+        let kept = states_of_outputs(graph, &f);
+        let types = kept.iter().map(|&at| graph.node(node).outputs[at].clone());
+        let stored: Vec<Stored> = types.map(|ty| stored(graph, ty)).collect::<Result<_, _>>()?;
+        let steps = steps(graph, node, &f)?;
+        let workspaces = kept
+            .iter()
+            .zip(&stored)
+            .map(|(at, s)| Workspace {
+                name: unique(&graph.signature, &format!("{}_state{at}", f.name)),
+                dtype: s.ty.dtype,
+                shape: [steps.clone()].into_iter().chain(s.extents()).collect(),
+            })
+            .collect();
+        Ok(Slicer { span: graph.node(node).span, f, node, home, kept, stored, workspaces })
+    }
+
+    /// The loop with its states stored and nothing else written in its body.
+    fn states(&self, graph: &Graph) -> Result<Graph, Refused> {
+        let mut g = graph.clone();
+        g.name = format!("{}_{}_states", graph.name, identifier(&self.f.name));
+        let body = g.region(self.f.body).nodes.clone();
+        drop_effects(&mut g, &body, self.node)?;
+        let first = extend(&mut g, &self.workspaces, Mode::InOut, self.span);
+        let args = g.region_args(self.f.body);
+        let at =
+            At { region: self.f.body, before: g.region(self.f.body).nodes.get(1).copied(), span: self.span };
+        for (n, (&kept, stored)) in self.kept.iter().zip(&self.stored).enumerate() {
+            let state = args[self.f.iter.variables() + kept];
+            stored.store(&mut g, at, ObjectId::new(first.index() + n), self.step(&args), state);
+        }
+        // Every step counts now, and none may be left out.
+        forget_skip(&mut g, self.node);
+        if let Op::For(f) = &mut g.node_mut(self.node).op
+            && f.combine == LoopCombine::Sum
+        {
+            f.combine = LoopCombine::Ordered;
+        }
+        read_only_unless_written(&mut g);
+        super::simplify(&mut g);
+        Ok(g)
+    }
+
+    /// The body of the loop as an instance for every step.
+    fn outputs(&self, graph: &Graph) -> Result<Graph, Refused> {
+        let mut g = graph.clone();
+        let first = extend(&mut g, &self.workspaces, Mode::In, self.span);
+        let nodes = g.region(self.home).nodes.clone();
+        let at = nodes.iter().position(|&n| n == self.node).unwrap_or(0);
+        let (before, after) = (&nodes[..at], &nodes[at + 1..]);
+        for &node in after.iter().rev() {
+            if !matches!(g.node(node).op, Op::Yield) {
+                g.remove(node);
+            }
+        }
+        drop_effects(&mut g, before, self.node)?;
+        let bounds = [g.inputs(self.node)[0], g.inputs(self.node)[1]];
+        let args = g.region_args(self.f.body);
+        let variables = self.f.iter.variables();
+
+        // par t in lo..hi { states; what stood before the loop; its body }
+        let body = g.add_region(RegionKind::Par);
+        let inside = At { region: body, before: None, span: self.span };
+        let types = args[..variables].iter().map(|&v| g.type_of(v).clone()).collect();
+        let own = insert(&mut g, inside, Op::RegionArgs, types, &[]);
+        let outside = needed_by(&g, self.home, &bounds);
+        for &node in before {
+            let moves = !outside.contains(&node) && !matches!(g.node(node).op, Op::RegionArgs);
+            if g.contains(node) && moves {
+                g.relocate(node, body, None);
+            }
+        }
+        let mut stands_for: Vec<(Value, Value)> = args.iter().copied().zip(own.iter().copied()).collect();
+        for (n, (&kept, stored)) in self.kept.iter().zip(&self.stored).enumerate() {
+            let state = stored.load(&mut g, inside, ObjectId::new(first.index() + n), self.step(&own));
+            stands_for.push((args[variables + kept], state));
+        }
+        for node in g.region(self.f.body).nodes.clone() {
+            if !matches!(g.node(node).op, Op::RegionArgs | Op::Yield) {
+                g.relocate(node, body, None);
+            }
+        }
+        // The next states go with their yield, before what they were made of.
+        let last = g.region(self.f.body).nodes.last().copied().filter(|&n| matches!(g.node(n).op, Op::Yield));
+        if let Some(last) = last {
+            g.set_inputs(last, &[]);
+        }
+        for (old, new) in stands_for {
+            g.replace_uses(old, new);
+        }
+        insert(&mut g, inside, Op::Yield, vec![], &[]);
+        let end =
+            At { region: self.home, before: g.region(self.home).nodes.last().copied(), span: self.span };
+        let name = self.f.name.clone();
+        insert(&mut g, end, Op::Par(ParOp { iter: self.f.iter, body, name }), vec![], &bounds);
+        drop_unused(&mut g, body);
+        g.remove(self.node);
+        read_only_unless_written(&mut g);
+        super::simplify(&mut g);
+        Ok(g)
+    }
+
+    /// The coordinate of a step.
+    fn step(&self, args: &[Value]) -> Value {
+        args[self.f.iter.variables() - 1]
+    }
+}
+
+/// Drops what only the next state needed: it may use states that no output is made of, which are nowhere any more.
+fn drop_unused(g: &mut Graph, body: RegionId) {
+    for node in g.region(body).nodes.clone().into_iter().rev() {
+        let unused = g.outputs(node).all(|v| g.uses(v).is_empty());
+        let framed = matches!(g.node(node).op, Op::RegionArgs | Op::Yield | Op::MakeSpan { .. });
+        if unused && !framed && !has_effect(g, node) {
+            g.remove(node);
+        }
+    }
+}
+
+/// How many steps the loop has at most.
+fn steps(graph: &Graph, node: NodeId, f: &ForOp) -> Result<Size, Refused> {
+    let range = graph.inputs(node);
+    let unbounded = || Refused("has no bound that the host knows".into());
+    match f.iter {
+        Iter::Each { .. } => extent::bound(graph, range[1], extent::Side::Greatest).ok_or_else(unbounded),
+        Iter::Tiles { step: StepSize::Fixed(n), .. } => {
+            let length = extent::length(graph, range[0], range[1])
+                .or_else(|| extent::longest(graph, range[0], range[1]))
+                .ok_or_else(unbounded)?;
+            Ok(Size::CeilDiv(length.into(), Size::Const(n as i64).into()))
+        }
+        Iter::Tiles { .. } => Err(Refused("has a free step".into())),
+    }
+}
+
+/// A tensor that the body writes must not be read by it, nor written elsewhere: the steps would no longer see each other.
+fn memory_stays_apart(graph: &Graph, f: &ForOp) -> Result<(), Refused> {
+    let inside: BTreeSet<NodeId> = graph.nodes_under(f.body).into_iter().collect();
+    let accesses = |of: &dyn Fn(&Op) -> bool, within: bool| -> BTreeSet<ObjectId> {
+        let nodes = graph.nodes_under(ROOT).into_iter().filter(|n| inside.contains(n) == within);
+        nodes
+            .filter(|&n| of(&graph.node(n).op))
+            .filter_map(|n| Some(graph.node(n).op.access()?.object))
+            .collect()
+    };
+    let written = accesses(&Op::writes_memory, true);
+    let read = accesses(&|op| matches!(op, Op::Load(_)), true);
+    let elsewhere = accesses(&|op| op.access().is_some(), false);
+    match written.iter().find(|o| read.contains(o) || elsewhere.contains(o)) {
+        Some(&o) => Err(Refused(format!("uses `{}` beside writing it", graph.object(o).name))),
+        None => Ok(()),
+    }
+}
+
+/// The carried values that something written in the body is made of.
+fn states_of_outputs(graph: &Graph, f: &ForOp) -> Vec<usize> {
+    let effects = graph.region(f.body).nodes.iter().copied().filter(|&n| has_effect(graph, n));
+    let inputs: Vec<Value> = effects.flat_map(|n| all_inputs(graph, n)).collect();
+    let needed = needed_by(graph, f.body, &inputs);
+    let values = needed.iter().flat_map(|&n| all_inputs(graph, n)).chain(inputs);
+    let args = graph.region_args(f.body);
+    let states: BTreeSet<usize> = values.filter_map(|v| args.iter().position(|&a| a == v)).collect();
+    states.into_iter().filter_map(|at| at.checked_sub(f.iter.variables())).collect()
+}
+
+/// Inputs of a node and of everything that it owns.
+fn all_inputs(graph: &Graph, node: NodeId) -> Vec<Value> {
+    let nested = graph.node(node).op.regions().into_iter().flat_map(|r| graph.nodes_under(r));
+    [node].into_iter().chain(nested).flat_map(|n| graph.inputs(n)).collect()
+}
+
+/// The nodes of a region that these values are made of.
+fn needed_by(graph: &Graph, region: RegionId, values: &[Value]) -> BTreeSet<NodeId> {
+    let (mut found, mut open) = (BTreeSet::new(), values.to_vec());
+    while let Some(value) = open.pop() {
+        if graph.node(value.node).region == region && found.insert(value.node) {
+            open.extend(all_inputs(graph, value.node));
+        }
+    }
+    found
+}
+
+/// Takes the `skip` claim off a loop.
+fn forget_skip(g: &mut Graph, node: NodeId) {
+    let Op::For(ForOp { skip: Some(skip), .. }) = g.node(node).op else { return };
+    for inner in g.region(skip).nodes.clone().into_iter().rev() {
+        g.remove(inner);
+    }
+    g.regions[skip.index()].owner = None;
+    if let Op::For(f) = &mut g.node_mut(node).op {
+        f.skip = None;
+    }
+    g.obligations.retain(|o| !(o.node == node && o.claim == Claim::Skip));
+}
