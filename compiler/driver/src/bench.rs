@@ -12,6 +12,7 @@ use crate::{
 use std::time::{Duration, Instant};
 use tile_base::{DType, Diagnostic};
 use tile_graph::{Program, TileBinding};
+use tile_target::Target;
 use tile_tensor::{Argument, Scalar};
 
 /// One shape of one kernel.
@@ -46,17 +47,39 @@ pub enum On {
     Cpu(usize),
     /// By the device's own clock.
     Cuda(gpu::Cuda),
+    /// Not measured but predicted, by the simulator's model of a device.
+    Sim(&'static Target),
 }
 
 /// Seconds of a compilation to machine code, and of each repetition.
-type Samples = (f64, Vec<f64>);
+struct Samples {
+    compiling: f64,
+    seconds: Vec<f64>,
+    /// For predictions: what bounds the longest launch, and whether all launches are of checked families.
+    predicted: Option<Predicted>,
+}
+
+impl Samples {
+    fn measured(compiling: f64, seconds: Vec<f64>) -> Samples {
+        Samples { compiling, seconds, predicted: None }
+    }
+}
+
+/// What there is to say about a time that was not measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Predicted {
+    /// The resource that bounds the longest launch.
+    pub bound: &'static str,
+    /// Kernels of this kind were compared with measurements.
+    pub checked: bool,
+}
 
 impl On {
     fn threads(&self) -> usize {
         match self {
             On::Cpu(0) => std::thread::available_parallelism().map_or(1, usize::from),
             On::Cpu(n) => *n,
-            On::Cuda(_) => 0,
+            On::Cuda(_) | On::Sim(_) => 0,
         }
     }
 
@@ -82,7 +105,7 @@ impl On {
                         break;
                     }
                 }
-                Ok((compiling, samples))
+                Ok(Samples::measured(compiling, samples))
             }
             On::Cuda(cuda) => {
                 const REPETITIONS: usize = 30;
@@ -90,7 +113,17 @@ impl On {
                 // The first one warms up. All that is not a launch is compiling, copying included.
                 let launches: f64 = seconds.iter().sum();
                 seconds.remove(0);
-                Ok(((start.elapsed().as_secs_f64() - launches).max(0.0), seconds))
+                Ok(Samples::measured((start.elapsed().as_secs_f64() - launches).max(0.0), seconds))
+            }
+            On::Sim(target) => {
+                let times = run::predict(session, loaded, compiled, target, launch)?;
+                let longest = times.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
+                let checked = times.iter().all(|t| t.checked.is_some());
+                Ok(Samples {
+                    compiling: 0.0,
+                    seconds: vec![times.iter().map(|t| t.seconds).sum()],
+                    predicted: longest.map(|t| Predicted { bound: t.bound, checked }),
+                })
             }
         }
     }
@@ -110,6 +143,8 @@ pub struct Measured {
     /// Median of the repetitions.
     pub ms: f64,
     pub repetitions: usize,
+    /// `None` for what was measured.
+    pub predicted: Option<Predicted>,
     /// `None` for kernels without dots, whose time is the memory's, and for several launches.
     pub gflops: Option<f64>,
     /// Of all tensors, each once.
@@ -204,7 +239,8 @@ fn measure(
         mine.arguments.insert(s.name.clone(), Argument::Scalar(value));
     }
     let mut launch = run::prepare(&signature, &mut mine, case.as_ref(), Some(1))?;
-    let (compiling, mut samples) = on.samples(session, loaded, &mut compiled, &mut launch)?;
+    let Samples { compiling, seconds: mut samples, predicted } =
+        on.samples(session, loaded, &mut compiled, &mut launch)?;
     compile_ms += compiling * 1e3;
     samples.sort_by(f64::total_cmp);
     let seconds = samples[samples.len() / 2];
@@ -231,6 +267,7 @@ fn measure(
         compile_ms,
         ms: seconds * 1e3,
         repetitions: samples.len(),
+        predicted,
         gflops: work(&compiled.program, &launch.dims).map(|w| w / seconds / 1e9),
         gbytes_per_s: bytes as f64 / seconds / 1e9,
     })

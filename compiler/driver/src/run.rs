@@ -264,6 +264,18 @@ pub fn execute_cuda(
     cuda.run(&program, &mut launch.arguments, repetitions)
 }
 
+/// Predicts the launches for a GPU, from a few CTAs of them.
+pub fn predict(
+    session: &mut Session,
+    loaded: &Loaded,
+    compiled: &mut Compiled,
+    target: &'static Target,
+    launch: &Launch,
+) -> Result<Vec<gpu::Prediction>, Vec<Diagnostic>> {
+    let program = device_program(session, loaded, compiled, target, launch)?;
+    gpu::predict(&program.ptx(), &program.sequence, &launch.arguments, &session.sources, target)
+}
+
 /// Runs on the CPU, which compiles what is not compiled yet; seconds.
 pub fn execute_cpu(
     compiled: &mut Compiled,

@@ -17,6 +17,7 @@ mod sm_80;
 mod sm_86;
 mod sm_89;
 mod sm_90;
+pub mod timing;
 
 use serde::Serialize;
 use tile_base::DType;

@@ -46,6 +46,8 @@ pub enum FaultKind {
     Registers,
     /// An undefined value reaches a branch, an address, or a store that leaves the CTA.
     Undefined,
+    /// A run that leaves tensor products out comes to where one matters.
+    LeftOut,
     Launch,
     /// The instruction is read, and not run yet.
     NotSupported,

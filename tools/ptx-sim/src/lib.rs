@@ -36,6 +36,7 @@ pub mod ir;
 pub mod memory;
 pub mod profile;
 pub mod read;
+pub mod time;
 
 pub use exec::grid::{Geometry, Summary, place_variables, run, run_in_module};
 pub use fault::{Fault, FaultKind, Other, Severity};

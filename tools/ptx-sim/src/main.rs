@@ -7,7 +7,7 @@ mod report;
 
 use args::Arguments;
 use clap::{Parser, Subcommand};
-use ptx_sim::{FaultKind, Geometry, decode, memory::Memory, profile::Profile, read};
+use ptx_sim::{FaultKind, Geometry, decode, memory::Memory, profile::Profile, read, time};
 use report::{Report, counted::Counted};
 use std::process::ExitCode;
 
@@ -48,10 +48,13 @@ struct Run {
     /// Look for races and undefined values too.
     #[arg(long)]
     check: bool,
-    /// Count instructions, bytes, sectors, bank conflicts and waits, and bound the time from below.
+    /// Count instructions, bytes, sectors, bank conflicts and waits, and predict the time.
     #[arg(long)]
     count: bool,
-    /// The device that --count bounds the time for.
+    /// Predict the time from a few CTAs: run no others, leave out the values of tensor products, write no results.
+    #[arg(long, conflicts_with = "check")]
+    sample: bool,
+    /// The device that --count and --sample predict the time for.
     #[arg(long, default_value = "sm_90")]
     target: String,
     /// When asynchronous effects come: 0 as late as possible, 1 at once, others at random.
@@ -99,20 +102,24 @@ fn run(run: &Run) -> Result<Report, String> {
         dynamic_shared: run.shared,
         step_limit: run.steps,
         check: run.check,
-        count: run.count,
+        count: run.count || run.sample,
+        sample: None,
         seed: run.seed,
     };
+    let sample = geometry.count.then(|| time::sample(&kernel, &geometry, target, run.sample));
+    let geometry = Geometry { sample, ..geometry };
     let summary = match ptx_sim::run(&kernel, &mut memory, &geometry, &params) {
         Ok(summary) => summary,
         Err(fault) if fault.kind == FaultKind::Launch => return Err(fault.message),
         Err(fault) => return Ok(Report::cut_short(fault)),
     };
-    let counted = summary
-        .counters
-        .as_ref()
-        .map(|c| Counted { profile: Profile::new(&kernel, c, summary.ctas), target });
+    let counted = summary.counters.as_ref().map(|c| Counted {
+        profile: Profile::new(&kernel, c, summary.ctas),
+        time: time::predict(&kernel, &geometry, c, &memory, target),
+        target,
+    });
     let report = Report::complete(summary, counted);
-    if report.clean() {
+    if report.clean() && !run.sample {
         arguments.write_back(&memory)?;
     }
     Ok(report)

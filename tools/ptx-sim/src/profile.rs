@@ -1,9 +1,9 @@
 //! Sums of a counted run by pipe, the sites that matter, and a lower bound on the time a device would take.
 //!
 //! A *pipe* is a unit that does one thing at a fixed rate. No kernel is faster than its busiest pipe; how much slower it is
-//! (latency that nobody hides, pipes that wait for each other) this does not say. See [`time`].
+//! (latency that nobody hides, pipes that wait for each other) this does not say. [`bounds`] has the rates, [`crate::time`] the rest.
 
-pub mod time;
+pub mod bounds;
 
 use crate::{
     exec::count::{Counters, Site},
@@ -115,6 +115,8 @@ pub fn tensor_work(op: &Op) -> (u64, f64) {
             };
             (products, products as f64 * weight)
         }
+        // Four quads of lanes, each an 8x8x4 product of its own.
+        Op::MmaQuads(_) => (4 * 8 * 8 * 4, (4 * 8 * 8 * 4) as f64),
         Op::Hopper(op) => match &**op {
             HopperOp::Wgmma(w) => {
                 let products = 16 * w.n as u64 * w.k as u64;
@@ -141,7 +143,9 @@ pub struct Hot {
 /// The sums of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
+    /// Of the grid, and those of them that were counted.
     pub ctas: u64,
+    pub counted: u64,
     pub warp_instructions: u64,
     pub thread_instructions: u64,
     /// Warps and lanes, in the order of [`Pipe::ALL`].
@@ -157,7 +161,8 @@ pub struct Profile {
 
 impl Profile {
     pub fn new(kernel: &Kernel, counters: &Counters, ctas: u64) -> Profile {
-        let mut p = Profile { ctas, touched_bytes: counters.touched_bytes(), ..Profile::default() };
+        let (counted, touched_bytes) = (counters.ctas, counters.touched_bytes());
+        let mut p = Profile { ctas, counted, touched_bytes, ..Profile::default() };
         p.pipes = Pipe::ALL.iter().map(|&pipe| (pipe, 0, 0)).collect();
         for (inst, site) in kernel.code.iter().zip(&counters.sites) {
             let pipe = Pipe::of(&inst.op);

@@ -211,10 +211,30 @@ fn counters_are_a_table_and_json() {
     assert_eq!(counters["sites"][0]["line"], 14);
     assert_eq!(counters["time"]["target"], "sm_90");
     assert!(counters["time"]["at_least"][0]["seconds"].as_f64().unwrap() > 0.0);
+    let predicted = &counters["time"]["predicted"];
+    assert_eq!(predicted["checked"], serde_json::Value::Null);
+    assert!(predicted["seconds"].as_f64().unwrap() > 2e-6, "a launch takes that: {predicted}");
+    assert_eq!(predicted["bound"], "latency");
     let text = bench.run(&arguments);
+    assert!(text.out.contains("predicted on sm_90") && text.out.contains("not calibrated"), "{}", text.out);
     assert!(text.out.contains("128 bytes of global memory asked for"), "{}", text.out);
     assert!(text.out.contains("at least on sm_90 by"), "{}", text.out);
     assert_eq!(bench.run(&format!("{arguments} --target sm_1")).status, 2);
+    let unknown = bench.run(&format!("{arguments} --target sm_120"));
+    assert!(unknown.out.contains("no prediction: no latencies are recorded for sm_120"), "{}", unknown.out);
+}
+
+/// A sample predicts, and leaves the files of results alone.
+#[test]
+fn a_sample_writes_no_results() {
+    let bench = Bench::new("sample", COPY_BYTES);
+    let arguments =
+        format!("--block 32 --grid 40 --sample --arg out:i32:32:@o.npy --arg bytes:{}", "00".repeat(128));
+    let text = bench.run(&arguments);
+    assert_eq!(text.status, 0, "{}{}", text.out, text.err);
+    assert!(text.out.contains("4 CTAs of 40 stand for all"), "{}", text.out);
+    assert!(!bench.folder.join("o.npy").exists());
+    assert_eq!(bench.run(&format!("{arguments} --check")).status, 2);
 }
 
 /// A kernel of compute capability 9.0 by hand: tensor maps over named buffers, a cluster, JSON.

@@ -20,7 +20,8 @@
 //!   ([`stubs`]).
 //!
 //! Environment: `SIM_CUDA_CHECK=1` runs kernels in check mode, findings end the launch; `SIM_CUDA_LOG=FILE` takes what
-//! is otherwise written to standard error. Times (events) come from a crude model ([`clock`]) and are no predictions.
+//! is otherwise written to standard error. Times (events) come from a crude model ([`clock`]) and are
+//! no predictions, unless `SIM_CUDA_TIME=predicted`.
 
 // Entries are called by C, which has no `unsafe` to write; the contract of each is the driver's own documentation.
 #![allow(clippy::missing_safety_doc)]

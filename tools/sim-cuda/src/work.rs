@@ -12,8 +12,8 @@ use crate::{
     log,
     state::{Driver, callback},
 };
-use ptx_sim::{Fault, FaultKind, Geometry, Summary};
-use std::{ffi::c_void, io::Write};
+use ptx_sim::{Fault, FaultKind, Geometry, Summary, ir::Kernel, memory::Memory, time};
+use std::{collections::HashMap, ffi::c_void, io::Write};
 
 #[derive(Clone)]
 pub enum Work {
@@ -61,7 +61,7 @@ pub fn run(driver: &mut Driver, context: Handle, work: &Work) -> Result<u64, Err
         }
         Work::Kernel(launch) => {
             match execute(driver, launch) {
-                Ok(summary) => Ok(clock::kernel(&summary)),
+                Ok(nanoseconds) => Ok(nanoseconds),
                 Err(error @ (INVALID_VALUE | NOT_SUPPORTED)) => Err(error),
                 // As on a device: the launch was good, and later calls tell what it ended with.
                 Err(error) => {
@@ -78,7 +78,34 @@ fn checks() -> bool {
     std::env::var_os("SIM_CUDA_CHECK").is_some_and(|v| !v.is_empty() && v != "0")
 }
 
-fn execute(driver: &mut Driver, launch: &Launch) -> Result<Summary, Error> {
+/// Runs a kernel and says how long that takes on the device: predicted, or roughly by the instructions.
+fn timed(
+    kernel: &Kernel,
+    memory: &Memory,
+    globals: &HashMap<String, u64>,
+    geometry: &Geometry,
+    params: &[u8],
+) -> Result<(Summary, u64), Fault> {
+    if clock::predicts()
+        && let Some(target) = tile_target::find("sm_90")
+    {
+        let (summary, time) = time::launch(kernel, memory, globals, geometry, params, target, true)?;
+        let nanoseconds = match time {
+            Ok(time) => clock::predicted(&time),
+            Err(why) => {
+                log::line(&format!("sim-cuda: kernel `{}` has no predicted time: {why}", kernel.name));
+                clock::kernel(&summary)
+            }
+        };
+        return Ok((summary, nanoseconds));
+    }
+    let summary = ptx_sim::run_in_module(kernel, memory, globals.clone(), geometry, params)?;
+    let nanoseconds = clock::kernel(&summary);
+    Ok((summary, nanoseconds))
+}
+
+/// Runs a kernel; how long it took on the simulated clock.
+fn execute(driver: &mut Driver, launch: &Launch) -> Result<u64, Error> {
     let (kernel, globals) = {
         let function = driver.functions.get(launch.function)?;
         (function.kernel.clone(), function.globals.clone())
@@ -96,14 +123,14 @@ fn execute(driver: &mut Driver, launch: &Launch) -> Result<Summary, Error> {
             log::line(&format!("sim-cuda: kernel `{}`: {f}", kernel.name));
         }
     };
-    match ptx_sim::run_in_module(&kernel, &driver.memory, (*globals).clone(), &geometry, &launch.params) {
-        Ok(summary) if summary.findings.is_empty() => {
+    match timed(&kernel, &driver.memory, &globals, &geometry, &launch.params) {
+        Ok((summary, nanoseconds)) if summary.findings.is_empty() => {
             // What the kernel printed, as a driver shows it: on the client's own output.
             let _ = std::io::stdout().write_all(summary.printed.as_bytes());
             summary.notes.iter().for_each(tell);
-            Ok(summary)
+            Ok(nanoseconds)
         }
-        Ok(summary) => {
+        Ok((summary, _)) => {
             summary.findings.iter().for_each(tell);
             Err(LAUNCH_FAILED)
         }

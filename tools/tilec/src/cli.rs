@@ -189,9 +189,12 @@ pub struct Test {
 pub struct Bench {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
-    /// cpu, cuda or cuda:N
+    /// cpu, cuda or cuda:N; sim predicts the times of `--target` instead of measuring
     #[arg(long, default_value = "cpu", value_parser = bench_device)]
     pub device: Device,
+    /// Architecture that times are predicted for
+    #[arg(long, default_value = "sm_90", value_name = "ARCH")]
+    pub target: String,
     #[command(flatten)]
     pub choose: Choose,
     /// Threads; 0 means all
@@ -212,8 +215,8 @@ fn cuda_device(text: &str) -> Result<u32, String> {
 /// A device whose times mean something.
 fn bench_device(text: &str) -> Result<Device, String> {
     match text.parse()? {
-        device @ (Device::Cpu | Device::Cuda(_)) => Ok(device),
-        _ => Err("there are cpu, cuda and cuda:N".into()),
+        Device::Oracle => Err("the oracle's times mean nothing; there are cpu, sim, cuda and cuda:N".into()),
+        device => Ok(device),
     }
 }
 

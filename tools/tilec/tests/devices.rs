@@ -92,6 +92,24 @@ fn kernels_run_and_are_measured_through_a_driver() {
     assert!(!results.is_empty() && results.iter().all(|r| r["ms"].as_f64().unwrap() > 0.0), "{json:#}");
 }
 
+/// Nothing is measured: the simulator predicts, and says of what kind of kernel.
+#[test]
+fn a_bench_on_the_simulator_predicts() {
+    let dims = ["--dim", "M=256", "--dim", "N=256", "--dim", "K=256", "--const", "T=f16"];
+    let args =
+        |target| [&["bench", MATMUL, "--device", "sim", "--json", "--target", target][..], &dims].concat();
+    let json = |target: &'static str| -> serde_json::Value {
+        serde_json::from_str(&tilec(&args(target)).good()).unwrap()
+    };
+    let slow = json("sm_80")["results"][0].clone();
+    let quick = json("sm_90")["results"][0].clone();
+    assert!(
+        slow["ms"].as_f64().unwrap() > quick["ms"].as_f64().unwrap() && quick["ms"].as_f64() > Some(0.002)
+    );
+    assert!(quick["predicted"]["bound"].is_string() && quick["predicted"]["checked"].is_boolean(), "{quick}");
+    tilec(&args("sm_120")).refused("T0864");
+}
+
 #[test]
 fn the_simulator_agrees_with_the_cpu_at_sizes_without_vectors() {
     let folder = Folder::new();

@@ -3,7 +3,7 @@
 //! ```text
 //! program, arguments ─ host ─▶ calls, each of a graph with its own arguments
 //! call ─ classes ─▶ plan ─ tile-ptx ─▶ PTX ─────┐
-//!                                               ├─▶ sim   check mode, findings with their `.tile` line
+//!                                               ├─▶ sim   check mode, findings with their `.tile` line; predicted times
 //! calls ─ tile-runtime ─▶ Sequence ─────────────┴─▶ cuda  NVIDIA's driver, times by its events
 //! ```
 //!
@@ -15,8 +15,11 @@ pub mod classes;
 mod code;
 mod cuda;
 mod host;
+mod predicted;
 mod sim;
 
 pub use code::{Codes, DeviceProgram, Wanted};
 pub use cuda::Cuda;
+pub use predicted::predict;
+pub use ptx_sim::time::Prediction;
 pub use sim::{Simulated, simulate};

@@ -57,13 +57,13 @@ pub fn simulate(
 }
 
 /// A module that was read, and its kernel.
-struct Code {
-    module: read::Module,
-    kernel: ptx_sim::ir::Kernel,
+pub(super) struct Code {
+    pub module: read::Module,
+    pub kernel: ptx_sim::ir::Kernel,
 }
 
 impl Code {
-    fn read(ptx: &str, image: &LaunchImage) -> Result<Code, Vec<Diagnostic>> {
+    pub fn read(ptx: &str, image: &LaunchImage) -> Result<Code, Vec<Diagnostic>> {
         let unreadable = |e: read::ReadError| vec![refused(image, &e.to_string())];
         let module = read::parse(ptx).map_err(unreadable)?;
         let kernel = decode::kernel(&module, &image.entry).map_err(unreadable)?;
@@ -79,15 +79,7 @@ fn run(
     parameters: &[u8],
     sources: &Sources,
 ) -> Result<Summary, Vec<Diagnostic>> {
-    let geometry = ptx_sim::Geometry {
-        grid: image.geometry.grid,
-        block: image.geometry.block,
-        cluster: image.geometry.cluster,
-        dynamic_shared: image.geometry.shared as usize,
-        check: true,
-        ..ptx_sim::Geometry::default()
-    };
-    let summary = ptx_sim::run(&code.kernel, memory, &geometry, parameters)
+    let summary = ptx_sim::run(&code.kernel, memory, &geometry(image), parameters)
         .map_err(|fault| shown(image, &code.module, &[fault], sources))?;
     match summary.findings.is_empty() {
         true => Ok(summary),
@@ -95,14 +87,31 @@ fn run(
     }
 }
 
-fn shown(image: &LaunchImage, module: &read::Module, faults: &[Fault], sources: &Sources) -> Vec<Diagnostic> {
+/// A launch in check mode.
+pub(super) fn geometry(image: &LaunchImage) -> ptx_sim::Geometry {
+    ptx_sim::Geometry {
+        grid: image.geometry.grid,
+        block: image.geometry.block,
+        cluster: image.geometry.cluster,
+        dynamic_shared: image.geometry.shared as usize,
+        check: true,
+        ..ptx_sim::Geometry::default()
+    }
+}
+
+pub(super) fn shown(
+    image: &LaunchImage,
+    module: &read::Module,
+    faults: &[Fault],
+    sources: &Sources,
+) -> Vec<Diagnostic> {
     // What check mode had found before a fault ended the run often is its cause.
     let mut all: Vec<&Fault> = faults.iter().flat_map(|f| f.before.iter().chain([f])).collect();
     all.sort_by_key(|f| f.severity);
     all.into_iter().take(SHOWN).map(|f| finding(image, module, f, sources)).collect()
 }
 
-fn refused(image: &LaunchImage, why: &str) -> Diagnostic {
+pub(super) fn refused(image: &LaunchImage, why: &str) -> Diagnostic {
     Diagnostic::global("T0864", format!("the simulator does not run the PTX of `{}`: {why}", image.entry))
         .help("this is a fault of the compiler or of the simulator; `--emit ptx` shows the text")
 }

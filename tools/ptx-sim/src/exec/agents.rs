@@ -18,6 +18,7 @@ use super::{
         clock::{Agent, Knowledge},
         shadow::flag,
     },
+    count::SECTOR,
     units::tma,
     warp::Refused,
     world::{Me, World},
@@ -25,6 +26,7 @@ use super::{
 use crate::{
     fault::FaultKind,
     ir::{AtomOp, Scalar},
+    time::trace::{BulkCopy, Effect, Signal},
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use tile_machine::tensor_map::ElementType;
@@ -115,6 +117,23 @@ impl Bulk {
             (&From::Global(at), _) | (_, To::Global(at)) => Some((at, p.bytes as u64)),
             _ => None,
         })
+    }
+
+    /// For the model of time: how much moves, and who is told.
+    fn traced(&self, cluster_size: usize) -> BulkCopy {
+        let stretches = self.global_runs().map(|(at, n)| (at / SECTOR)..(at + n).div_ceil(SECTOR));
+        let mut sectors: Vec<u64> = stretches.flatten().collect();
+        sectors.dedup();
+        BulkCopy {
+            bytes: self.bytes() as u32,
+            sectors: sectors.len() as u32,
+            receivers: self.receivers.iter().map(|cta| (cta % cluster_size) as u32).collect(),
+            done: match self.done {
+                Done::Mbarrier { at } => Signal::Mbarrier(at as u32),
+                Done::Group => Signal::Group,
+                Done::Nothing => Signal::Nothing,
+            },
+        }
     }
 
     fn bytes(&self) -> i64 {
@@ -249,6 +268,8 @@ impl World<'_> {
         if let Some(counters) = &mut self.counters {
             counters.global(me.at, bulk.global_runs());
         }
+        let size = self.launch.cluster_size();
+        self.effect(|| Effect::Bulk(bulk.traced(size)));
         if let Done::Mbarrier { at } = bulk.done {
             for &cta in &bulk.receivers {
                 self.mbarrier(cta, at, lane)?.copies += 1;

@@ -16,13 +16,13 @@
 use super::{
     access::{address, rows_of},
     rows::{Rows, lanes},
-    world::{GENERIC_LOCAL, GENERIC_SHARED, WINDOW},
+    world::{GENERIC_LOCAL, GENERIC_SHARED, Me, WINDOW},
 };
-use crate::ir::*;
+use crate::{ir::*, memory::Memory, time::trace::Recorder};
 use std::collections::HashMap;
 
 /// Bytes of a sector, and of the page that one mask of `touched` stands for.
-const SECTOR: u64 = 32;
+pub const SECTOR: u64 = 32;
 const PAGE: u64 = 128 * SECTOR;
 
 /// The sums of one instruction.
@@ -57,13 +57,17 @@ impl Site {
 pub struct Counters {
     /// One for each instruction.
     pub sites: Vec<Site>,
+    /// CTAs that were counted: all of the grid, but for a sample.
+    pub ctas: u64,
     /// Sectors of global memory that were touched at all: a page's number, and a bit for each of its 128 sectors.
     touched: HashMap<u64, u128>,
+    /// The steps of the warps that are traced.
+    pub trace: Recorder,
 }
 
 impl Counters {
     pub fn new(instructions: usize) -> Counters {
-        Counters { sites: vec![Site::default(); instructions], touched: HashMap::new() }
+        Counters { sites: vec![Site::default(); instructions], ..Counters::default() }
     }
 
     /// Bytes of all sectors that were touched: what has to come from or go to the device's memory at least once.
@@ -71,7 +75,23 @@ impl Counters {
         self.touched.values().map(|m| m.count_ones() as u64 * SECTOR).sum()
     }
 
-    pub fn merge(&mut self, other: Counters) {
+    /// For each allocation: its size, and the bytes of it that were touched.
+    pub fn touched_of(&self, memory: &Memory) -> Vec<(u64, u64)> {
+        let mut sums: HashMap<u64, (u64, u64)> = HashMap::new();
+        for (page, mask) in &self.touched {
+            for sector in (0..128).filter(|s| mask >> s & 1 == 1) {
+                let at = page * PAGE + sector * SECTOR;
+                let Some(a) = memory.find(at, 1) else { continue };
+                sums.entry(a.base).or_insert((a.len as u64, 0)).1 += SECTOR;
+            }
+        }
+        sums.into_values().collect()
+    }
+
+    pub fn merge(&mut self, mut other: Counters) {
+        self.trace.clusters.append(&mut other.trace.clusters);
+        self.trace.full |= other.trace.full;
+        self.ctas += other.ctas;
         if self.sites.is_empty() {
             self.sites = vec![Site::default(); other.sites.len()];
         }
@@ -82,8 +102,10 @@ impl Counters {
     }
 
     /// A warp is about to execute an instruction.
-    pub fn instruction(&mut self, op: &Op, at: u32, active: u32, rows: &Rows) {
+    pub fn instruction(&mut self, op: &Op, me: Me, active: u32, rows: &Rows) {
+        let at = me.at;
         let Some(site) = self.sites.get_mut(at as usize) else { return };
+        let before = *site;
         site.warps += 1;
         site.lanes += active.count_ones() as u64;
         for (space, addr, bytes, mask) in accesses(op, active) {
@@ -95,11 +117,15 @@ impl Counters {
                 _ => {}
             }
         }
+        let site = &self.sites[at as usize];
+        let moved = (site.sectors - before.sectors, site.wavefronts - before.wavefronts);
+        self.trace.step(me, op, active, rows, moved);
     }
 
     /// It has to wait, and will try again.
-    pub fn waited(&mut self, at: u32, active: u32) {
-        let Some(site) = self.sites.get_mut(at as usize) else { return };
+    pub fn waited(&mut self, me: Me, active: u32) {
+        self.trace.undo(me);
+        let Some(site) = self.sites.get_mut(me.at as usize) else { return };
         site.warps -= 1;
         site.lanes -= active.count_ones() as u64;
         site.waits += 1;

@@ -24,6 +24,7 @@ use crate::{
     ir::{Fence, HopperOp, Kernel, MemSpace, Op, Scalar, Scope},
     memory::Memory,
     read::{Init, Variable},
+    time::trace::Sample,
 };
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -42,6 +43,8 @@ pub struct Geometry {
     pub check: bool,
     /// Count what is executed, for [`Summary::counters`].
     pub count: bool,
+    /// Clusters whose steps are recorded, for [`crate::time`]; only with `count`.
+    pub sample: Option<Sample>,
     /// Decides when asynchronous effects land, between their issue and the wait for them.
     pub seed: u64,
 }
@@ -57,6 +60,7 @@ impl Default for Geometry {
             step_limit: 1 << 32,
             check: false,
             count: false,
+            sample: None,
             seed: 0,
         }
     }
@@ -148,18 +152,29 @@ pub fn run_in_module(
         step_limit: geometry.step_limit,
         check: geometry.check,
         count: geometry.count,
+        sample: geometry.sample.as_ref().filter(|_| geometry.count),
         seed: geometry.seed,
         uses: uses(kernel),
     };
     let clusters = launch.clusters();
     let mut tally = Tally::default();
+    let only = launch.sample.filter(|s| s.only).map(|s| &s.clusters);
+    if only.is_some() && launch.uses.communicates {
+        let message = "the CTAs of this grid may see each other's effects, so no few of them stand for all; run it whole";
+        return Err(Fault::launch(message.into()));
+    }
+    if let Some(far) = only.and_then(|few| few.iter().find(|n| **n >= clusters)) {
+        return Err(Fault::launch(format!("cluster {far} of {clusters}")));
+    }
     if launch.uses.communicates && clusters > 1 {
         tally.add(machine::run(&launch, memory, 0, clusters, resident(&launch), true)?, launch.check)?;
         return Ok(tally.summary(&launch, memory));
     }
-    for first in (0..clusters).step_by(BATCH) {
-        let batch = first..clusters.min(first + BATCH as u64);
-        let run = |n| machine::run(&launch, memory, n, n + 1, 1, clusters == 1);
+    let count = only.map_or(clusters, |few| few.len() as u64);
+    for first in (0..count).step_by(BATCH) {
+        let batch = first..count.min(first + BATCH as u64);
+        let number = |at: u64| only.map_or(at, |few| few[at as usize]);
+        let run = |at| machine::run(&launch, memory, number(at), number(at) + 1, 1, clusters == 1);
         let outcomes: Vec<_> = batch.into_par_iter().map(run).collect();
         for outcome in outcomes {
             tally.add(outcome?, launch.check)?;
@@ -242,6 +257,11 @@ fn global_race(launch: &Launch, memory: &Memory, r: &GlobalRace) -> Fault {
         missing: Some("CTAs of a grid are concurrent; nothing here orders them"),
         before: vec![],
     }
+}
+
+/// Whether the CTAs of a kernel may see each other's effects while they run.
+pub fn communicates(kernel: &Kernel) -> bool {
+    uses(kernel).communicates
 }
 
 /// What the code asks of the machine.

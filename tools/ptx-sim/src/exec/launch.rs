@@ -1,7 +1,10 @@
 //! What is the same for all CTAs of a launch, and the first contents of their registers.
 
 use super::rows::Rows;
-use crate::ir::{Constant, Kernel, Slot, Special};
+use crate::{
+    ir::{Constant, Kernel, Slot, Special},
+    time::trace::Sample,
+};
 use std::collections::HashMap;
 
 pub struct Launch<'a> {
@@ -16,6 +19,7 @@ pub struct Launch<'a> {
     pub step_limit: u64,
     pub check: bool,
     pub count: bool,
+    pub sample: Option<&'a Sample>,
     pub seed: u64,
     /// What of the asynchronous machine the kernel uses, so that others need not pay for it.
     pub uses: Uses,

@@ -105,6 +105,9 @@ impl<'a> Machine<'a> {
                 let rows = launch.initial_rows(seat, number as u32);
                 let bytes = launch.kernel.local_bytes;
                 let mut warp = Warp::new(cta, number, agent, rows, fresh.live[number], bytes);
+                if let Some(taint) = &mut self.world.taint {
+                    taint.begin(agent);
+                }
                 warp.defined = launch.check.then(|| Defined::at_start(launch.kernel));
                 match self.warps.get_mut(agent) {
                     Some(old) => (*old, self.paused[agent]) = (warp, Pause::Preempted),
@@ -120,6 +123,10 @@ impl<'a> Machine<'a> {
             }
         }
         self.world.cluster_barriers[place] = Default::default();
+        if let Some(counters) = &mut self.world.counters {
+            counters.trace.begin(place, self.next);
+            counters.ctas += size as u64;
+        }
         self.next += 1;
     }
 

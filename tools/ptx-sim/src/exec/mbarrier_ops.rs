@@ -10,7 +10,11 @@ use super::{
     warp::{Next, Refused},
     world::{Place, World},
 };
-use crate::{fault::FaultKind, ir::*};
+use crate::{
+    fault::FaultKind,
+    ir::*,
+    time::trace::{Bar, Effect},
+};
 
 fn misuse(lane: usize) -> impl Fn(mbarrier::Misuse) -> Refused {
     move |message| (FaultKind::MbarrierMisuse, message, Some(lane as u32))
@@ -52,6 +56,13 @@ impl World<'_> {
         }
     }
 
+    /// Tells the trace of arrivals at an mbarrier, and of bytes that are expected there.
+    fn effect_arrive(&mut self, cta: usize, at: usize, arrivals: u32, drop: bool, bytes: i64) {
+        let size = self.launch.cluster_size();
+        let bar = Bar { rank: (cta % size) as u32, at: at as u32 };
+        self.effect(|| Effect::Arrive { bar, arrivals, drop, bytes });
+    }
+
     /// What a signal of the running warp carries with these semantics.
     fn signal(&mut self, order: Order) -> Option<super::check::clock::Knowledge> {
         if order.releases() || order.semantics == Semantics::Weak {
@@ -87,6 +98,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Mbarrier, give_up: bool, m: &mut World)
                 let (cta, at) = m.mbarrier_place(r, *bar, space(*cluster), lane)?;
                 let n = r.row(*bytes)[lane] as i64;
                 m.mbarrier(cta, at, lane)?.expect(n).map_err(misuse(lane))?;
+                m.effect_arrive(cta, at, 0, false, n);
             }
         }
         Mbarrier::CompleteTx { bar, cluster, bytes } => {
@@ -95,6 +107,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Mbarrier, give_up: bool, m: &mut World)
                 let n = r.row(*bytes)[lane] as i64;
                 m.mbarrier(cta, at, lane)?.complete(n).map_err(misuse(lane))?;
                 m.changes += 1;
+                m.effect_arrive(cta, at, 0, false, -n);
             }
         }
         Mbarrier::Arrive { .. } => {
@@ -116,6 +129,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Mbarrier, give_up: bool, m: &mut World)
                 if !noinc {
                     state.expect_arrival().map_err(misuse(lane))?;
                 }
+                m.effect(|| Effect::CopiesArrive { at: at as u32, expected: *noinc });
                 copy_arrival(m, at, lane)?;
             }
         }
@@ -138,6 +152,7 @@ fn init(m: &mut World, cta: usize, at: usize, count: u32, lane: usize) -> Result
     let state = State::new(count, (warp, interval)).map_err(misuse(lane))?;
     m.ctas[cta].mbarriers.insert(at, state);
     m.changes += 1;
+    m.effect(|| Effect::Init { at: at as u32, arrivals: count });
     Ok(())
 }
 
@@ -174,6 +189,8 @@ fn arrive(r: &mut Rows, op: &Mbarrier, lane: usize, m: &mut World) -> Result<(),
     let n = count.map_or(1, |c| r.row(c)[lane]);
     barrier.arrive(n, *drop, *no_complete).map_err(misuse(lane))?;
     m.changes += 1;
+    let bytes = expect_tx.map_or(0, |b| r.row(b)[lane] as i64);
+    m.effect_arrive(cta, at, n, *drop, bytes);
     if let Some(state) = state {
         r.set_wide(*state, lane, token);
     }
@@ -205,7 +222,11 @@ fn test(
             passed |= 1 << lane;
             match let_pass.iter_mut().find(|(bar, _)| *bar == at) {
                 Some((_, lanes)) => *lanes |= 1 << lane,
-                None => let_pass.push((at, 1 << lane)),
+                None => {
+                    let_pass.push((at, 1 << lane));
+                    let phases = m.mbarrier(cta, at, lane)?.phase;
+                    m.effect(|| Effect::Wait { at: at as u32, phases });
+                }
             }
         } else if suspend {
             return Ok(Next::Again(Wait::Mbarrier { cta, at, goal }));

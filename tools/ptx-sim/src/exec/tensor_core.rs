@@ -437,6 +437,9 @@ fn each_undefined(
 fn land(q: &mut Quarter, r: &mut Rows, m: &mut World) -> Result<(), Refused> {
     q.landed = true;
     let Some(w) = wgmma_at(m.launch.kernel, q.at) else { return Ok(()) };
+    if m.taint.is_some() {
+        return Ok(());
+    }
     let me = m.me;
     let b = b_tile(w, q, m)?;
     let shared = &m.ctas[me.cta].shared;

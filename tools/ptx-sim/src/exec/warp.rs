@@ -134,14 +134,17 @@ impl Warp {
                 check.lanes.stand(self.agent, group.mask, active, members(&inst.op).is_some());
             }
             if let Some(counters) = &mut world.counters {
-                counters.instruction(&inst.op, group.pc, active, &self.rows);
+                counters.instruction(&inst.op, world.me, active, &self.rows);
+            }
+            if let Some(taint) = &mut world.taint {
+                taint.look(world.me, inst, active, group.mask, &self.rows)?;
             }
             match self.step(inst, group, active, meets, world)? {
                 Next::Go => {}
                 Next::Yield => left = 0,
                 Next::Again(wait) => {
                     if let Some(counters) = &mut world.counters {
-                        counters.waited(group.pc, active);
+                        counters.waited(world.me, active);
                     }
                     let g = self.groups.current();
                     (g.wait, g.give_up) = (Some(wait), false);
@@ -410,6 +413,7 @@ impl Warp {
             | Op::ActiveMask { .. } => {
                 warp_ops::run(r, mask, live, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
             }
+            Op::Mma { .. } | Op::MmaQuads(_) if m.taint.is_some() => {}
             Op::Mma { .. } => {
                 matrix::mma(r, op);
             }

@@ -17,6 +17,10 @@ use crate::{
     fault::FaultKind,
     ir::*,
     memory::{Allocation, Memory},
+    time::{
+        taint::Taint,
+        trace::{Effect, Recorder},
+    },
 };
 
 /// Where shared memory begins in the generic address space; the low 32 bits of a generic shared address are the
@@ -52,6 +56,8 @@ pub struct World<'a> {
     pub check: Option<Box<Check<'a>>>,
     /// Present when somebody wants to know.
     pub counters: Option<Box<Counters>>,
+    /// Present when tensor products are left out.
+    pub taint: Option<Box<Taint>>,
     /// In check mode, when CTAs outside of this machine run too.
     pub log: Option<GlobalLog>,
     /// Goes up when something changes that another agent could notice.
@@ -95,13 +101,21 @@ impl<'a> World<'a> {
             agents: Agents::new(launch.seed, stream),
             log: (launch.check && !alone).then(GlobalLog::default),
             check,
-            counters: launch.count.then(|| Box::new(Counters::new(launch.kernel.code.len()))),
+            counters: launch.count.then(|| Box::new(counters(launch))),
+            taint: launch.sample.is_some_and(|s| s.only).then(Box::default),
             changes: 0,
             now: 0,
             me: Me::default(),
             tiles: Tiles::default(),
             printed: vec![],
             recent: None,
+        }
+    }
+
+    /// Tells the trace, if there is one, what the running warp's last step means to others.
+    pub fn effect(&mut self, effect: impl FnOnce() -> Effect) {
+        if let Some(counters) = self.counters.as_mut().filter(|_| self.launch.sample.is_some()) {
+            counters.trace.effect(self.me, effect());
         }
     }
 
@@ -249,6 +263,14 @@ impl<'a> World<'a> {
             n => to[..n as usize].copy_from_slice(&value.to_le_bytes()[..n as usize]),
         }
     }
+}
+
+fn counters(launch: &Launch) -> Counters {
+    let mut counters = Counters::new(launch.kernel.code.len());
+    if let Some(sample) = launch.sample {
+        counters.trace = Recorder::new(sample, launch.cluster_size(), launch.warps());
+    }
+    counters
 }
 
 fn word(from: &[u8], bytes: u8) -> u64 {

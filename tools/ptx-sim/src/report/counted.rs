@@ -1,18 +1,22 @@
 //! The counters of a run, as a table and as JSON.
 
-use ptx_sim::profile::{Hot, Profile, time};
+use ptx_sim::{
+    profile::{Hot, Profile, bounds},
+    time::{Prediction, TimeError},
+};
 use serde_json::{Value, json};
 use tile_target::{Target, rates};
 
 /// What was counted, and the device to bound the time for.
 pub struct Counted {
     pub profile: Profile,
+    pub time: Result<Prediction, TimeError>,
     pub target: &'static Target,
 }
 
 impl Counted {
-    fn bounds(&self) -> Vec<time::Bound> {
-        rates::rates(self.target).map_or(vec![], |r| time::bounds(&self.profile, self.target, r))
+    fn bounds(&self) -> Vec<bounds::Bound> {
+        rates::rates(self.target).map_or(vec![], |r| bounds::bounds(&self.profile, self.target, r))
     }
 
     pub fn json(&self) -> Value {
@@ -26,6 +30,7 @@ impl Counted {
             self.bounds().iter().map(|b| json!({ "by": b.by, "seconds": b.seconds })).collect();
         json!({
             "ctas": p.ctas,
+            "counted_ctas": p.counted,
             "thread_instructions": p.thread_instructions,
             "warp_instructions": p.warp_instructions,
             "pipes": pipes,
@@ -38,13 +43,17 @@ impl Counted {
             "shared": { "wavefronts": p.total.wavefronts, "least_wavefronts": p.total.least_wavefronts },
             "waits": p.total.waits,
             "sites": p.hot.iter().map(site).collect::<Vec<_>>(),
-            "time": { "target": self.target.name, "at_least": bounds },
+            "time": { "target": self.target.name, "at_least": bounds, "predicted": predicted(&self.time) },
         })
     }
 
     pub fn text(&self) -> String {
         let p = &self.profile;
-        let mut out = format!("{:>14} warp-instructions", p.warp_instructions);
+        let mut out = String::new();
+        if p.counted < p.ctas {
+            out += &format!("{:>14} CTAs of {} stand for all\n", p.counted, p.ctas);
+        }
+        out += &format!("{:>14} warp-instructions", p.warp_instructions);
         for (pipe, warps, _) in p.pipes.iter().filter(|x| x.1 > 0) {
             out += &format!(", {warps} {}", pipe.name());
         }
@@ -61,6 +70,7 @@ impl Counted {
         );
         out += "  line source pipe        warps      bytes    sectors wavefronts   at least      waits\n";
         p.hot.iter().for_each(|h| out += &row(h));
+        out += &prediction_text(&self.time);
         for b in self.bounds().iter().filter(|b| b.seconds > 0.0) {
             out += &format!("{:>14.3} µs at least on {} by {}\n", b.seconds * 1e6, self.target.name, b.by);
         }
@@ -98,4 +108,61 @@ fn site(h: &Hot) -> Value {
         "least_wavefronts": s.least_wavefronts,
         "waits": s.waits,
     })
+}
+
+/// Resources and stalls that the text names; JSON has more.
+const NAMED: usize = 6;
+const NAMED_STALLS: usize = 10;
+const STALLS: usize = 64;
+
+fn predicted(time: &Result<Prediction, TimeError>) -> Value {
+    let p = match time {
+        Ok(p) => p,
+        Err(e) => return json!({ "missing": e.to_string() }),
+    };
+    let uses: serde_json::Map<String, Value> =
+        p.uses.iter().map(|u| (u.of.to_string(), json!(u.share))).collect();
+    let stalls = p.lost.iter().take(STALLS).map(
+        |l| json!({ "line": l.line, "source_line": l.source_line, "why": l.why.name(), "share": l.share }),
+    );
+    json!({
+        "seconds": p.seconds,
+        "clocks": p.clocks,
+        "clock_hz": p.clock,
+        "bound": p.bound,
+        "checked": p.checked,
+        "memory_bytes": p.memory_bytes,
+        "ctas_at_once": p.shares.places * p.shares.cluster_size,
+        "registers": p.shares.registers,
+        "in_use": uses,
+        "stalls": stalls.collect::<Vec<_>>(),
+    })
+}
+
+fn prediction_text(time: &Result<Prediction, TimeError>) -> String {
+    let p = match time {
+        Ok(p) => p,
+        Err(e) => return format!("no prediction: {e}\n"),
+    };
+    let checked = match p.checked {
+        Some(family) => format!("compared with measurements: {family}"),
+        None => "not calibrated: no kernel of this kind was compared with measurements".into(),
+    };
+    let mut out = format!(
+        "{:>14.3} µs predicted on {} at {:.2} GHz, bound by {} ({checked})\n",
+        p.seconds * 1e6,
+        p.target,
+        p.clock / 1e9,
+        p.bound
+    );
+    out += "               in use:";
+    for u in p.uses.iter().take(NAMED) {
+        out += &format!(" {} {:.0} %,", u.of, 100.0 * u.share);
+    }
+    out.pop();
+    out += "\n  line source where warps lose time\n";
+    for l in p.lost.iter().take(NAMED_STALLS) {
+        out += &format!("{:>6} {:>6} {:.1} % {}\n", l.line, l.source_line, 100.0 * l.share, l.why.name());
+    }
+    out
 }

@@ -12,7 +12,7 @@ use crate::{
 use serde_json::{Map, json};
 use std::io::IsTerminal;
 use tile_base::{Diagnostic, diagnostic::any_error};
-use tile_driver::{Session, bench, gpu, session::tile_files};
+use tile_driver::{Session, bench, emit, gpu, session::tile_files};
 
 pub fn run(args: Bench) -> bool {
     let mut session = Session::new();
@@ -29,6 +29,7 @@ pub fn run(args: Bench) -> bool {
                     "file": file, "kernel": m.kernel, "case": m.case, "dtype": m.dtype, "threads": m.threads,
                     "ms": m.ms, "repetitions": m.repetitions, "gflops": m.gflops,
                     "gbytes_per_s": m.gbytes_per_s, "compile_ms": m.compile_ms,
+                    "predicted": m.predicted.map(|p| json!({"bound": p.bound, "checked": p.checked})),
                 })
             })
             .collect();
@@ -53,11 +54,12 @@ pub fn run(args: Bench) -> bool {
                 m.gflops.map_or("-".into(), |g| format!("{g:.1}")),
                 format!("{:.1}", m.gbytes_per_s),
                 format!("{:.1}", m.compile_ms),
+                m.predicted.map_or("-".into(), predicted),
             ]
         })
         .collect();
     if !rows.is_empty() {
-        let heads = ["kernel", "dtype", "case", "ms", "GFLOP/s", "GB/s", "compile ms"];
+        let heads = ["kernel", "dtype", "case", "ms", "GFLOP/s", "GB/s", "compile ms", "predicted"];
         output::print(&table::table(&heads, &rows));
     }
     let rows: Vec<Vec<String>> = processes
@@ -71,6 +73,11 @@ pub fn run(args: Bench) -> bool {
         output::print(&format!("\n{}", table::table(&["file", "whole process", "ms", "peak MiB"], &rows)));
     }
     show(&session, &found)
+}
+
+/// What a predicted time is bound by, and whether it may be quoted.
+fn predicted(p: bench::Predicted) -> String {
+    format!("{}{}", p.bound, if p.checked { "" } else { ", not calibrated" })
 }
 
 /// A file that cannot be measured is told and passed over.
@@ -89,6 +96,7 @@ fn measure(
     };
     let on = match args.device {
         Device::Cuda(ordinal) => gpu::Cuda::open(ordinal).map(bench::On::Cuda),
+        Device::Sim => emit::find_target(&args.target).map(bench::On::Sim),
         _ => Ok(bench::On::Cpu(args.threads)),
     };
     let on = match on {
