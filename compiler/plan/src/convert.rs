@@ -1,6 +1,7 @@
 //! Inserts a conversion wherever a consumer needs another layout than its operand has.
 
 use crate::{
+    exchange::{self, Exchange},
     infer::{Layouts, demanded},
     local,
     plan::*,
@@ -14,17 +15,20 @@ use tile_layout::{Layout, convert};
 pub struct Conversions {
     pub at: BTreeMap<(NodeId, u32), Conversion>,
     pub cross_warp: BTreeMap<NodeId, BufferId>,
+    pub exchanges: BTreeMap<NodeId, Exchange>,
 }
 
-/// Conversions at ports and results, and the buffers of reductions over warps.
+/// Conversions at ports and results, and what reductions over warps and exchanges of elements have in shared memory.
 pub fn insert(
     shapes: &Shapes,
     layouts: &Layouts,
     dots: &BTreeMap<NodeId, Dot>,
+    warps: u32,
     buffers: &mut Vec<Buffer>,
 ) -> Conversions {
     let graph = shapes.graph;
-    let mut out = Conversions { at: BTreeMap::new(), cross_warp: BTreeMap::new() };
+    let mut out =
+        Conversions { at: BTreeMap::new(), cross_warp: BTreeMap::new(), exchanges: BTreeMap::new() };
     let fused: BTreeMap<NodeId, NodeId> = dots.iter().map(|(&dot, d)| (d.at, dot)).collect();
     for node in graph.nodes_under(tile_graph::ROOT) {
         if graph.in_claim(node) {
@@ -46,7 +50,10 @@ pub fn insert(
                 out.at.insert((node, port), c);
             }
         }
-        results_of_local(shapes, layouts, node, buffers, &mut out);
+        if let Some(exchange) = exchange::plan(shapes, layouts, node, warps, buffers) {
+            out.exchanges.insert(node, exchange);
+            continue;
+        }
         if graph.node(node).op == Op::UnitLowerInv
             && let (Some(from), Some(to)) =
                 (layouts.get(&graph.inputs(node)[0]), layouts.get(&Value { node, port: 0 }))
@@ -66,6 +73,10 @@ pub fn insert(
                 }
                 Some(from.project(&(0..from.rank()).map(|d| d != axis).collect::<Vec<_>>()))
             }
+            op if local::rearranges(op) => {
+                let operand = graph.inputs(node)[0];
+                layouts.get(&operand).and_then(|from| local::made(shapes, node, from))
+            }
             _ => fused.get(&node).map(|dot| dots[dot].layout.clone()),
         };
         let result = Value { node, port: 0 };
@@ -76,31 +87,6 @@ pub fn insert(
         }
     }
     out
-}
-
-/// Conversions of what operations on whole axes make.
-fn results_of_local(
-    shapes: &Shapes,
-    layouts: &Layouts,
-    node: NodeId,
-    buffers: &mut Vec<Buffer>,
-    out: &mut Conversions,
-) {
-    let graph = shapes.graph;
-    if !local::is_local(&graph.node(node).op) {
-        return;
-    }
-    let operand = graph.inputs(node)[0];
-    let operand = out.at.get(&(node, 0)).map(|c| &c.to).or(layouts.get(&operand)).cloned();
-    for port in 0..graph.node(node).outputs.len() as u32 {
-        let result = Value { node, port };
-        let made = operand.as_ref().and_then(|o| local::made(shapes, node, port, o));
-        if let (Some(made), Some(wanted)) = (made, layouts.get(&result))
-            && let Some(c) = conversion(graph, result, &made, wanted, buffers)
-        {
-            out.at.insert((node, result_port(port)), c);
-        }
-    }
 }
 
 /// Room for one partial result of each warp along the reduced axis; twice for a value with its position.

@@ -18,7 +18,7 @@
 //! values. The second dot's `acc[i, D]` has its own layout, whose projection to rows is the same, so `acc * c` needs
 //! no conversion.
 
-use crate::{local, plan::TensorClass, shape::Shapes};
+use crate::{exchange, local, plan::TensorClass, shape::Shapes};
 use std::collections::{BTreeMap, VecDeque};
 use tile_graph::{Axis, Graph, NodeId, Op, Value, ValueType};
 use tile_layout::{
@@ -114,18 +114,12 @@ impl Inference<'_> {
                 self.assign(inputs[0], unreshape(layout, &axes, rank));
             }
             Op::Permute { order } => self.assign(inputs[0], unpermute(layout, &order)),
-            Op::UnitLowerInv => self.assign(inputs[0], layout.clone()),
-            Op::Split { axis, .. } => {
-                if let Some(layout) = local::merge(layout, axis as usize) {
+            Op::Split { .. } | Op::Merge { .. } => {
+                if let Some(layout) = local::unmade(self.shapes, value.node, layout) {
                     self.assign(inputs[0], layout);
                 }
             }
-            Op::Merge { axis } => {
-                let minor = self.shapes.padded(self.graph().type_of(inputs[0]).axes[axis as usize + 1]);
-                if let Some(layout) = local::split(layout, axis as usize, minor) {
-                    self.assign(inputs[0], layout);
-                }
-            }
+            Op::Scan { .. } | Op::Sort { .. } | Op::UnitLowerInv => self.assign(inputs[0], layout.clone()),
             Op::RegionArgs => {
                 for other in self.tied_to_argument(value) {
                     self.assign(other, layout.clone());
@@ -155,16 +149,13 @@ impl Inference<'_> {
             }
             Op::Reshape { axes } => self.assign(out, reshape(layout, &axes)),
             Op::Permute { order } => self.assign(out, permute(layout, &order)),
-            Op::UnitLowerInv => self.assign(out, layout.clone()),
-            Op::Split { axis, minor } => {
-                if let Some(layout) = local::split(layout, axis as usize, minor as u32) {
+            op if local::rearranges(&op) => {
+                if let Some(layout) = local::made(self.shapes, user, layout) {
                     self.assign(out, layout);
                 }
             }
-            Op::Merge { axis } => {
-                if let Some(layout) = local::merge(layout, axis as usize) {
-                    self.assign(out, layout);
-                }
+            Op::Scan { .. } | Op::Sort { .. } | Op::UnitLowerInv => {
+                self.graph().outputs(user).for_each(|result| self.assign(result, layout.clone()));
             }
             Op::For(f) if port >= 2 => {
                 let argument = self.graph().region_args(f.body)[f.iter.variables() + port as usize - 2];
@@ -314,7 +305,7 @@ pub fn demanded(
         Op::Elem(_) | Op::Cast | Op::Broadcast => Some(out(0)?.project(&shared(ty, &n.outputs[0]))),
         Op::Reshape { axes } => Some(unreshape(out(0)?, axes, ty.axes.len())),
         Op::Permute { order } => Some(unpermute(out(0)?, order)),
-        op if local::is_local(op) => local::demanded(shapes, node, port, ty, layouts.get(&operand)?),
+        op @ Op::Take { .. } => exchange::demanded(op, port, out(0)),
         Op::For(_) if port >= 2 => out(port - 2).cloned(),
         Op::While { .. } => out(port).cloned(),
         Op::Yield => {

@@ -4,7 +4,7 @@
 
 use crate::plan::{AccessPlan, Operand, Plan};
 use tile_base::{DType, Diagnostic, Mode};
-use tile_graph::{Axis, Graph, NodeId, Op, ROOT, ReduceKind, RegionId};
+use tile_graph::{Graph, NodeId, Op, ROOT, ReduceKind, RegionId};
 
 /// Refuses what is not lowered yet, each construct with its line.
 pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
@@ -70,16 +70,7 @@ pub fn whole_bytes(
 fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
     let n = graph.node(node);
     let name = match &n.op {
-        Op::ReduceWith { .. }
-        | Op::Sort { .. }
-        | Op::Histogram { .. }
-        | Op::Assert { .. }
-        | Op::Print { .. } => n.op.name(),
-        Op::Merge { .. } | Op::Split { .. } if !renames(graph, node) => {
-            format!("{} by a number that is no power of two", n.op.name())
-        }
-        Op::For(f) if f.early_exit => "`break`".to_string(),
-        Op::While { .. } => "`while`".to_string(),
+        Op::Print { .. } => n.op.name(),
         Op::Elem(e) => return unsupported_elem(graph, node, *e),
         Op::Reduce { kind: ReduceKind::ArgMax | ReduceKind::ArgMin, .. }
             if !matches!(
@@ -95,19 +86,6 @@ fn unsupported(graph: &Graph, node: NodeId) -> Option<String> {
         true => name,
         false => format!("`{name}`"),
     })
-}
-
-/// Whether a merge or a split is a renaming of coordinates: its second axis is a power of two.
-fn renames(graph: &Graph, node: NodeId) -> bool {
-    let minor = match graph.node(node).op {
-        Op::Split { minor, .. } => Some(minor),
-        Op::Merge { axis } => match graph.type_of(graph.inputs(node)[0]).axes.get(axis as usize + 1) {
-            Some(Axis::Fixed(n)) => Some(*n),
-            _ => None,
-        },
-        _ => None,
-    };
-    minor.is_some_and(u64::is_power_of_two)
 }
 
 /// Functions that have no instruction for a dtype, and that are not written here yet.

@@ -5,7 +5,8 @@
 //! 2. [`access`]: how wide memory may be touched, from the tensors' stride classes;
 //! 3. [`dots`]: the instruction of each dot and the layout of its result;
 //! 4. [`infer`]: the layout of every tile value, from dots and memory outwards;
-//! 5. [`convert`]: conversions where a consumer needs another layout;
+//! 5. [`convert`]: conversions where a consumer needs another layout, and [`exchange`]: operations that work on shared
+//!    memory;
 //! 6. [`memory`]: offsets of shared buffers and the barriers they need;
 //! 7. [`grid`]: blocks as sizes over the dimensions.
 //!
@@ -16,6 +17,7 @@ pub mod access;
 pub mod convert;
 pub mod cpu;
 pub mod dots;
+pub mod exchange;
 pub mod grid;
 pub mod infer;
 pub mod legal;
@@ -145,12 +147,13 @@ fn attempt(
     let layouts = infer::infer(&shapes, classes, warps, &anchors);
     let mut buffers = vec![];
     let dots = dots::place(&shapes, dot_shapes, &layouts, &mut buffers);
-    let conversions = convert::insert(&shapes, &layouts, &dots, &mut buffers);
+    let conversions = convert::insert(&shapes, &layouts, &dots, warps, &mut buffers);
     let parts = memory::Parts {
         graph,
         dots: &dots,
         conversions: &conversions.at,
         cross_warp: &conversions.cross_warp,
+        exchanges: &conversions.exchanges,
     };
     let barriers = memory::arrange(&parts, &mut buffers);
     let accesses = accesses(&shapes, classes, &layouts);
@@ -171,6 +174,7 @@ fn attempt(
         dots,
         conversions: conversions.at,
         cross_warp: conversions.cross_warp,
+        exchanges: conversions.exchanges,
         accesses,
         buffers,
         barriers,

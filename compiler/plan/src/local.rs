@@ -1,104 +1,65 @@
-//! Operations that want one axis of their operand whole within each thread: running sums, selection of the greatest,
-//! parts of an axis.
-//!
-//! Such an operation is a loop over registers when no lane has to be asked. Its operand is converted to a layout in
-//! which the axis lies in the registers alone (as repeats of a block of one) and the other axes are spread over lanes
-//! and warps; where these have fewer elements than there are threads, threads hold copies.
+//! Rearrangements that are a renaming of registers: splits and merges of axes, and parts of an axis that no lane or
+//! warp is spread along. The rest goes through shared memory ([`crate::exchange`]).
 //!
 //! ```text
-//! cumsum over t of g[t, h], 64 x 8, 4 warps:   register bits -> none      repeats -> 64 along t, 1 along h
-//!                                              lane bits     -> (0,1) (0,2) (0,4), then none
+//! y.split(1, 2)[:, :, 0] of an accumulator     the lowest register bit moves along columns: it becomes the pair's axis,
+//!                                              and the slice keeps every other register
 //! ```
-//!
-//! The result is made in the same layout, with the axis as long as the result's, and converted to what its users want.
-//! Simple and right for every shape; a scan over lanes is the planner's affair.
 
 use crate::shape::Shapes;
-use tile_graph::{NodeId, Op, ValueType};
-use tile_layout::{
-    Layout,
-    blocked::{WarpOrder, blocked},
-};
+use tile_graph::{Axis, NodeId, Op};
+use tile_layout::Layout;
 
-/// The axis that an operation wants whole.
-pub fn axis(op: &Op) -> Option<usize> {
-    match op {
-        Op::Scan { axis, .. }
-        | Op::TopK { axis, .. }
-        | Op::Slice { axis, .. }
-        | Op::Concat { axis }
-        | Op::Take { axis } => Some(*axis as usize),
+/// Whether an operation only gives elements other coordinates.
+pub fn rearranges(op: &Op) -> bool {
+    matches!(op, Op::Slice { .. } | Op::Split { .. } | Op::Merge { .. })
+}
+
+/// In which layout such an operation makes its result from an operand by renaming alone; `None` where that is not
+/// enough.
+pub fn made(shapes: &Shapes, node: NodeId, operand: &Layout) -> Option<Layout> {
+    let n = shapes.graph.node(node);
+    match &n.op {
+        Op::Split { axis, minor } => split(operand, *axis as usize, *minor as u32),
+        Op::Merge { axis } => {
+            let input = *shapes.graph.inputs(node).first()?;
+            let second = *shapes.graph.type_of(input).axes.get(*axis as usize + 1)?;
+            merge(operand, *axis as usize, crate::exchange::fixed(second))
+        }
+        Op::Slice { axis, .. } => {
+            slice(operand, *axis as usize, shapes.padded(n.outputs[0].axes[*axis as usize]))
+        }
         _ => None,
     }
 }
 
-/// A layout with `axis` in registers.
-pub fn layout(shapes: &Shapes, ty: &ValueType, axis: usize, warps: u32) -> Layout {
-    let mut extents = shapes.extents(ty);
-    let along = std::mem::replace(&mut extents[axis], 1);
-    let fast = (0..extents.len()).rev().find(|&d| d != axis).unwrap_or(0);
-    let mut layout = blocked(&extents, fast, 1, warps, WarpOrder::SlowFirst);
-    layout.reps[axis] = along;
-    layout
-}
-
-/// What input `port` of such an operation has to look like, given what it looks like; a rearrangement takes its operand
-/// as it is wherever the rearrangement is a renaming of bits.
-pub fn demanded(
-    shapes: &Shapes,
-    node: NodeId,
-    port: u32,
-    operand: &ValueType,
-    have: &Layout,
-) -> Option<Layout> {
-    let warps = have.warps();
+/// The operand's layout from the result's, where the operation is a renaming.
+pub fn unmade(shapes: &Shapes, node: NodeId, result: &Layout) -> Option<Layout> {
+    let input = *shapes.graph.inputs(node).first()?;
     match &shapes.graph.node(node).op {
-        Op::Split { axis, minor } => match split(have, *axis as usize, *minor as u32) {
-            Some(_) => Some(have.clone()),
-            None => Some(layout(shapes, operand, *axis as usize, warps)),
+        Op::Split { axis, minor } => merge(result, *axis as usize, *minor as u32),
+        Op::Merge { axis } => match shapes.graph.type_of(input).axes.get(*axis as usize + 1)? {
+            Axis::Fixed(minor) => split(result, *axis as usize, *minor as u32),
+            _ => None,
         },
-        Op::Merge { axis } => match merge(have, *axis as usize) {
-            Some(_) => Some(have.clone()),
-            None => {
-                let second = *axis as usize + 1;
-                let mut extents = shapes.extents(operand);
-                let minor = std::mem::replace(&mut extents[second], 1);
-                let along = std::mem::replace(&mut extents[*axis as usize], 1);
-                let fast = (0..extents.len()).rev().find(|&d| d != second).unwrap_or(0);
-                let mut wanted = blocked(&extents, fast, 1, warps, WarpOrder::SlowFirst);
-                (wanted.reps[*axis as usize], wanted.reps[second]) = (along, minor);
-                Some(wanted)
-            }
-        },
-        // The positions to take: one axis, all of it in every thread.
-        Op::Take { .. } if port == 1 => Some(layout(shapes, operand, 0, warps)),
-        op => Some(layout(shapes, operand, axis(op)?, warps)),
+        _ => None,
     }
 }
 
-/// In which layout result `port` is made from an operand in the layout demanded.
-pub fn made(shapes: &Shapes, node: NodeId, port: u32, operand: &Layout) -> Option<Layout> {
-    let n = shapes.graph.node(node);
-    match &n.op {
-        Op::Split { axis, minor } => split(operand, *axis as usize, *minor as u32),
-        Op::Merge { axis } => merge(operand, *axis as usize),
-        op => {
-            let axis = axis(op)?;
-            let mut layout = operand.clone();
-            layout.reps[axis] = shapes.padded(n.outputs[port as usize].axes[axis]);
-            Some(layout)
-        }
+/// A part of `length` elements of an axis along which only registers move.
+fn slice(layout: &Layout, axis: usize, length: u32) -> Option<Layout> {
+    if layout.lane.iter().chain(&layout.warp).any(|step| step[axis] != 0) {
+        return None;
     }
-}
-
-/// Whether an operation is one of these.
-pub fn is_local(op: &Op) -> bool {
-    axis(op).is_some() || matches!(op, Op::Split { .. } | Op::Merge { .. })
+    let mut part = layout.clone();
+    part.register.retain(|step| step[axis] == 0);
+    part.reps[axis] = length;
+    Some(part)
 }
 
 /// `[.., a, ..]` as `[.., a / minor, minor, ..]`: bits below `minor` move the second, the others the first. `None` where
 /// the bits do not fall apart (`minor` is no power of two).
-pub fn split(layout: &Layout, axis: usize, minor: u32) -> Option<Layout> {
+fn split(layout: &Layout, axis: usize, minor: u32) -> Option<Layout> {
     let part = |basis: &[u32]| {
         let mut out = basis.to_vec();
         let at = basis[axis];
@@ -117,10 +78,12 @@ pub fn split(layout: &Layout, axis: usize, minor: u32) -> Option<Layout> {
     Some(renamed(layout, part, reps))
 }
 
-/// `[.., a, minor, ..]` as `[.., a * minor, ..]`. `None` where repeats of the second axis would come between bits of
-/// the first.
-pub fn merge(layout: &Layout, axis: usize) -> Option<Layout> {
-    let minor = layout.coverage(axis + 1);
+/// `[.., a, minor, ..]` as `[.., a * minor, ..]`. `None` where the layout covers more than `minor` positions of the
+/// second axis, or where its repeats would come between bits of the first.
+fn merge(layout: &Layout, axis: usize, minor: u32) -> Option<Layout> {
+    if layout.coverage(axis + 1) != minor || !minor.is_power_of_two() {
+        return None;
+    }
     let part = |basis: &[u32]| {
         let mut out = basis.to_vec();
         let inner = out.remove(axis + 1);
@@ -161,7 +124,16 @@ mod tests {
             );
             assert_eq!(apart, split_at(&at));
         }
-        assert_eq!(merge(&pairs, 1).map(|l| l.coverage(1)), Some(64));
+        assert_eq!(merge(&pairs, 1, 2).map(|l| l.coverage(1)), Some(64));
+        assert_eq!(merge(&pairs, 1, 3), None);
+    }
+
+    #[test]
+    fn one_of_each_pair_is_every_other_register() {
+        let pairs = split(&fragment::accumulator(16, 64, 1, 1), 1, 2).expect("a power of two");
+        let first = slice(&pairs, 2, 1).expect("pairs lie in registers");
+        assert_eq!(first.registers() * 2, pairs.registers());
+        assert_eq!(slice(&pairs, 0, 1), None);
     }
 
     fn split_at(at: &[u32]) -> Vec<u32> {

@@ -8,7 +8,11 @@
 //! Worked example, the loop of a matmul: `load a; load b; dot`. The dot stages `a` (last trip's dot read that
 //! buffer: barrier), stages `b` (nothing since: none), reads both (written just now: barrier). Two barriers a trip.
 
-use crate::{convert::Claims, plan::*};
+use crate::{
+    convert::Claims,
+    exchange::{self, Exchange},
+    plan::*,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use tile_graph::{Graph, NodeId, ObjectId, Op, ROOT, RegionId};
 
@@ -25,6 +29,7 @@ pub struct Parts<'a> {
     pub dots: &'a BTreeMap<NodeId, Dot>,
     pub conversions: &'a BTreeMap<(NodeId, u32), Conversion>,
     pub cross_warp: &'a BTreeMap<NodeId, BufferId>,
+    pub exchanges: &'a BTreeMap<NodeId, Exchange>,
 }
 
 /// Gives each buffer its life and offset; the barriers.
@@ -120,6 +125,16 @@ impl Parts<'_> {
         if let Some(&buffer) = self.cross_warp.get(&node) {
             out.push(Event { slot: Slot::Partial, buffer, write: true });
             out.push(Event { slot: Slot::Combine, buffer, write: false });
+        }
+        if let Some(x) = self.exchanges.get(&node) {
+            let steps = exchange::steps(&self.graph.node(node).op, x.arrays.len());
+            for (step, touches) in steps.into_iter().enumerate() {
+                out.extend(touches.into_iter().map(|(array, write)| Event {
+                    slot: Slot::Step(step as u32),
+                    buffer: x.arrays[array].buffer,
+                    write,
+                }));
+            }
         }
         out
     }

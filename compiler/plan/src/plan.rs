@@ -8,6 +8,7 @@
 //! 5. every block-wide barrier that shared memory needs is listed ([`Slot`] says where);
 //! 6. the grid is a list of sizes over the kernel's dimensions, and what the launcher must check is listed.
 
+use crate::exchange::Exchange;
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::Size;
 use tile_graph::{NodeId, TileBinding, Value};
@@ -28,6 +29,8 @@ pub struct Plan {
     pub conversions: BTreeMap<(NodeId, u32), Conversion>,
     /// Reductions whose axis is spread over warps, and inverses, with the buffer through which warps talk.
     pub cross_warp: BTreeMap<NodeId, BufferId>,
+    /// Operations that work on arrays in shared memory.
+    pub exchanges: BTreeMap<NodeId, Exchange>,
     pub accesses: BTreeMap<NodeId, AccessPlan>,
     pub buffers: Vec<Buffer>,
     pub barriers: BTreeSet<(NodeId, Slot)>,
@@ -154,6 +157,8 @@ pub enum Slot {
     /// Before warps write their partial results of a reduction, and before they read those of others.
     Partial,
     Combine,
+    /// Before a step of an exchange.
+    Step(u32),
 }
 
 /// What a tensor's strides are taken to be.

@@ -51,6 +51,16 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
         let port = if *port > RESULT / 2 { "result".into() } else { format!("operand {port}") };
         let _ = writeln!(out, "convert  {} of {node}: {how}", port);
     }
+    for (node, x) in &plan.exchanges {
+        let arrays: Vec<&str> = x.arrays.iter().map(|a| plan.buffers[a.buffer].name.as_str()).collect();
+        let _ = writeln!(
+            out,
+            "exchange {}: through {}, {} lanes a line",
+            name(graph, *node),
+            arrays.join(", "),
+            x.lanes
+        );
+    }
     for b in &plan.buffers {
         let _ = writeln!(
             out,

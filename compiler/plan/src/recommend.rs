@@ -38,7 +38,9 @@ pub fn candidates(graph: &Graph, given: &TileBinding, warps: Option<u32>) -> Vec
     let dots = graph.node_ids().filter(|&n| matches!(graph.node(n).op, Op::Dot(_))).count();
     let streamed = graph.tiles.iter().any(|t| t.hidden);
     let shapes: &[([u64; 3], u32)] = match dots {
-        0 => &[([4, 512, 512], 4), ([4, 256, 256], 4), ([4, 128, 128], 4)],
+        0 => {
+            &[([4, 512, 512], 4), ([4, 256, 256], 4), ([4, 128, 128], 4), ([4, 64, 64], 4), ([4, 32, 32], 4)]
+        }
         _ if streamed => &[
             ([128, 128, 32], 8),
             ([128, 64, 32], 8),

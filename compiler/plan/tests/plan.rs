@@ -146,3 +146,42 @@ fn the_text_of_a_plan() {
     let p = plan(&g, target("sm_90"), &tiles(&[("BM", 64), ("BN", 64)])).expect("a plan");
     insta::assert_snapshot!(tile_plan::print(&g, &p));
 }
+
+/// A running sum along rows of `row` elements, `rows` of them in a tile.
+fn row_scan(row: &str) -> tile_graph::Graph {
+    use samples::{Sketch, Sub, tensor};
+    use tile_base::Mode;
+    let params =
+        vec![tensor("x", Mode::In, DType::F32, &["M", row]), tensor("y", Mode::Out, DType::F32, &["M", row])];
+    let mut s = Sketch::new("scan", params, &["M"]);
+    let tile = s.b.tile_size("BM", vec![], false, tile_base::Span::default());
+    let m = s.dim("M");
+    let i = s.par_tiles("i", m, tile);
+    let x = s.load(0, &[Sub::Along(i), Sub::All]);
+    let scan = Op::Scan { axis: 1, kind: tile_graph::ReduceKind::Sum, reverse: false, exclusive: false };
+    let y = s.op(scan, &[x]);
+    s.store(1, &[Sub::Along(i), Sub::All], y);
+    s.finish()
+}
+
+#[test]
+fn a_line_gets_the_lanes_that_the_block_can_spare() {
+    for (row, rows, lanes) in [("64", 1, 32), ("64", 8, 16), ("64", 200, 1), ("4", 1, 4), ("3", 2, 4)] {
+        let g = row_scan(row);
+        let request = Request { warps: Some(4), ..tiles(&[("BM", rows)]) };
+        let p = plan(&g, target("sm_80"), &request).expect("a plan");
+        let found: Vec<u32> = p.exchanges.values().map(|x| x.lanes).collect();
+        assert_eq!(found, [lanes], "{rows} rows of {row}");
+    }
+}
+
+#[test]
+fn a_scan_waits_before_it_works_and_before_it_is_read() {
+    use tile_plan::Slot;
+    let g = row_scan("64");
+    let p = plan(&g, target("sm_80"), &tiles(&[("BM", 4)])).expect("a plan");
+    let slots: Vec<Slot> = p.barriers.iter().map(|&(_, slot)| slot).collect();
+    assert_eq!(slots, [Slot::Step(1), Slot::Step(2)]);
+    // Neither the operand nor the result is converted: the array is written and read in their own layouts.
+    assert!(p.conversions.is_empty(), "{}", tile_plan::print(&g, &p));
+}

@@ -36,6 +36,8 @@ pub enum Ty {
     Global,
     /// A pointer to shared memory.
     Shared,
+    /// A pointer to either, or to constants.
+    Generic,
 }
 
 impl Ty {
@@ -52,6 +54,7 @@ impl Ty {
             Ty::F64 => "f64",
             Ty::Global => "!llvm.ptr<1>",
             Ty::Shared => "!llvm.ptr<3>",
+            Ty::Generic => "!llvm.ptr",
         }
     }
 
@@ -393,6 +396,53 @@ impl Text {
     pub fn close_for(&mut self, next: &[V]) -> Vec<V> {
         self.yields(next);
         self.close("}")
+    }
+
+    /// Opens a loop that asks before each trip; the carried values, as the question sees them.
+    pub fn open_while(&mut self, initial: &[V]) -> Vec<V> {
+        let outer = self.here();
+        let id = self.number(outer);
+        self.scopes.push(Scope::default());
+        let carried: Vec<V> = initial.iter().map(|v| self.argument(v.ty)).collect();
+        let types: Vec<&str> = initial.iter().map(|v| v.ty.name()).collect();
+        let types = types.join(", ");
+        let mut head = result_prefix(id, initial.len());
+        head.push_str("scf.while");
+        if !initial.is_empty() {
+            let pairs: Vec<String> = carried.iter().zip(initial).map(|(c, i)| format!("{c} = {i}")).collect();
+            let _ = write!(head, " ({})", pairs.join(", "));
+        }
+        let _ = write!(head, " : ({types}) -> ({types}) {{");
+        self.finish_open(head, id, initial);
+        carried
+    }
+
+    /// Ends the question and opens the body; the carried values, as the body sees them.
+    pub fn does(&mut self, holds: V, carried: &[V]) -> Vec<V> {
+        match carried {
+            [] => self.effect(&format!("scf.condition({holds})")),
+            _ => {
+                let (args, types) = lists(carried);
+                self.effect(&format!("scf.condition({holds}) {args} : {types}"));
+            }
+        }
+        let Some(asked) = self.scopes.pop() else { return vec![] };
+        self.scopes.push(Scope::default());
+        let inside: Vec<V> = carried.iter().map(|v| self.argument(v.ty)).collect();
+        let typed: Vec<String> = inside.iter().map(|v| format!("{v}: {}", v.ty)).collect();
+        let mut head = format!("{}\n{}}} do {{", asked.head, asked.text);
+        if !typed.is_empty() {
+            let _ = write!(head, "\n^bb0({}):", typed.join(", "));
+        }
+        if let Some(scope) = self.scopes.last_mut() {
+            (scope.head, scope.results) = (head, asked.results);
+        }
+        inside
+    }
+
+    /// Ends the body with what it carries on; the loop's results.
+    pub fn close_while(&mut self, next: &[V]) -> Vec<V> {
+        self.close_for(next)
     }
 
     /// Opens the first arm of a branch with results of these types.

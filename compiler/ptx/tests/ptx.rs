@@ -2,6 +2,7 @@
 //!
 //! One binary, because linking LLVM is the slow part.
 
+mod collectives;
 mod small;
 mod support;
 mod triangular;
@@ -274,6 +275,34 @@ fn a_fatal_error_of_llvm_is_an_answer_and_not_the_end() {
     }
     assert!(tile_ptx::llvm::lower(MMA_THEN_MASKED_STORE, target, false).is_ok());
     assert!(matches!(tile_ptx::llvm::lower("module {", target, false), Err(tile_ptx::llvm::Fault::Parse(_))));
+}
+
+/// Where a sum of products is one product a lane, the butterfly adds rounded products: contracted, a lane would round
+/// its neighbour's product and not its own, and the holders of the sum would have different bits.
+#[test]
+fn lanes_never_contract_what_they_exchange() {
+    let params = vec![
+        tensor("a", tile_base::Mode::In, DType::F32, &["M", "32"]),
+        tensor("b", tile_base::Mode::In, DType::F32, &["M", "32"]),
+        tensor("c", tile_base::Mode::Out, DType::F32, &["M", "1"]),
+    ];
+    let mut s = Sketch::new("products", params, &["M"]);
+    let rows = s.dim("M");
+    let m = s.par("m", rows);
+    let row = [Sub::At(m), Sub::All];
+    let (a, b) = (s.load(0, &row), s.load(1, &row));
+    let products = s.elem(ElemOp::Mul, &[a, b]);
+    let sum = s.op(tile_graph::Op::Reduce { axis: 0, kind: tile_graph::ReduceKind::Sum }, &[products]);
+    s.store(2, &row, sum);
+    let graph = s.finish();
+    let request = Request { warps: Some(1), ..Request::default() };
+    let target = tile_target::find("sm_80").expect("a target");
+    let (_, module) = support::compile(&graph, target, &request);
+    assert_eq!(module.ptx.matches("shfl.sync").count(), 5, "{}", module.ptx);
+    assert!(!module.ptx.contains("fma"), "{}", module.ptx);
+    let dims = [("M", 3)];
+    let error = check(&graph, &request, &dims, &arguments(&graph, &dims, &[], as_is));
+    assert!(error <= tolerance(DType::F32), "error {error:e}");
 }
 
 // ---- every scalar function and cast, of every dtype

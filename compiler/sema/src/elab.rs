@@ -112,6 +112,8 @@ pub(crate) struct Elab<'m> {
     pub statements: usize,
     pub depth: usize,
     pub gave_up: bool,
+    /// Bounds of index types, whose names have to stand in some shape.
+    pub bounds: Vec<(Size, Span)>,
     /// `name.tensor` of captured tensors already in the signature.
     pub captured: HashMap<String, Option<ObjectId>>,
 }
@@ -150,6 +152,7 @@ impl<'m> Elab<'m> {
             statements: 0,
             depth: 0,
             gave_up: false,
+            bounds: vec![],
             captured: HashMap::new(),
         }
     }

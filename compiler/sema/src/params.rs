@@ -275,8 +275,10 @@ impl<'m> Elab<'m> {
         }
         let index = match &element.kind {
             TypeKind::Index { kind, bound } => {
+                let span = bound.span;
                 let Some(bound) = self.shape_size(bound, false) else { return Val::Error };
                 let bound = self.with_values(&bound);
+                self.bounds.push((bound.clone(), span));
                 Some(match kind {
                     ast::IndexType::Id => IndexKind::Id(bound),
                     ast::IndexType::IdOrNone => IndexKind::IdOrNone(bound),
@@ -479,6 +481,7 @@ impl<'m> Elab<'m> {
 
     /// Every dimension has to follow from some shape.
     pub(crate) fn bindable(&mut self) {
+        self.bounds_known();
         let mut known: BTreeSet<String> = BTreeSet::new();
         let shapes: Vec<Size> =
             self.signature.tensors().filter(|t| t.present).flat_map(|t| t.shape.iter().cloned()).collect();
@@ -519,6 +522,24 @@ impl<'m> Elab<'m> {
             self.report(diag.help(
                 "a dimension stands alone in some shape, or linearly (`NS + 1`); else declare it `const`",
             ));
+        }
+    }
+
+    /// A name in the bound of an index type stands in some shape, be it that of a tensor left out.
+    fn bounds_known(&mut self) {
+        let shapes: BTreeSet<String> = self
+            .signature
+            .tensors()
+            .flat_map(|t| t.shape.iter())
+            .flat_map(|s| s.names().into_iter().map(str::to_string).collect::<Vec<_>>())
+            .collect();
+        for (bound, span) in std::mem::take(&mut self.bounds) {
+            let missing = bound.names().into_iter().find(|n| !shapes.contains(*n));
+            if let Some(name) = missing {
+                let message = format!("`{name}` stands in no shape and is no `const`");
+                let diag = Diagnostic::error("T0254", span, message).label("bound of an index type");
+                self.report(diag.help("a dimension follows from a shape; else declare it `const`"));
+            }
         }
     }
 

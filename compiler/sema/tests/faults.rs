@@ -173,6 +173,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("T0246", "let v = 1;", "kernel k(x: out f32[N]) { tile B; par i in tiles(N, B) { x[i] = 0; } let v = 1; }"),
     ("T0246", "tiles(N, B).rev()", "kernel k(x: out f32[N]) { tile B; par i in tiles(N, B).rev() { x[i] = 0; } }"),
     ("T0254", "M", "kernel k(x: in f32[N], ids: in id<N>[M * K], o: out f32[N + M * K, M * 2 - K * M]) { }"),
+    ("T0254", "MAX", "kernel k(x: in id<MAX>[N], o: out f32[N]) { tile B; par i in tiles(N, B) { o[i] = 0; } }"),
     ("T0255", "x: f32[N]", "kernel k(x: f32[N]) { }"),
     ("T0255", "x: sum f16[N]", "kernel k(x: sum f16[N]) { }"),
     ("T0255", "n: out f32", "kernel k(n: out f32) { }"),

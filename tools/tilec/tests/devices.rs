@@ -99,7 +99,7 @@ fn a_bench_on_the_simulator_predicts() {
     let args =
         |target| [&["bench", MATMUL, "--device", "sim", "--json", "--target", target][..], &dims].concat();
     let json = |target: &'static str| -> serde_json::Value {
-        serde_json::from_str(&run(&args(target)).good()).unwrap()
+        serde_json::from_str(&tilec(&args(target)).good()).unwrap()
     };
     let slow = json("sm_80")["results"][0].clone();
     let quick = json("sm_90")["results"][0].clone();
@@ -107,7 +107,7 @@ fn a_bench_on_the_simulator_predicts() {
         slow["ms"].as_f64().unwrap() > quick["ms"].as_f64().unwrap() && quick["ms"].as_f64() > Some(0.002)
     );
     assert!(quick["predicted"]["bound"].is_string() && quick["predicted"]["checked"].is_boolean(), "{quick}");
-    run(&args("sm_120")).refused("T0864");
+    tilec(&args("sm_120")).refused("T0864");
 }
 
 #[test]

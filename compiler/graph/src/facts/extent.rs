@@ -11,13 +11,18 @@
 //!
 //! Grids, workspaces and whoever else reserves before the device has spoken ask here.
 
+use super::linear::of_value;
 use crate::{ir::*, op::*};
 use tile_base::{IndexKind, Size};
 
 /// The length of `lo..hi` where the host knows it.
 pub fn length(graph: &Graph, lo: Value, hi: Value) -> Option<Size> {
-    let (lo, hi) = (size(graph, lo)?, size(graph, hi)?);
-    Some(if lo == Size::Const(0) { hi } else { Size::Sub(hi.into(), lo.into()) })
+    match (size(graph, lo), size(graph, hi)) {
+        (Some(Size::Const(0)), Some(hi)) => Some(hi),
+        (Some(lo), Some(hi)) => Some(Size::Sub(hi.into(), lo.into())),
+        // `g * GR .. (g + 1) * GR` has GR steps, whatever g.
+        _ => of_value(graph, hi)?.sub(&of_value(graph, lo)?)?.to_size(),
+    }
 }
 
 /// The greatest length that the types of index tensors and the ranges of outer axes allow: of
@@ -92,12 +97,31 @@ pub fn bound(graph: &Graph, value: Value, side: Side) -> Option<Size> {
             Some(by) if by > 0 => Some(Size::FloorDiv(of(0, side)?.into(), Size::Const(by).into())),
             _ => None,
         },
+        Op::Elem(ElemOp::Mul) if (0..2).all(|n| of(n, Side::Least).is_some_and(|s| never_negative(&s))) => {
+            Some(Size::Mul(of(0, side)?.into(), of(1, side)?.into()))
+        }
         Op::Elem(ElemOp::Mul) => {
             let positive = |n: usize| graph.int(inputs[n]).filter(|&c| c > 0);
             let (at, by) = positive(0).map(|c| (1, c)).or_else(|| positive(1).map(|c| (0, c)))?;
             Some(Size::Mul(of(at, side)?.into(), Size::Const(by).into()))
         }
         _ => None,
+    }
+}
+
+/// Whether a size cannot be negative, by its form: dimensions are not.
+fn never_negative(size: &Size) -> bool {
+    match size {
+        Size::Const(v) => *v >= 0,
+        Size::Name(_) => true,
+        Size::Add(a, b)
+        | Size::Mul(a, b)
+        | Size::FloorDiv(a, b)
+        | Size::CeilDiv(a, b)
+        | Size::Mod(a, b)
+        | Size::Min(a, b) => never_negative(a) && never_negative(b),
+        Size::Max(a, b) => never_negative(a) || never_negative(b),
+        Size::Sub(..) => false,
     }
 }
 

@@ -24,6 +24,22 @@ pub enum Atom {
     Max(Box<Linear>, Box<Linear>),
 }
 
+impl Atom {
+    fn to_size(&self) -> Option<Size> {
+        let two = |a: &Linear, b: &Linear, make: fn(Box<Size>, Box<Size>) -> Size| {
+            Some(make(a.to_size()?.into(), b.to_size()?.into()))
+        };
+        match self {
+            Atom::Dim(name) => Some(Size::name(name)),
+            Atom::Div(a, b) => two(a, b, Size::FloorDiv),
+            Atom::Mod(a, b) => two(a, b, Size::Mod),
+            Atom::Min(a, b) => two(a, b, Size::Min),
+            Atom::Max(a, b) => two(a, b, Size::Max),
+            Atom::Value(_) | Atom::Position(_) => None,
+        }
+    }
+}
+
 /// Coefficients by monomial (sorted atoms); no zero coefficients.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Linear {
@@ -130,6 +146,23 @@ impl Linear {
             }
         }
         Some((slope, rest))
+    }
+
+    /// The same as a size over the dimensions; `None` when it depends on a value of the graph.
+    pub fn to_size(&self) -> Option<Size> {
+        let mut total: Option<Size> = None;
+        for (atoms, &times) in &self.terms {
+            let mut term = Size::Const(i64::try_from(times).ok()?);
+            for atom in atoms {
+                let factor = atom.to_size()?;
+                term = if term == Size::Const(1) { factor } else { Size::Mul(term.into(), factor.into()) };
+            }
+            total = Some(match total {
+                Some(sum) => Size::Add(sum.into(), term.into()),
+                None => term,
+            });
+        }
+        Some(total.unwrap_or(Size::Const(0)))
     }
 
     /// Atoms in it, those inside divisions counted.

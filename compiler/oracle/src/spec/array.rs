@@ -50,6 +50,8 @@ pub(super) struct ArrayInfo {
     pub ty: Ty,
     /// Least position and one past the greatest, where they are known.
     pub axes: Vec<Option<(i64, i64)>>,
+    /// Least position alone, which may be known where the other end is not.
+    pub starts: Vec<Option<i64>>,
     /// An optional parameter that this call leaves out; kept as a local array of the spec.
     pub absent: bool,
     pub role: Role,

@@ -220,8 +220,8 @@ fn parameters(
             Some(t) => t.shape.iter().map(|&n| Some((0, n as i64))).collect(),
             None => vec![None; p.shape.len()],
         };
-        let ty = element_type(p);
-        arrays.add(ArrayInfo { name: p.name.clone(), ty, axes, absent: given.is_none(), role });
+        let (ty, starts) = (element_type(p), vec![Some(0); p.shape.len()]);
+        arrays.add(ArrayInfo { name: p.name.clone(), ty, axes, starts, absent: given.is_none(), role });
         let Some(t) = given else {
             data.push(Array::default());
             continue;

@@ -386,6 +386,36 @@ fn reducers_and_vector_functions() {
 }
 
 #[test]
+fn what_topk_gives_is_sliced_from_its_start() {
+    let text = "kernel k(x: in f64[M, N], p: out f64[M, 2], n: out f64[M]) {}
+        spec k {
+            let best[i, :] = topk(x[i, :], k = 2);
+            p[i, :] = softmax(best[i, :]);
+            n[i] = sum(best[i, :]);
+        }";
+    let args =
+        vec![("x", t(&[2, 3], &[0.0, 1.0, 1.0, 5.0, 2.0, 2.0])), ("p", zeros(&[2, 2])), ("n", zeros(&[2]))];
+    let out = run(text, args).unwrap();
+    assert_eq!(out["n"].values, [2.0, 7.0]);
+    assert_eq!(out["p"].values[..2], [0.5, 0.5]);
+}
+
+#[test]
+fn an_input_that_is_left_out_gives_no_extent() {
+    let text = "kernel k(x: in f64[M], w: in? f64[M], y: out f64[M]) {}
+        spec k {
+            let z[i] = x[i] + if w { w[i] } else { 0 };
+            y[i] = z[i] * 2;
+        }";
+    let x = || ("x", t(&[3], &[1.0, 2.0, 3.0]));
+    let without = Instance { absent: ["w".to_string()].into(), ..Instance::default() };
+    let out = run_with(text, &without, vec![x(), ("y", zeros(&[3]))]).unwrap();
+    assert_eq!(out["y"].values, [2.0, 4.0, 6.0]);
+    let out = run(text, vec![x(), ("w", t(&[3], &[1.0, 1.0, 1.0])), ("y", zeros(&[3]))]).unwrap();
+    assert_eq!(out["y"].values, [4.0, 6.0, 8.0]);
+}
+
+#[test]
 fn lanes_agree_with_scalars_whatever_the_shape() {
     // The same equation with its axes in both orders takes different lane indices.
     let text =

@@ -20,6 +20,9 @@ impl Emit<'_> {
             Iter::Tiles { step, .. } => self.step(step),
         };
         let step = self.t.i64(step);
+        if f.early_exit {
+            return self.for_until(node, f, (lo, hi, step), &initial, &sizes);
+        }
         let (variable, carried) = self.t.open_for((lo, hi, step), &initial);
         let variables = self.loop_variables(f, variable, (lo, hi, step));
         let arguments = self.g.region_args(f.body);
@@ -34,6 +37,73 @@ impl Emit<'_> {
         };
         let results = self.t.close_for(&next);
         Ok(split(&results, &sizes))
+    }
+
+    /// A loop with a `break`: it goes on while there is a trip left and the last one did not say stop. What that trip
+    /// yields counts.
+    fn for_until(
+        &mut self,
+        node: NodeId,
+        f: &ForOp,
+        (lo, hi, step): (V, V, V),
+        initial: &[V],
+        sizes: &[usize],
+    ) -> Emission<Vec<Vec<V>>> {
+        if f.skip.is_some() {
+            return Err(self.bug(node, "a loop with `break` makes no claims"));
+        }
+        let yes = self.t.int(Ty::I1, 1);
+        let carried = self.t.open_while(&[&[lo, yes], initial].concat());
+        let left = self.t.icmp("slt", carried[0], hi);
+        let goes = self.t.int_op("and", left, carried[1]);
+        let carried = self.t.does(goes, &carried);
+        let variables = self.loop_variables(f, carried[0], (lo, hi, step));
+        let arguments = self.g.region_args(f.body);
+        self.bind(&arguments, &variables);
+        let tiles = split(&carried[2..], sizes);
+        for (argument, registers) in arguments[f.iter.variables()..].iter().zip(tiles) {
+            self.values.insert(*argument, registers);
+        }
+        let mut next = self.body(f.body, 0)?;
+        let stops = next.remove(0);
+        let following = self.t.add(carried[0], step);
+        let goes_on = self.t.int_op("xor", stops, yes);
+        let results = self.t.close_while(&[&[following, goes_on], &next[..]].concat());
+        Ok(split(&results[2..], sizes))
+    }
+
+    /// `while`: the condition is the same for the whole block, so barriers inside are reached by all or none.
+    pub(super) fn while_loop(
+        &mut self,
+        node: NodeId,
+        condition: RegionId,
+        body: RegionId,
+    ) -> Emission<Vec<Vec<V>>> {
+        let mut initial = vec![];
+        let mut sizes = vec![];
+        for port in 0..self.g.inputs(node).len() as u32 {
+            let registers = self.stretched(node, port)?;
+            sizes.push(registers.len());
+            initial.extend(registers);
+        }
+        let carried = self.t.open_while(&initial);
+        self.bind_tiles(condition, &split(&carried, &sizes));
+        self.region(condition)?;
+        let [holds] = self.g.yields(condition)[..] else {
+            return Err(self.bug(node, "a condition gives one bool"));
+        };
+        let holds = self.scalar(node, holds)?;
+        let carried = self.t.does(holds, &carried);
+        self.bind_tiles(body, &split(&carried, &sizes));
+        let next = self.body(body, 0)?;
+        let results = self.t.close_while(&next);
+        Ok(split(&results, &sizes))
+    }
+
+    fn bind_tiles(&mut self, region: RegionId, tiles: &[Vec<V>]) {
+        for (argument, registers) in self.g.region_args(region).into_iter().zip(tiles) {
+            self.values.insert(argument, registers.clone());
+        }
     }
 
     /// What the body of a region yields, from port `first` on, each in the layout its receiver wants.

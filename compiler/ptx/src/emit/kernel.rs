@@ -33,14 +33,15 @@ fn parameters(g: &Graph) -> Vec<(Ty, &'static str)> {
     out
 }
 
-/// Module, shared memory and the head of the function.
-pub(super) fn header(g: &Graph, plan: &Plan) -> String {
+/// Module, shared memory, what else is `declared`, and the head of the function.
+pub(super) fn header(g: &Graph, plan: &Plan, declared: &str) -> String {
     let mut out = String::from("module {\n");
     if plan.shared_bytes() > 0 {
         out.push_str(
             "llvm.mlir.global external @shared() {addr_space = 3 : i32, alignment = 128 : i64} : !llvm.array<0 x i8> loc(#s0)\n",
         );
     }
+    out.push_str(declared);
     let args: Vec<String> = parameters(g)
         .iter()
         .enumerate()
@@ -74,7 +75,7 @@ pub(super) fn locations(spans: &[Span], sources: Option<&Sources>) -> String {
 }
 
 /// The emitter at the start of the function.
-pub(super) fn open<'a>(g: &'a Graph, plan: &'a Plan) -> Emit<'a> {
+pub(super) fn open<'a>(g: &'a Graph, plan: &'a Plan, sources: Option<&'a Sources>) -> Emit<'a> {
     let mut t = Text::new();
     let mut arguments =
         parameters(g).into_iter().map(|(ty, _)| t.argument(ty)).collect::<Vec<V>>().into_iter();
@@ -120,6 +121,8 @@ pub(super) fn open<'a>(g: &'a Graph, plan: &'a Plan) -> Emit<'a> {
         lane,
         warp,
         shared,
+        sources,
+        texts: vec![],
     }
 }
 

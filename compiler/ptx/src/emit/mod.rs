@@ -15,7 +15,11 @@
 //! | `staging` | shared memory: operands of dots, conversions |
 //! | `dot` | mma.sync and multiply-adds |
 //! | `reduce` | shuffles, partial results of warps |
-//! | `local` | running sums, selections and parts along an axis within each thread |
+//! | `local` | slices, splits and merges that rename registers |
+//! | `exchange` | arrays in shared memory, and parts of an axis through them |
+//! | `lines`, `order` | loops over lines of an array; the order of a sort |
+//! | `scan`, `topk`, `sort`, `histogram`, `fold` | collectives along an axis of any length |
+//! | `failure` | assertions |
 //! | `triangular` | inverse of a unit lower triangular matrix |
 //! | `index` | tiles of positions |
 //! | `elem`, `math` | elementwise operations, functions without an instruction |
@@ -23,16 +27,25 @@
 mod control;
 mod dot;
 mod elem;
+mod exchange;
+mod failure;
+mod fold;
 mod global;
+mod histogram;
 mod index;
 mod kernel;
+mod lines;
 mod local;
 pub mod math;
+mod order;
 mod packed;
 mod place;
 mod reduce;
+mod scan;
 mod small_floats;
+mod sort;
 mod staging;
+mod topk;
 mod triangular;
 
 use crate::text::{Text, Ty, V};
@@ -40,7 +53,7 @@ use std::collections::{HashMap, HashSet};
 use tile_base::{DType, Diagnostic, Span};
 use tile_graph::{Graph, Literal, NodeId, Op, ROOT, RegionId, Value};
 use tile_layout::Layout;
-use tile_plan::{Conversion, How, Plan, RESULT, Slot, result_port};
+use tile_plan::{Conversion, How, Plan, RESULT, Slot, result_port, shape::Shapes};
 
 /// A function of MLIR text, and the span behind each location number.
 pub struct Emitted {
@@ -68,6 +81,9 @@ pub struct Emit<'a> {
     warp: V,
     /// Base of dynamic shared memory.
     shared: V,
+    sources: Option<&'a tile_base::Sources>,
+    /// Texts that the assertions refer to.
+    texts: Vec<String>,
 }
 
 /// The type of registers that hold a dtype. Integers below 8 bits are held as 8; floats of 8 and 4 bits as their bits.
@@ -87,11 +103,11 @@ pub fn register_type(dtype: DType) -> Ty {
 
 /// Emits the kernel.
 pub fn emit(g: &Graph, plan: &Plan, sources: Option<&tile_base::Sources>) -> Emission<Emitted> {
-    let mut e = kernel::open(g, plan);
+    let mut e = kernel::open(g, plan, sources);
     e.region(ROOT)?;
     e.t.effect("llvm.return");
     let operations = e.t.operations;
-    let head = kernel::header(g, plan);
+    let head = kernel::header(g, plan, &failure::declarations(&e.texts));
     let t = std::mem::take(&mut e.t);
     let (body, spans) = t.finish();
     let locations = kernel::locations(&spans, sources);
@@ -156,10 +172,12 @@ impl Emit<'_> {
         if let Some(dot) = self.plan.dots.values().find(|d| d.at == node) {
             return Ok(dot.layout.clone());
         }
-        if let Some(made) = self.made_local(node, value.port)? {
-            return Ok(made);
-        }
         match &self.g.node(node).op {
+            op if tile_plan::local::rearranges(op) && !self.plan.exchanges.contains_key(&node) => {
+                let from = self.input_layout(node, 0)?;
+                tile_plan::local::made(&self.shapes(), node, &from)
+                    .ok_or_else(|| self.bug(node, "an operand that cannot be renamed"))
+            }
             Op::Reduce { axis, .. } => {
                 let from = self.layout(self.g.inputs(node)[0])?;
                 let keep: Vec<bool> = (0..from.rank()).map(|d| d != *axis as usize).collect();
@@ -195,7 +213,10 @@ impl Emit<'_> {
         Ok(match &n.op {
             Op::Const(literal) => vec![vec![self.literal(*literal, n.outputs[0].dtype)]],
             Op::Dim(d) => vec![vec![self.dims[*d as usize]]],
-            Op::Param(p) => vec![vec![self.scalars[p]]],
+            Op::Param(p) => {
+                let (given, dtype) = (self.scalars[p], n.outputs[0].dtype);
+                vec![vec![if dtype.bits() < 8 { self.field(given, 0, dtype) } else { given }]]
+            }
             Op::MakeSpan { span } => self.make_span(node, *span)?,
             Op::Iota => {
                 let tile = self.affine_iota(node)?;
@@ -206,12 +227,15 @@ impl Emit<'_> {
             Op::Broadcast | Op::Reshape { .. } | Op::Permute { .. } => vec![self.operand(node, 0)?],
             Op::Reduce { axis, kind } => vec![self.reduce(node, *axis as usize, *kind)?],
             Op::Scan { axis, kind, reverse, exclusive } => {
-                let way = local::Way { reverse: *reverse, exclusive: *exclusive };
+                let way = scan::Way { reverse: *reverse, exclusive: *exclusive };
                 vec![self.scan(node, *axis as usize, *kind, way)?]
             }
             Op::UnitLowerInv => vec![self.unit_lower_inv(node)?],
             Op::TopK { axis, k } => self.top(node, *axis as usize, *k)?,
-            Op::Slice { .. } | Op::Split { .. } | Op::Merge { .. } => vec![self.renamed(node)?],
+            Op::Slice { .. } | Op::Split { .. } | Op::Merge { .. } => vec![self.part(node)?],
+            Op::Sort { axis, descending } => self.sorted(node, *axis as usize, *descending)?,
+            Op::Histogram { bins } => vec![self.histogram(node, *bins)?],
+            Op::ReduceWith { axis, combine } => self.folded(node, *axis as usize, *combine)?,
             Op::Concat { axis } => vec![self.concatenated(node, *axis as usize)?],
             Op::Take { axis } => vec![self.taken(node, *axis as usize)?],
             Op::Load(access) => vec![self.load(node, access)?],
@@ -228,7 +252,12 @@ impl Emit<'_> {
                 vec![]
             }
             Op::For(f) => self.for_loop(node, f)?,
+            Op::While { condition, body } => self.while_loop(node, *condition, *body)?,
             Op::If { then, otherwise } => self.branch(node, *then, *otherwise)?,
+            Op::Assert { message } => {
+                self.assertion(node, message)?;
+                vec![]
+            }
             op => return Err(self.bug(node, format!("`{}` passed the check of constructs", op.name()))),
         })
     }
@@ -244,6 +273,11 @@ impl Emit<'_> {
     }
 
     // ---- values
+
+    /// Padded extents under the plan's tile sizes.
+    fn shapes(&self) -> Shapes<'_> {
+        Shapes::new(self.g, &self.plan.binding, &[])
+    }
 
     fn registers(&mut self, node: NodeId, value: Value) -> Emission<Vec<V>> {
         if let Some(found) = self.values.get(&value) {

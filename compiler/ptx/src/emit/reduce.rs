@@ -169,26 +169,33 @@ impl Emit<'_> {
     }
 
     /// The value of the lane whose number differs in one bit. All lanes take part.
-    fn shuffle(&mut self, v: V, mask: i64) -> V {
+    pub(super) fn shuffle(&mut self, v: V, mask: i64) -> V {
+        let mask = self.t.i32(mask);
+        self.shuffle_by("bfly", v, mask)
+    }
+
+    /// The value of another lane, by a mode of `shfl.sync`: `bfly`, `up`, `down` by a distance, `idx` at a lane. All
+    /// lanes take part; where there is no such lane, a lane gets its own value.
+    pub(super) fn shuffle_by(&mut self, mode: &str, v: V, by: V) -> V {
         match v.ty {
             Ty::I32 | Ty::F32 => {
-                let (all, by, clamp) = (self.t.i32(-1), self.t.i32(mask), self.t.i32(31));
-                let ty = v.ty;
-                self.t.pinned(&format!("nvvm.shfl.sync bfly {all}, {v}, {by}, {clamp} : {ty} -> {ty}"), ty)
+                let clamp = if mode == "up" { 0 } else { 31 };
+                let (all, clamp, ty) = (self.t.i32(-1), self.t.i32(clamp), v.ty);
+                self.t.pinned(&format!("nvvm.shfl.sync {mode} {all}, {v}, {by}, {clamp} : {ty} -> {ty}"), ty)
             }
             Ty::I1 | Ty::I8 | Ty::I16 => {
                 let wide = self.t.convert("zext", v, Ty::I32);
-                let moved = self.shuffle(wide, mask);
+                let moved = self.shuffle_by(mode, wide, by);
                 self.t.convert("trunc", moved, v.ty)
             }
-            Ty::F64 => {
-                let bits = self.t.convert("bitcast", v, Ty::I64);
-                let moved = self.shuffle(bits, mask);
-                self.t.convert("bitcast", moved, Ty::F64)
+            Ty::F16 | Ty::Bf16 | Ty::F64 => {
+                let bits = self.t.convert("bitcast", v, if v.ty == Ty::F64 { Ty::I64 } else { Ty::I16 });
+                let moved = self.shuffle_by(mode, bits, by);
+                self.t.convert("bitcast", moved, v.ty)
             }
             _ => {
                 let halves = self.t.word_lanes(v, Ty::I32);
-                let moved: Vec<V> = halves.into_iter().map(|h| self.shuffle(h, mask)).collect();
+                let moved: Vec<V> = halves.into_iter().map(|h| self.shuffle_by(mode, h, by)).collect();
                 let whole = self.t.vector(&moved);
                 self.t.pure(format!("llvm.bitcast {whole} : vector<2xi32> to i64"), &[whole], Ty::I64)
             }

@@ -220,7 +220,7 @@ pub(super) fn size(ty: Ty) -> usize {
         Ty::I1 | Ty::I8 => 1,
         Ty::I16 | Ty::F16 | Ty::Bf16 => 2,
         Ty::I32 | Ty::F32 | Ty::Shared => 4,
-        Ty::I64 | Ty::F64 | Ty::Global => 8,
+        Ty::I64 | Ty::F64 | Ty::Global | Ty::Generic => 8,
     }
 }
 

@@ -329,15 +329,4 @@ impl Emit<'_> {
     fn block_barrier(&mut self) {
         self.t.effect("nvvm.barrier0");
     }
-
-    fn when(&mut self, condition: Option<V>, write: impl FnOnce(&mut Self)) {
-        match condition {
-            Some(condition) => {
-                self.t.open_if(condition, &[]);
-                write(self);
-                self.t.close_if(&[]);
-            }
-            None => write(self),
-        }
-    }
 }

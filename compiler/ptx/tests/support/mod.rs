@@ -1,7 +1,7 @@
 //! Kernels of the library as graphs, and emitted PTX on the simulator beside the oracle.
 
 use ptx_sim::{Geometry, decode, memory::Memory, read};
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 use tile_base::{DType, signature::ParamKind};
 use tile_graph::{Graph, Program};
 use tile_plan::{Plan, Request};
@@ -49,22 +49,26 @@ impl Kernel {
     }
 
     pub fn graph(&self) -> Graph {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernels-lib");
-        let parse = |path: &str| {
-            let text = std::fs::read_to_string(root.join(path)).expect("a file of the library");
-            let parsed = tile_syntax::parse(tile_base::FileId(0), &text);
+        self.graph_of(&library_text(self.file))
+    }
+
+    /// The kernel, found in this text instead of its file's.
+    pub fn graph_of(&self, text: &str) -> Graph {
+        let parse = |path: &str, text: &str| {
+            let parsed = tile_syntax::parse(tile_base::FileId(0), text);
             assert!(parsed.diagnostics.is_empty(), "{path}: {:?}", parsed.diagnostics);
             parsed.file
         };
         let main = self.file.trim_end_matches(".tile").replace('/', "::");
-        let module =
-            Module::new(vec![(main, parse(self.file)), ("prelude".into(), parse("prelude.tile"))], 0);
+        let prelude = parse("prelude.tile", &library_text("prelude.tile"));
+        let module = Module::new(vec![(main, parse(self.file, text)), ("prelude".into(), prelude)], 0);
         let value = |v: i64, name: &str| match name {
             "CAUSAL" => ConstValue::Bool(v != 0),
             _ => ConstValue::Int(v),
         };
+        let generic = text.contains(&format!("kernel {}<T:", self.name));
         let instance = Instance {
-            dtypes: BTreeMap::from([("T".to_string(), self.dtype)]),
+            dtypes: generic.then(|| ("T".to_string(), self.dtype)).into_iter().collect(),
             consts: self.consts.iter().map(|&(n, v)| (n.to_string(), value(v, n))).collect(),
             functions: self.functions.iter().map(|(n, f)| (n.to_string(), f.to_string())).collect(),
             absent: self.absent.iter().map(|n| n.to_string()).collect(),
@@ -73,6 +77,11 @@ impl Kernel {
             tile_sema::instantiate(&module, self.name, &instance).unwrap_or_else(|e| panic!("{e:#?}"));
         tile_lower::lower_graph(&typed).unwrap_or_else(|e| panic!("{e:#?}"))
     }
+}
+
+fn library_text(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernels-lib");
+    std::fs::read_to_string(root.join(path)).expect("a file of the library")
 }
 
 /// Arguments with random contents: dims by name, scalars by name; `layout` may rearrange an input's memory.

@@ -5,7 +5,10 @@
 //! with a range of its own (`let x[t in lo..hi]`) is among them, its range counts.
 
 use super::{
-    super::code::{ArrayId, NodeId, Op, Ty},
+    super::{
+        array::Role,
+        code::{ArrayId, NodeId, Op, Ty},
+    },
     Builder, Fallible, refuse,
 };
 use std::collections::BTreeSet;
@@ -191,6 +194,7 @@ impl Builder<'_> {
         if let ExprKind::Subscript { base, subscripts, .. } = &e.kind
             && let ExprKind::Name(array) = &base.kind
             && let Some(array) = self.array_named(array)
+            && !self.left_out(array)
         {
             for (axis, s) in subscripts.iter().enumerate() {
                 if let Subscript::Expr(s) = s
@@ -206,6 +210,13 @@ impl Builder<'_> {
                 self.find_uses(name, part, out);
             }
         });
+    }
+
+    /// Whether an array is an input that this call does not have. It stands in arms that are not taken, and its extents
+    /// are nobody's.
+    fn left_out(&self, array: ArrayId) -> bool {
+        let info = &self.arrays.infos[array];
+        info.absent && info.role == Role::Input
     }
 
     /// An array by its name, or a tensor that the function being inlined captures.

@@ -185,10 +185,9 @@ impl Statements<'_> {
     /// After an error in the equation of a `let`, knows the array all the same, so that one fault is reported once.
     fn pretend(&mut self, s: &SpecStmt) {
         if let SpecStmtKind::Equation { local: true, name, indices, .. } = &s.kind {
-            let axes = vec![None; indices.len()];
-            let info =
-                ArrayInfo { name: name.name.clone(), ty: Ty::Real, axes, absent: false, role: Role::Local };
-            self.arrays.add(info);
+            let (axes, starts) = (vec![None; indices.len()], vec![None; indices.len()]);
+            let name = name.name.clone();
+            self.arrays.add(ArrayInfo { name, ty: Ty::Real, axes, starts, absent: false, role: Role::Local });
         }
     }
 
@@ -316,9 +315,11 @@ impl Statements<'_> {
             None => {
                 let known = |f: &Free| Some((code.constant(f.lo)? as i64, code.constant(f.hi)? as i64));
                 let ty = if ty == Ty::Literal { Ty::Real } else { ty };
+                let start = |f: &Free| code.constant(f.lo).map(|lo| lo as i64);
+                let starts = free_order(&axes).map(|f| start(&free[f])).collect();
                 let axes = free_order(&axes).map(|f| known(&free[f])).collect();
-                let info = ArrayInfo { name: name.name.clone(), ty, axes, absent: false, role: Role::Local };
-                self.arrays.add(info)
+                let name = name.name.clone();
+                self.arrays.add(ArrayInfo { name, ty, axes, starts, absent: false, role: Role::Local })
             }
         };
         let moved = local && !free_order(&axes).eq(0..free.len());

@@ -87,8 +87,8 @@ impl Builder<'_> {
 
     /// `:` counts from 0, so it is refused where the array does not.
     fn whole_axis(&mut self, array: usize, axis: usize, at: Span) -> Fallible<Vector> {
-        let (lo, hi) = self.axis_range(array, axis, at);
-        if self.code.constant(lo).is_none_or(|lo| lo != 0.0) {
+        let (_, hi) = self.axis_range(array, axis, at);
+        if self.arrays.infos[array].starts.get(axis).copied().flatten() != Some(0) {
             let name = &self.arrays.infos[array].name;
             return refuse(
                 Diagnostic::error("T0477", at, format!("this axis of `{name}` does not start at 0"))
