@@ -134,6 +134,12 @@ impl Recorder {
         Recorder { wanted: sample.clusters.clone(), cluster_size, warps, ..Recorder::default() }
     }
 
+    /// Adds what was recorded of another machine.
+    pub fn append(&mut self, mut other: Recorder) {
+        self.clusters.append(&mut other.clusters);
+        self.full |= other.full;
+    }
+
     /// A cluster begins at a place of the machine.
     pub fn begin(&mut self, place: usize, number: u64) {
         self.places.resize(self.places.len().max(place + 1), None);
