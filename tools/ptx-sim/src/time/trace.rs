@@ -151,7 +151,8 @@ impl Recorder {
     }
 
     fn warp(&mut self, me: Me) -> Option<&mut WarpTrace> {
-        let place = me.cta / self.cluster_size;
+        // One that nobody asked for knows of no clusters.
+        let place = me.cta.checked_div(self.cluster_size)?;
         let trace = (*self.places.get(place)?)?;
         Some(&mut self.clusters[trace].ctas[me.cta % self.cluster_size][me.number])
     }
