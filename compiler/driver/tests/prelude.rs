@@ -43,7 +43,7 @@ fn random_numbers_are_those_of_philox() {
         for (at, &n) in counters.iter().enumerate() {
             let wanted = philox(seed, n);
             assert_eq!(found[at], wanted as i64, "seed {seed:x}, counter {n:x}");
-            assert_eq!(uniform[at], ((wanted >> 8) as f64 + 0.5) / (1u32 << 24) as f64);
+            assert_eq!(uniform[at], ((wanted >> 9) as f64 + 0.5) / (1u32 << 23) as f64);
         }
     }
 }
