@@ -91,7 +91,7 @@ impl Emit<'_> {
     }
 
     /// The element that begins at a bit of a byte, with its sign where the dtype has one.
-    fn field(&mut self, byte: V, from: usize, dtype: DType) -> V {
+    pub(super) fn field(&mut self, byte: V, from: usize, dtype: DType) -> V {
         let bits = dtype.bits();
         let up = self.t.int(Ty::I8, (8 - bits - from) as i64);
         let down = self.t.int(Ty::I8, (8 - bits) as i64);
