@@ -57,7 +57,7 @@ impl Emit<'_> {
         let first = self.t.mul_const(element, bits);
         let three = self.t.i64(3);
         let byte = self.t.int_op("ashr", first, three);
-        let shift = (vector * bits as usize % 8 != 0).then(|| {
+        let shift = (!(vector * bits as usize).is_multiple_of(8)).then(|| {
             let low = self.t.i64(7);
             let shift = self.t.int_op("and", first, low);
             self.t.convert("trunc", shift, Ty::I8)
