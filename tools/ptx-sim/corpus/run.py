@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every case that make.py wrote through the `ptx-sim` command and compares with numpy.
 
-    run.py CORPUS [--ptx-sim PATH] [--only TEXT] [--markdown]
+    run.py CORPUS [--ptx-sim PATH] [--only TEXT] [--seed N] [--markdown]
 
 For each case: does it read, are the values numpy's, and is check mode quiet? A finding on these kernels, which are
 right, is a false alarm, and is counted by its class.
@@ -38,11 +38,11 @@ def numbers(array, how):
     return from_bf16(array) if how == "bf16" else array
 
 
-def run(case, folder, command, check):
+def run(case, folder, command, check, seed=0):
     with tempfile.TemporaryDirectory() as scratch:
         line = [command, "run", str(folder / "kernel.ptx"), "--entry", case["entry"], "--json"]
         line += ["--grid", ",".join(map(str, case["grid"])), "--block", ",".join(map(str, case["block"]))]
-        line += ["--shared", str(case["shared"])]
+        line += ["--shared", str(case["shared"]), "--seed", str(seed)]
         if check:
             line.append("--check")
         for n, spec in enumerate(case["args"]):
@@ -96,6 +96,7 @@ def main():
     parser.add_argument("corpus", type=pathlib.Path)
     parser.add_argument("--ptx-sim", default="target/release/ptx-sim")
     parser.add_argument("--only", default="")
+    parser.add_argument("--seed", type=int, default=0, help="when asynchronous effects come, as in ptx-sim run --seed")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     rows, alarms, notes, failed = [], collections.Counter(), collections.Counter(), 0
@@ -103,8 +104,8 @@ def main():
         folder, case = path.parent, json.loads(path.read_text())
         if options.only not in folder.name:
             continue
-        plain = run(case, folder, options.ptx_sim, False)
-        checked = run(case, folder, options.ptx_sim, True)
+        plain = run(case, folder, options.ptx_sim, False, options.seed)
+        checked = run(case, folder, options.ptx_sim, True, options.seed)
         kinds_of_notes = sorted({n["kind"] for n in checked[4]})
         notes.update(kinds_of_notes)
         expected = case["refuted"]
