@@ -5,7 +5,7 @@ use tile_tensor::{Argument, Arguments, Scalar, Tensor};
 
 /// Philox4x32-10 as Salmon et al. 2011 define it, first word of the counter (n, 0).
 fn philox(seed: u64, n: u64) -> u32 {
-    let wide = |a: u32, x: u32| ((a as u64 * x as u64 >> 32) as u32, a.wrapping_mul(x));
+    let wide = |a: u32, x: u32| (((a as u64 * x as u64) >> 32) as u32, a.wrapping_mul(x));
     let mut c = [n as u32, (n >> 32) as u32, 0, 0];
     let mut k = [seed as u32, (seed >> 32) as u32];
     for _ in 0..10 {
@@ -43,7 +43,7 @@ fn random_numbers_are_those_of_philox() {
         for (at, &n) in counters.iter().enumerate() {
             let wanted = philox(seed, n);
             assert_eq!(found[at], wanted as i64, "seed {seed:x}, counter {n:x}");
-            assert_eq!(uniform[at], ((wanted >> 8) as f64 + 0.5) / (1u32 << 24) as f64);
+            assert_eq!(uniform[at], ((wanted >> 9) as f64 + 0.5) / (1u32 << 23) as f64);
         }
     }
 }

@@ -186,6 +186,11 @@ proptest! {
     }
 
     #[test]
+    fn full_blocks_need_no_mask(size in (1usize..40, 1usize..40), tiles in [1u64..9, 1..9]) {
+        check_flash(|g| { laws::peel_full(g); }, size, &tiles);
+    }
+
+    #[test]
     fn flattening_and_hoisting_and_simplifying_change_nothing(
         size in (1usize..20, 1usize..20), tiles in [1u64..9, 1..9],
     ) {

@@ -40,6 +40,7 @@ pub fn lower(kernel: &TypedKernel) -> Result<Program, Vec<Diagnostic>> {
 pub fn lower_graph(kernel: &TypedKernel) -> Result<Graph, Vec<Diagnostic>> {
     let mut graph = context::Lowering::new(kernel).kernel().map_err(|d| vec![d])?;
     debug_verify(&graph, "lowering");
+    laws::bound_skips(&mut graph);
     laws::simplify(&mut graph);
     debug_verify(&graph, "simplify");
     let found = obligations::establish(&mut graph);

@@ -173,8 +173,13 @@ impl Lowering<'_> {
             typed::Iter::Tiles { .. } => self.b.at(at).open(RegionKind::Skip, vec![ValueType::index(); 3]),
         };
         if let (typed::Iter::Tiles { span, .. }, [start, end, number]) = (f.iter, &args[..]) {
-            // No axis may name the span here: the predicate is a scalar of its fields.
-            let id = tile_graph::SpanId(u32::MAX);
+            // The span once more, for tiles of its positions; `laws::bound_skips` leaves none.
+            let info = &self.kernel.spans[span.index()];
+            let step = self.step(span, info.step);
+            let id = self.b.declare_span(&info.name, step);
+            let out =
+                self.b.at(at).add(Op::MakeSpan { span: id }, &[*start, *end], vec![ValueType::index(); 2]);
+            self.b.set_span(id, out[0], out[1]);
             self.spans.insert(span, OpenSpan { id, start: *start, end: *end, number: *number });
         }
         self.stmts(&c.stmts)?;

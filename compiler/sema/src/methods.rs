@@ -48,9 +48,13 @@ impl<'m> Elab<'m> {
         let Some((a, by_name)) = self.args(&name.name, args, 0..=1, &["axis"], span) else {
             return Val::Error;
         };
-        let Some(x) = self.value(v, None, receiver.span).and_then(|x| self.tile_of(x, &name.name)) else {
-            return Val::Error;
-        };
+        let Some(x) = self.value(v, None, receiver.span) else { return Val::Error };
+        // A mask that is the same everywhere is a scalar: `mask(..).any()` is that scalar.
+        let whole = a.is_empty() && by_name.is_empty() && x.ty.elem == Elem::BOOL;
+        if x.ty.is_scalar() && whole && matches!(kind, ReduceKind::Any | ReduceKind::All) {
+            return Val::Expr(x);
+        }
+        let Some(x) = self.tile_of(x, &name.name) else { return Val::Error };
         let fits = match kind {
             ReduceKind::Any | ReduceKind::All => x.ty.elem == Elem::BOOL,
             _ => x.ty.elem != Elem::BOOL,

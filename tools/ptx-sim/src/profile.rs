@@ -115,8 +115,8 @@ pub fn tensor_work(op: &Op) -> (u64, f64) {
             };
             (products, products as f64 * weight)
         }
-        // Four quads of lanes, each an 8x8x4 product of its own.
-        Op::MmaQuads(_) => (4 * 8 * 8 * 4, (4 * 8 * 8 * 4) as f64),
+        // Four products of 8 × 8 × 4.
+        Op::MmaQuads(_) => (1024, 1024.0),
         Op::Hopper(op) => match &**op {
             HopperOp::Wgmma(w) => {
                 let products = 16 * w.n as u64 * w.k as u64;

@@ -34,7 +34,11 @@ pub fn apply(
         let found = matching(loaded, &program.graphs[at], target, notes);
         out.schedule(at, found, notes)?;
     }
-    Ok(out.pruned())
+    let mut out = out.pruned();
+    for graph in &mut out.program.graphs {
+        laws::peel_full(graph);
+    }
+    Ok(out)
 }
 
 /// The program under each schedule alone that changes its launches, whatever its target and as if its guard held: none of

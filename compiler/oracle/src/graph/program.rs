@@ -18,7 +18,7 @@ use tile_base::{
     diagnostic::any_error,
     signature::{ParamKind, TensorParam},
 };
-use tile_graph::{Arg, Graph, Part, Program, Step};
+use tile_graph::{Arg, Graph, Op, Part, Program, Step};
 use tile_tensor::{Argument, Arguments, Scalar, Tensor};
 
 type Outcome<T> = Result<T, Vec<Diagnostic>>;
@@ -395,9 +395,15 @@ impl<'a> Host<'a> {
 
     /// What a launch reads of a temporary has been written by one before it.
     fn check_written(&self, graph: &Graph, given: &[Given]) -> Outcome<()> {
-        for (param, given) in graph.signature.params.iter().zip(given) {
+        let loaded = |at: usize| {
+            let loads = |n| matches!(&graph.node(n).op, Op::Load(a) if graph.object(a.object).param == at);
+            graph.node_ids().any(loads)
+        };
+        for (at, (param, given)) in graph.signature.params.iter().zip(given).enumerate() {
             let (ParamKind::Tensor(p), Given::View(view)) = (param, given) else { continue };
-            let Some(buffer) = self.buffers[view.buffer].as_ref().filter(|_| p.mode.reads()) else {
+            // A launch of a split kernel is given tensors that only another one writes.
+            let Some(buffer) = self.buffers[view.buffer].as_ref().filter(|_| p.mode.reads() && loaded(at))
+            else {
                 continue;
             };
             let Some(written) = &buffer.written else { continue };

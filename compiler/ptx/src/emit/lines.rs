@@ -124,7 +124,7 @@ impl Emit<'_> {
     }
 
     /// The value of the last lane of each lane's group.
-    pub(super) fn from_last(&mut self, line: &Line, v: V) -> V {
+    pub(super) fn of_last_lane(&mut self, line: &Line, v: V) -> V {
         if line.lanes == 1 {
             return v;
         }

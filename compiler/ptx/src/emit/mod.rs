@@ -213,7 +213,10 @@ impl Emit<'_> {
         Ok(match &n.op {
             Op::Const(literal) => vec![vec![self.literal(*literal, n.outputs[0].dtype)]],
             Op::Dim(d) => vec![vec![self.dims[*d as usize]]],
-            Op::Param(p) => vec![vec![self.scalars[p]]],
+            Op::Param(p) => {
+                let (given, dtype) = (self.scalars[p], n.outputs[0].dtype);
+                vec![vec![if dtype.bits() < 8 { self.field(given, 0, dtype) } else { given }]]
+            }
             Op::MakeSpan { span } => self.make_span(node, *span)?,
             Op::Iota => {
                 let tile = self.affine_iota(node)?;

@@ -57,7 +57,7 @@ impl Emit<'_> {
         let first = self.t.mul_const(element, bits);
         let three = self.t.i64(3);
         let byte = self.t.int_op("ashr", first, three);
-        let shift = (vector * bits as usize % 8 != 0).then(|| {
+        let shift = (!(vector * bits as usize).is_multiple_of(8)).then(|| {
             let low = self.t.i64(7);
             let shift = self.t.int_op("and", first, low);
             self.t.convert("trunc", shift, Ty::I8)
@@ -91,7 +91,7 @@ impl Emit<'_> {
     }
 
     /// The element that begins at a bit of a byte, with its sign where the dtype has one.
-    fn field(&mut self, byte: V, from: usize, dtype: DType) -> V {
+    pub(super) fn field(&mut self, byte: V, from: usize, dtype: DType) -> V {
         let bits = dtype.bits();
         let up = self.t.int(Ty::I8, (8 - bits - from) as i64);
         let down = self.t.int(Ty::I8, (8 - bits) as i64);

@@ -58,7 +58,7 @@ impl Emit<'_> {
                     false => next,
                 };
                 e.when(Some(mine), |e| e.write_element(array, number, result));
-                Ok(vec![e.from_last(line, next)])
+                Ok(vec![e.of_last_lane(line, next)])
             })?;
             Ok(())
         })?;

@@ -405,7 +405,16 @@ fn load_matrix(r: &mut Rows, own: &mut Own, op: &MatrixLoad, m: &mut World) -> R
     let (height, registers) = (op.layout.rows(), op.layout.registers());
     for (n, slot) in op.d.iter().enumerate() {
         let lines = &lines[n / registers * height..][..height];
-        for (lane, word) in r.row_mut(*slot).iter_mut().enumerate() {
+        let words = r.row_mut(*slot);
+        if op.layout == MatrixLayout::Rows {
+            for (line, words) in lines.iter().zip(words.chunks_exact_mut(4)) {
+                for (word, four) in words.iter_mut().zip(line.chunks_exact(4)) {
+                    *word = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+                }
+            }
+            continue;
+        }
+        for (lane, word) in words.iter_mut().enumerate() {
             let byte = |byte: usize| {
                 let (row, column) = op.layout.place(n % registers, byte, lane);
                 lines[row][column]

@@ -7,11 +7,12 @@
 //! ```
 
 use super::{
+    halves::{Brain, Half, Narrow, Pack},
     round::{BF16, E2M1, E2M3, E3M2, E4M3, E5M2, Exact, F16, F32, F64, Format, TF32},
-    rows::{Rows, lanes},
+    rows::{LANES, Rows, lanes},
 };
 use crate::ir::{FloatMods, Op, Rounding, Scalar};
-use half::{bf16, f16};
+use std::marker::PhantomData;
 
 /// A number read from a register: integers exactly, floats as f64.
 #[derive(Clone, Copy, Debug)]
@@ -64,22 +65,28 @@ fn frequent(r: &mut Rows, mask: u32, to: Scalar, from: Scalar, d: u32, a: u32, b
     const S32: Scalar = Scalar::Int { signed: true, bits: 32 };
     const U32: Scalar = Scalar::Int { signed: false, bits: 32 };
     let f = f32::from_bits;
-    let half = |w: u32| if f(w).is_nan() { 0x7fff } else { f16::from_f32(f(w)).to_bits() as u32 };
-    let brain = |w: u32| if f(w).is_nan() { 0x7fff } else { bf16::from_f32(f(w)).to_bits() as u32 };
     match (to, from) {
         (Scalar::F32, Scalar::F16) => {
-            r.map1(mask, d, a, |w| canonical(f16::from_bits(w as u16).to_f32()));
+            r.map1(mask, d, a, |w| canonical(Half::wide(w)));
         }
         (Scalar::F32, Scalar::Bf16) => r.map1(mask, d, a, |w| canonical(f(w << 16))),
-        (Scalar::F16, Scalar::F32) => r.map1(mask, d, a, half),
-        (Scalar::Bf16, Scalar::F32) => r.map1(mask, d, a, brain),
-        (Scalar::F16x2, Scalar::F32) => r.map2(mask, d, a, b, |hi, lo| half(hi) << 16 | half(lo)),
-        (Scalar::Bf16x2, Scalar::F32) => r.map2(mask, d, a, b, |hi, lo| brain(hi) << 16 | brain(lo)),
+        (Scalar::F16, Scalar::F32) => narrowed::<Half>(r, mask, d, a, None),
+        (Scalar::Bf16, Scalar::F32) => narrowed::<Brain>(r, mask, d, a, None),
+        (Scalar::F16x2, Scalar::F32) => narrowed::<Half>(r, mask, d, b, Some(a)),
+        (Scalar::Bf16x2, Scalar::F32) => narrowed::<Brain>(r, mask, d, b, Some(a)),
         (Scalar::F32, S32) => r.map1(mask, d, a, |w| (w as i32 as f32).to_bits()),
         (Scalar::F32, U32) => r.map1(mask, d, a, |w| (w as f32).to_bits()),
         _ => return false,
     }
     true
+}
+
+/// f32 to halves: one source, or the low and the high one.
+fn narrowed<T: Narrow>(r: &mut Rows, mask: u32, d: u32, low: u32, high: Option<u32>) {
+    let mut out = [0; LANES];
+    let (low, high) = (r.row(low), high.map(|high| r.row(high)));
+    pulp::Arch::new().dispatch(Pack { low, high, out: &mut out, format: PhantomData::<T> });
+    r.put(d, mask, &out);
 }
 
 /// NaN results carry one payload, as the hardware's do.

@@ -61,8 +61,8 @@ pub struct Counters {
     pub ctas: u64,
     /// Sectors of global memory that were touched at all: a page's number, and a bit for each of its 128 sectors.
     touched: HashMap<u64, u128>,
-    /// The steps of the warps that are traced.
-    pub trace: Recorder,
+    /// The steps of the warps that are traced, if any are to be.
+    pub trace: Option<Recorder>,
 }
 
 impl Counters {
@@ -89,8 +89,9 @@ impl Counters {
     }
 
     pub fn merge(&mut self, mut other: Counters) {
-        self.trace.clusters.append(&mut other.trace.clusters);
-        self.trace.full |= other.trace.full;
+        if let Some(trace) = other.trace.take() {
+            self.trace.get_or_insert_default().append(trace);
+        }
         self.ctas += other.ctas;
         if self.sites.is_empty() {
             self.sites = vec![Site::default(); other.sites.len()];
@@ -119,12 +120,16 @@ impl Counters {
         }
         let site = &self.sites[at as usize];
         let moved = (site.sectors - before.sectors, site.wavefronts - before.wavefronts);
-        self.trace.step(me, op, active, rows, moved);
+        if let Some(trace) = &mut self.trace {
+            trace.step(me, op, active, rows, moved);
+        }
     }
 
     /// It has to wait, and will try again.
     pub fn waited(&mut self, me: Me, active: u32) {
-        self.trace.undo(me);
+        if let Some(trace) = &mut self.trace {
+            trace.undo(me);
+        }
         let Some(site) = self.sites.get_mut(me.at as usize) else { return };
         site.warps -= 1;
         site.lanes -= active.count_ones() as u64;

@@ -124,7 +124,9 @@ impl<'a> Machine<'a> {
         }
         self.world.cluster_barriers[place] = Default::default();
         if let Some(counters) = &mut self.world.counters {
-            counters.trace.begin(place, self.next);
+            if let Some(trace) = &mut counters.trace {
+                trace.begin(place, self.next);
+            }
             counters.ctas += size as u64;
         }
         self.next += 1;

@@ -11,15 +11,18 @@
 //!
 //! A sparse A has half the columns; its metadata say where each stands (see [`super::sparse`]).
 //!
-//! Products are exact; the sum over k is taken in f64 and rounded once (f64: one fused step after the other). The
-//! hardware's order and intermediate rounding are not documented, so float results may differ from it in the last place.
+//! The hardware's order and intermediate rounding are not documented. Here products are exact where f32 holds them (all but
+//! those of extreme bf16), summed in f32 from +0 with k ascending, and the old element is added last; f64 takes one fused step after
+//! the other from the old element. Integers are exact. So float results may differ from the hardware's in the last places.
 
 use super::{
-    round::{E4M3, E5M2, F16},
-    rows::Rows,
+    halves::{Brain, Half, Narrow},
+    rows::{LANES, Row, Rows},
     sparse,
+    units::operand,
 };
-use crate::ir::{MatrixType, Op, Rounding};
+use crate::ir::{MatrixType, Op};
+use half::f16;
 
 /// Elements in one register.
 pub fn per_word(ty: MatrixType) -> usize {
@@ -69,165 +72,194 @@ pub fn place_of_d(half_acc: bool, word: usize, lane: usize) -> (usize, usize) {
     if half_acc { (g + 8 * word, 2 * t) } else { (g + 8 * (word >> 1), 2 * t + (word & 1)) }
 }
 
-/// The operands as matrices by rows: A with `k` columns, B with eight.
-struct Operands {
-    k: usize,
-    a: Vec<f64>,
-    b: Vec<f64>,
-}
-
 pub fn mma(r: &mut Rows, op: &Op) {
-    let Op::Mma { m, n, a_type, half_acc, saturate, d, c, .. } = op else { return };
-    let (m, n) = (*m as usize, *n as usize);
-    let operands = gather(r, op);
-    if *a_type == MatrixType::F64 {
-        return doubles(r, &operands, d, c);
-    }
-    let product = multiply(&operands, m, n, *a_type);
-    let at = |row: usize, column: usize| product[row * n + column];
-    for lane in 0..32 {
-        for word in 0..d.len() {
-            let (row, column) = place_of_d(*half_acc, word, lane);
-            if *half_acc {
-                let old = r.row(c[word])[lane];
-                let sum = |x: usize| {
-                    let before = F16.decode((old >> (16 * x)) as u64 & 0xffff);
-                    F16.encode_f64(before + at(row, column + x), Rounding::Nearest, false) as u32
-                };
-                r.row_mut(d[word])[lane] = sum(0) | sum(1) << 16;
-                continue;
-            }
-            let value = at(row, column);
-            let old = r.row(c[word])[lane];
-            r.row_mut(d[word])[lane] = if is_integer(*a_type) {
-                let sum = old as i32 as i64 + value as i64;
-                let limited = sum.clamp(i32::MIN as i64, i32::MAX as i64);
-                if *saturate { limited as u32 } else { sum as u32 }
-            } else {
-                let sum = (f32::from_bits(old) as f64 + value) as f32;
-                if sum.is_nan() { 0x7fff_ffff } else { sum.to_bits() }
-            };
-        }
+    let Op::Mma { a_type, k, .. } = op else { return };
+    let arch = pulp::Arch::new();
+    match k {
+        _ if *a_type == MatrixType::F64 => doubles(r, op),
+        ..=8 => arch.dispatch(Product::<8> { r, op }),
+        ..=16 => arch.dispatch(Product::<16> { r, op }),
+        ..=32 => arch.dispatch(Product::<32> { r, op }),
+        _ => arch.dispatch(Product::<256> { r, op }),
     }
 }
 
-fn gather(r: &Rows, op: &Op) -> Operands {
-    let Op::Mma { m, n, k, a_type, b_type, sparse: pattern, a, b, .. } = op else {
-        return Operands { k: 0, a: vec![], b: vec![] };
-    };
-    let (m, n, k) = (*m as usize, *n as usize, *k as usize);
-    let e = per_word(*a_type);
-    let stored = if pattern.is_some() { k / 2 } else { k };
-    let mut left = vec![0f64; m * stored];
-    let mut right = vec![0f64; n * k];
-    for (word, &slot) in a.iter().enumerate() {
-        let elements = elements(r, *a_type, slot);
-        for lane in 0..32 {
-            let step = if m == 16 { word >> 1 } else { word };
-            let (row, column) = (row_of_a(m, word, lane), 4 * e * step + e * (lane % 4));
-            left[row * stored + column..][..e].copy_from_slice(&elements[lane * e..][..e]);
-        }
-    }
-    for (word, &slot) in b.iter().enumerate() {
-        let elements = elements(r, *b_type, slot);
-        for lane in 0..32 {
-            let g = column_of_b(lane);
-            for x in 0..e {
-                right[(4 * e * word + e * (lane % 4) + x) * n + g] = elements[lane * e + x];
-            }
-        }
-    }
-    match pattern {
-        Some(p) => Operands { k, a: sparse::expand(r, *p, *a_type, k, &left), b: right },
-        None => Operands { k, a: left, b: right },
-    }
+/// All types but f64, with up to `K` columns of A: the operands as rows of f32, of which B's have eight elements. Compiled for
+/// each vector width that the CPU may have.
+struct Product<'a, const K: usize> {
+    r: &'a mut Rows,
+    op: &'a Op,
 }
 
-fn multiply(x: &Operands, m: usize, n: usize, ty: MatrixType) -> Vec<f64> {
-    let mut product = vec![0f64; m * n];
-    if ty == MatrixType::B1Xor {
-        for (row, sums) in product.chunks_mut(n).enumerate() {
-            for (step, p) in x.a[row * x.k..][..x.k].iter().enumerate() {
-                let right = &x.b[step * n..][..n];
-                sums.iter_mut().zip(right).for_each(|(sum, q)| *sum += (p != q) as u8 as f64);
-            }
-        }
-        return product;
-    }
-    pulp::Arch::new().dispatch(Sums { x, out: &mut product });
-    product
-}
-
-/// The loops of a product with eight columns, compiled for each vector width that the CPU may have.
-struct Sums<'a> {
-    x: &'a Operands,
-    out: &'a mut [f64],
-}
-
-impl pulp::NullaryFnOnce for Sums<'_> {
+impl<const K: usize> pulp::NullaryFnOnce for Product<'_, K> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let k = self.x.k;
-        for (row, out) in self.out.chunks_exact_mut(8).enumerate() {
-            let mut sums = [0f64; 8];
-            for (p, right) in self.x.a[row * k..][..k].iter().zip(self.x.b.chunks_exact(8)) {
+        let Product { r, op } = self;
+        let Op::Mma { m, k, a_type, b_type, sparse: pattern, a, b, .. } = op else { return };
+        let (m, k) = (*m as usize, *k as usize);
+        let (mut left, mut right) = ([[0f32; K]; 16], [[0f32; 8]; K]);
+        for (word, &slot) in a.iter().enumerate() {
+            each_group(r.row(slot), *a_type, |group, elements| {
+                let step = if m == 16 { word >> 1 } else { word };
+                let row = &mut left[row_of_a(m, word, 4 * group)];
+                row[elements.len() * step..][..elements.len()].copy_from_slice(elements);
+            });
+        }
+        if let Some(p) = pattern {
+            left = sparse::expand(r, *p, *a_type, k, &left);
+        }
+        for (word, &slot) in b.iter().enumerate() {
+            each_group(r.row(slot), *b_type, |group, elements| {
+                let rows = &mut right[elements.len() * word..][..elements.len()];
+                rows.iter_mut().zip(elements).for_each(|(row, element)| row[group] = *element);
+            });
+        }
+        let right = &right[..k];
+        let sums =
+            if *a_type == MatrixType::B1Xor { differences(&left, right) } else { products(&left, right) };
+        store(r, op, &sums);
+    }
+}
+
+type Sums = [[f32; 8]; 16];
+
+/// Four rows at once.
+#[inline(always)]
+fn products<const K: usize>(left: &[[f32; K]; 16], right: &[[f32; 8]]) -> Sums {
+    let mut out = [[0f32; 8]; 16];
+    for (rows, out) in left.chunks_exact(4).zip(out.chunks_exact_mut(4)) {
+        let mut sums = [[0f32; 8]; 4];
+        for (k, right) in right.iter().enumerate() {
+            for (sums, row) in sums.iter_mut().zip(rows) {
                 for column in 0..8 {
-                    sums[column] += p * right[column];
+                    sums[column] += row[k] * right[column];
                 }
             }
-            out.copy_from_slice(&sums);
+        }
+        out.copy_from_slice(&sums);
+    }
+    out
+}
+
+/// For `xor`: how many bits differ.
+#[inline(always)]
+fn differences<const K: usize>(left: &[[f32; K]; 16], right: &[[f32; 8]]) -> Sums {
+    let mut out = [[0f32; 8]; 16];
+    for (row, sums) in left.iter().zip(&mut out) {
+        for (p, right) in row.iter().zip(right) {
+            sums.iter_mut().zip(right).for_each(|(sum, q)| *sum += (p != q) as u8 as f32);
+        }
+    }
+    out
+}
+
+/// D = C + the sums.
+#[inline(always)]
+fn store(r: &mut Rows, op: &Op, sums: &Sums) {
+    let Op::Mma { a_type, half_acc, saturate, d, c, .. } = op else { return };
+    // D may name registers of C in another order.
+    let mut words = [[0u32; LANES]; 4];
+    words.iter_mut().zip(c).for_each(|(row, &slot)| *row = *r.row(slot));
+    for (word, row) in words.iter_mut().enumerate().take(d.len()) {
+        match (*half_acc, is_integer(*a_type)) {
+            (true, _) => add(row, sums, place_of_d(true, word, 0), |old, sums| {
+                let half = |x: usize| {
+                    let sum = f16::from_bits((old >> (16 * x)) as u16).to_f64() + sums[x] as f64;
+                    if sum.is_nan() { 0x7fff } else { f16::from_f64(sum).to_bits() as u32 }
+                };
+                half(0) | half(1) << 16
+            }),
+            (_, true) => add(row, sums, place_of_d(false, word, 0), |old, sums| {
+                let sum = old as i32 as i64 + sums[0] as i64;
+                let limited = sum.clamp(i32::MIN as i64, i32::MAX as i64);
+                if *saturate { limited as u32 } else { sum as u32 }
+            }),
+            _ => add(row, sums, place_of_d(false, word, 0), |old, sums| {
+                let sum = f32::from_bits(old) + sums[0];
+                if sum.is_nan() { 0x7fff_ffff } else { sum.to_bits() }
+            }),
+        }
+    }
+    d.iter().zip(&words).for_each(|(&slot, row)| *r.row_mut(slot) = *row);
+}
+
+/// `f` of each lane's word and the two sums from its place on. `first` is the place of lane 0: lane `4 g + t` is g rows
+/// and 2 t columns further.
+#[inline(always)]
+fn add(row: &mut Row, sums: &Sums, first: (usize, usize), f: impl Fn(u32, [f32; 2]) -> u32) {
+    for (words, line) in row.chunks_exact_mut(4).zip(&sums[first.0..]) {
+        for (word, pair) in words.iter_mut().zip(line.chunks_exact(2)) {
+            *word = f(*word, [pair[first.1], pair[1]]);
         }
     }
 }
 
 /// f64: each step of the sum is a fused multiply-add.
-fn doubles(r: &mut Rows, x: &Operands, d: &[u32], c: &[u32]) {
-    let mut out = vec![[0u64; 32]; d.len()];
+fn doubles(r: &mut Rows, op: &Op) {
+    let Op::Mma { m, k, a, b, c, d, .. } = op else { return };
+    let value = |slot: u32, lane: usize| f64::from_bits(r.wide(slot, lane));
+    let (mut left, mut right) = ([[0f64; 16]; 16], [[0f64; 8]; 16]);
+    for lane in 0..LANES {
+        for (word, &slot) in a.iter().enumerate() {
+            let step = if *m == 16 { word >> 1 } else { word };
+            left[row_of_a(*m as usize, word, lane)][4 * step + lane % 4] = value(slot, lane);
+        }
+        for (word, &slot) in b.iter().enumerate() {
+            right[4 * word + lane % 4][column_of_b(lane)] = value(slot, lane);
+        }
+    }
+    let mut out = vec![[0f64; LANES]; d.len()];
     for (word, values) in out.iter_mut().enumerate() {
-        for (lane, value) in values.iter_mut().enumerate() {
+        for (lane, sum) in values.iter_mut().enumerate() {
             let (row, column) = place_of_d(false, word, lane);
-            let start = f64::from_bits(r.wide(c[word], lane));
-            let left = &x.a[row * x.k..][..x.k];
-            let steps = left.iter().zip(x.b.chunks_exact(8));
-            *value = steps.fold(start, |sum, (p, right)| p.mul_add(right[column], sum)).to_bits();
+            let steps = left[row].iter().zip(&right).take(*k as usize);
+            *sum = steps.fold(value(c[word], lane), |sum, (p, right)| p.mul_add(right[column], sum));
         }
     }
     for (word, values) in out.iter().enumerate() {
-        for (lane, value) in values.iter().enumerate() {
-            r.set_wide(d[word], lane, *value);
+        for (lane, sum) in values.iter().enumerate() {
+            r.set_wide(d[word], lane, sum.to_bits());
         }
     }
 }
 
-/// The elements of a register of all lanes, one lane after another.
-fn elements(r: &Rows, ty: MatrixType, slot: u32) -> Vec<f64> {
-    let words = r.row(slot);
-    let split = |bits: u32, f: &dyn Fn(u32) -> f64| -> Vec<f64> {
-        let mask = u32::MAX >> (32 - bits);
-        words.iter().flat_map(|w| (0..32 / bits).map(move |x| w >> (bits * x) & mask)).map(f).collect()
-    };
+/// The elements of a register, those of four lanes together: they are neighbours along k.
+#[inline(always)]
+fn each_group(words: &Row, ty: MatrixType, f: impl FnMut(usize, &[f32])) {
     match ty {
-        MatrixType::F16 => words
-            .iter()
-            .flat_map(|w| [*w as u16, (*w >> 16) as u16])
-            .map(|h| half::f16::from_bits(h).to_f32() as f64)
-            .collect(),
-        MatrixType::Bf16 => words
-            .iter()
-            .flat_map(|w| [w << 16, w & 0xffff_0000])
-            .map(|bits| f32::from_bits(bits) as f64)
-            .collect(),
+        MatrixType::F16 => gathered::<2, 8>(words, Half::wide, f),
+        MatrixType::Bf16 => gathered::<2, 8>(words, Brain::wide, f),
         // The tensor core reads the upper 19 bits.
-        MatrixType::Tf32 => words.iter().map(|w| f32::from_bits(w & !0x1fff) as f64).collect(),
-        MatrixType::F64 => (0..32).map(|lane| f64::from_bits(r.wide(slot, lane))).collect(),
-        MatrixType::S8 => words.iter().flat_map(|w| w.to_le_bytes()).map(|b| b as i8 as f64).collect(),
-        MatrixType::U8 => words.iter().flat_map(|w| w.to_le_bytes()).map(f64::from).collect(),
-        MatrixType::S4 => split(4, &|v| ((v << 4) as u8 as i8 >> 4) as f64),
-        MatrixType::U4 => split(4, &|v| v as f64),
-        MatrixType::B1Xor | MatrixType::B1And => split(1, &|v| v as f64),
-        MatrixType::E4m3 => split(8, &|v| E4M3.decode(v as u64)),
-        MatrixType::E5m2 => split(8, &|v| E5M2.decode(v as u64)),
+        MatrixType::Tf32 => gathered::<1, 4>(words, |w| f32::from_bits(w & !0x1fff), f),
+        MatrixType::S8 => gathered::<4, 16>(words, |w| w as i8 as f32, f),
+        MatrixType::U8 => gathered::<4, 16>(words, |w| w as u8 as f32, f),
+        MatrixType::E4m3 => gathered::<4, 16>(words, |w| operand::FP8[0][w as u8 as usize], f),
+        MatrixType::E5m2 => gathered::<4, 16>(words, |w| operand::FP8[1][w as u8 as usize], f),
+        MatrixType::S4 => gathered::<8, 32>(words, |w| ((w as i32) << 28 >> 28) as f32, f),
+        MatrixType::U4 => gathered::<8, 32>(words, |w| (w & 0xf) as f32, f),
+        MatrixType::B1Xor | MatrixType::B1And => gathered::<32, 128>(words, |w| (w & 1) as f32, f),
+        MatrixType::F64 => {}
+    }
+}
+
+/// `E` elements of a word, `G` of four words. `element` is the lowest of what it is given; it is asked for all lanes at once,
+/// which the compiler can turn into vector operations.
+#[inline(always)]
+fn gathered<const E: usize, const G: usize>(
+    words: &Row,
+    element: impl Fn(u32) -> f32,
+    mut f: impl FnMut(usize, &[f32]),
+) {
+    let mut parts = [[0f32; LANES]; E];
+    for (n, part) in parts.iter_mut().enumerate() {
+        for (out, word) in part.iter_mut().zip(words) {
+            *out = element(word >> (32 / E * n));
+        }
+    }
+    for group in 0..LANES / 4 {
+        let elements: [f32; G] = std::array::from_fn(|n| parts[n % E][4 * group + n / E]);
+        f(group, &elements);
     }
 }

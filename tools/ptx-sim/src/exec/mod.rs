@@ -8,7 +8,7 @@
 //! | [`agents`], [`bulk`], [`tensor`], [`copy_async`], [`tensor_core`] | asynchronous operations |
 //! | [`warp`], [`divergence`], [`converge`], [`rows`] | a warp, where its lanes stand and how they meet, its registers |
 //! | [`access`], [`mbarrier_ops`], [`order_ops`], [`hopper`] | instructions that touch more than registers |
-//! | [`int`], [`float`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`], [`quads`] | arithmetic |
+//! | [`int`], [`float`], [`halves`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`], [`quads`] | arithmetic |
 //! | [`units`] | tensor copies and warpgroup products as pure functions |
 //! | [`check`]; [`look`], [`note`], [`traffic`] | what check mode keeps; where instructions ask it |
 //! | [`count`] | counters |
@@ -30,6 +30,7 @@ pub mod divergence;
 pub mod float;
 pub mod generic;
 pub mod grid;
+pub mod halves;
 pub mod hopper;
 pub mod int;
 pub mod launch;

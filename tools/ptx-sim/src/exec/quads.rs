@@ -14,7 +14,7 @@
 
 use super::{
     round::F16,
-    rows::{LANES, Row, Rows},
+    rows::{LANES, Rows},
 };
 use crate::ir::{MmaQuads, Rounding};
 use half::f16;
@@ -49,7 +49,7 @@ pub fn mma(r: &mut Rows, op: &MmaQuads) {
             };
         }
     }
-    let mut out = vec![[0u32; LANES] as Row; op.d.len()];
+    let mut out = vec![[0u32; LANES]; op.d.len()];
     for lane in 0..LANES {
         for i in 0..8 {
             let place = place_of_c(op.d_halves, lane, i);

@@ -37,9 +37,15 @@ pub fn holders(ty: MatrixType, k: usize, selector: u8) -> std::ops::Range<usize>
     first..first + blocks
 }
 
-/// The operand with its zeros: 16 rows of `k` from 16 rows of `k / 2`.
-pub fn expand(r: &Rows, pattern: Sparsity, ty: MatrixType, k: usize, stored: &[f64]) -> Vec<f64> {
-    let mut out = vec![0f64; 16 * k];
+/// The operand with its zeros: 16 rows of `k` from the first half of each row.
+pub fn expand<const K: usize>(
+    r: &Rows,
+    pattern: Sparsity,
+    ty: MatrixType,
+    k: usize,
+    stored: &[[f32; K]; 16],
+) -> [[f32; K]; 16] {
+    let mut out = [[0f32; K]; 16];
     let columns = block_columns(ty);
     let blocks = k / columns;
     let base = holders(ty, k, pattern.selector).start;
@@ -48,15 +54,15 @@ pub fn expand(r: &Rows, pattern: Sparsity, ty: MatrixType, k: usize, stored: &[f
         for block in 0..blocks {
             let lane = 4 * (row % 8) + base + block;
             let bits = (words[lane] >> (16 * (row / 8))) as u16;
-            let from = &stored[row * k / 2 + block * columns / 2..][..columns / 2];
-            place(ty, bits, from, &mut out[row * k + block * columns..][..columns]);
+            let from = &stored[row][block * columns / 2..][..columns / 2];
+            place(ty, bits, from, &mut out[row][block * columns..][..columns]);
         }
     }
     out
 }
 
 /// One block: four groups, four bits each.
-fn place(ty: MatrixType, bits: u16, from: &[f64], to: &mut [f64]) {
+fn place(ty: MatrixType, bits: u16, from: &[f32], to: &mut [f32]) {
     let (in_stored, in_full) = (from.len() / 4, to.len() / 4);
     for group in 0..4 {
         let nibble = bits >> (4 * group) & 0xf;

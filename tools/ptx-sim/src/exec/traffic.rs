@@ -91,6 +91,9 @@ pub fn store(
     a: &[Slot],
     e: Element,
 ) {
+    if whole & mask == mask && m.launch.kernel.local_bytes == 0 {
+        return;
+    }
     let size = e.bytes as usize;
     for lane in lanes(mask) {
         match at[lane] {

@@ -414,9 +414,7 @@ impl Warp {
                 warp_ops::run(r, mask, live, op).map_err(|message| (FaultKind::SyncMask, message, None))?;
             }
             Op::Mma { .. } | Op::MmaQuads(_) if m.taint.is_some() => {}
-            Op::Mma { .. } => {
-                matrix::mma(r, op);
-            }
+            Op::Mma { .. } => matrix::mma(r, op),
             Op::MmaQuads(op) => quads::mma(r, op),
             Op::Hopper(op) => match &**op {
                 HopperOp::Wgmma(w) => self.tensor.issue(r, &mut self.defined, w, m)?,

@@ -114,8 +114,8 @@ impl<'a> World<'a> {
 
     /// Tells the trace, if there is one, what the running warp's last step means to others.
     pub fn effect(&mut self, effect: impl FnOnce() -> Effect) {
-        if let Some(counters) = self.counters.as_mut().filter(|_| self.launch.sample.is_some()) {
-            counters.trace.effect(self.me, effect());
+        if let Some(trace) = self.counters.as_mut().and_then(|c| c.trace.as_mut()) {
+            trace.effect(self.me, effect());
         }
     }
 
@@ -267,9 +267,7 @@ impl<'a> World<'a> {
 
 fn counters(launch: &Launch) -> Counters {
     let mut counters = Counters::new(launch.kernel.code.len());
-    if let Some(sample) = launch.sample {
-        counters.trace = Recorder::new(sample, launch.cluster_size(), launch.warps());
-    }
+    counters.trace = launch.sample.map(|s| Recorder::new(s, launch.cluster_size(), launch.warps()));
     counters
 }
 

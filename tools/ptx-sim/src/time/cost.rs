@@ -145,7 +145,7 @@ fn kind(op: &Op) -> Kind {
     match op {
         Op::Nop | Op::Copy { .. } | Op::LoadParam { .. } | Op::Cvta { .. } => Kind::Removed,
         Op::Load { .. } | Op::Store { .. } | Op::Atomic { .. } => Kind::Memory,
-        Op::LoadMatrix { .. } | Op::StoreMatrix { .. } => Kind::Memory,
+        Op::LoadMatrix(_) | Op::StoreMatrix { .. } => Kind::Memory,
         Op::Shuffle { .. } | Op::Redux { .. } | Op::TransposeMatrix { .. } => Kind::Memory,
         Op::CopyAsync { .. } => Kind::CopyAsync,
         Op::CopyAsyncCommit => Kind::CopyCommit,

@@ -87,13 +87,11 @@ pub fn predict(
     let (Some(rates), Some(timing)) = (rates::rates(target), timing::timing(target)) else {
         return Err(TimeError::UnknownTarget(target.name));
     };
-    let traces = &counters.trace.clusters;
-    if counters.trace.full {
+    let trace = counters.trace.as_ref().filter(|t| !t.clusters.is_empty()).ok_or(TimeError::NothingTraced)?;
+    if trace.full {
         return Err(TimeError::TooLong);
     }
-    if traces.is_empty() {
-        return Err(TimeError::NothingTraced);
-    }
+    let traces = &trace.clusters;
     let shares = shares(kernel, geometry, target);
     let clock = timing.sustained_clock;
     let traffic = Traffic::of(geometry, counters, memory, &shares);

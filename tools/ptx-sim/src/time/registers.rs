@@ -17,6 +17,9 @@ use tile_target::Target;
 const RESERVED: u32 = 8;
 const STEP: u32 = 8;
 
+/// Words of all sets together beyond which nothing is counted: as many registers as there can be, then.
+const MOST_WORDS: usize = 1 << 24;
+
 /// Registers of a thread at launch.
 pub fn per_thread(kernel: &Kernel, threads: u32, target: &Target) -> u32 {
     let round = |n: u32| n.next_multiple_of(STEP).clamp(STEP, target.registers_per_thread);
@@ -24,7 +27,7 @@ pub fn per_thread(kernel: &Kernel, threads: u32, target: &Target) -> u32 {
     // ptxas sees to it that so many CTAs fit.
     let share = target.registers_per_sm / threads.next_multiple_of(128).max(128) / limits.min_ctas.max(1);
     match limits.max_registers {
-        0 => round(alive(kernel) + RESERVED).min(share / STEP * STEP),
+        0 => round(alive(kernel) + RESERVED).min((share / STEP * STEP).max(STEP)),
         n => round(n),
     }
 }
@@ -36,6 +39,9 @@ type Rows = Vec<u64>;
 fn alive(kernel: &Kernel) -> u32 {
     let words = kernel.rows as usize / 64 + 1;
     let code = &kernel.code;
+    if words.saturating_mul(code.len()) > MOST_WORDS {
+        return u32::MAX - RESERVED - STEP;
+    }
     // Alive before each instruction.
     let mut before: Vec<Rows> = vec![vec![0; words]; code.len() + 1];
     let mut most = 0;

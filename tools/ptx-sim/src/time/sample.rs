@@ -13,6 +13,8 @@ use tile_target::Target;
 
 /// Clusters that are traced at most; the others take their turn as these.
 const MOST_TRACED: u64 = 4;
+/// Greater numbers are taken for this one.
+const MOST: u64 = 1 << 40;
 /// CTAs that one multiprocessor holds, and shared memory that each takes besides its own.
 const MOST_CTAS: u64 = 32;
 const RESERVED_SHARED: u64 = 1024;
@@ -32,15 +34,17 @@ pub struct Shares {
 }
 
 pub fn shares(kernel: &Kernel, geometry: &Geometry, target: &Target) -> Shares {
-    let product = |d: [u32; 3]| d.iter().map(|&n| n as u64).product::<u64>().max(1);
+    // What is too large is refused when it runs.
+    let product = |d: [u32; 3]| d.iter().fold(1, |p: u64, &n| p.saturating_mul(n as u64)).clamp(1, MOST);
     let required = kernel.limits.required_cluster;
     let asked = product(geometry.cluster);
     let cluster_size =
         if asked == 1 && required != [0; 3] { product(required.map(|n| n.max(1))) } else { asked };
     let clusters = (product(geometry.grid) / cluster_size).max(1);
-    let threads = product(geometry.block).next_multiple_of(32);
+    let threads = product(geometry.block).min(1024).next_multiple_of(32);
     let registers = registers::per_thread(kernel, threads as u32, target);
-    let shared = (kernel.static_shared + geometry.dynamic_shared) as u64 + RESERVED_SHARED;
+    let shared = kernel.static_shared.saturating_add(geometry.dynamic_shared) as u64;
+    let shared = shared.saturating_add(RESERVED_SHARED);
     let by_registers = target.registers_per_sm as u64 / (threads * registers as u64);
     let places = (target.shared_per_sm as u64 / shared)
         .min(target.threads_per_sm as u64 / threads)

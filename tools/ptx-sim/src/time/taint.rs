@@ -94,8 +94,8 @@ impl Taint {
             Op::Load { space, addr, bytes, d, .. } => {
                 tainted = self.reads(me, *space, *addr, *bytes as u64 * d.len() as u64, active, rows);
             }
-            Op::LoadMatrix(load) => {
-                tainted = self.reads(me, MemSpace::Shared, load.addr, 16, active, rows);
+            Op::LoadMatrix(op) => {
+                tainted = self.reads(me, MemSpace::Shared, op.addr, 16, active, rows);
             }
             Op::Store { space, addr, bytes, a, .. } => {
                 self.writes(me, *space, *addr, *bytes as u64 * a.len() as u64, active, rows, from);

@@ -18,8 +18,8 @@ use crate::{
     ir::*,
 };
 
-/// Steps that are kept of one run, in all.
-const MOST_STEPS: usize = 1 << 26;
+/// Steps and effects that are kept of one machine.
+const MOST_STEPS: usize = 1 << 25;
 
 /// Which clusters of a grid are traced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,6 +134,12 @@ impl Recorder {
         Recorder { wanted: sample.clusters.clone(), cluster_size, warps, ..Recorder::default() }
     }
 
+    /// Adds what was recorded of another machine.
+    pub fn append(&mut self, mut other: Recorder) {
+        self.clusters.append(&mut other.clusters);
+        self.full |= other.full;
+    }
+
     /// A cluster begins at a place of the machine.
     pub fn begin(&mut self, place: usize, number: u64) {
         self.places.resize(self.places.len().max(place + 1), None);
@@ -145,15 +151,16 @@ impl Recorder {
     }
 
     fn warp(&mut self, me: Me) -> Option<&mut WarpTrace> {
-        let place = me.cta / self.cluster_size;
+        // One that nobody asked for knows of no clusters.
+        let place = me.cta.checked_div(self.cluster_size)?;
         let trace = (*self.places.get(place)?)?;
         Some(&mut self.clusters[trace].ctas[me.cta % self.cluster_size][me.number])
     }
 
     /// A warp is about to execute an instruction.
     pub fn step(&mut self, me: Me, op: &Op, active: u32, rows: &Rows, (sectors, wavefronts): (u64, u64)) {
-        if self.steps >= MOST_STEPS {
-            self.full = true;
+        self.full |= self.steps >= MOST_STEPS;
+        if self.full {
             return;
         }
         let Some(warp) = self.warp(me) else { return };
@@ -168,13 +175,16 @@ impl Recorder {
 
     /// It has to wait, and will come again.
     pub fn undo(&mut self, me: Me) {
+        if self.full {
+            return;
+        }
         let Some(warp) = self.warp(me) else { return };
         warp.steps.pop();
         let steps = warp.steps.len() as u32;
-        while warp.effects.last().is_some_and(|e| e.0 >= steps) {
-            warp.effects.pop();
-        }
-        self.steps -= 1;
+        let kept = warp.effects.partition_point(|e| e.0 < steps);
+        let undone = 1 + warp.effects.len() - kept;
+        warp.effects.truncate(kept);
+        self.steps -= undone;
     }
 
     /// What the last step of a warp means to others.
@@ -185,6 +195,7 @@ impl Recorder {
         let Some(warp) = self.warp(me) else { return };
         let step = (warp.steps.len() as u32).saturating_sub(1);
         warp.effects.push((step, effect));
+        self.steps += 1;
     }
 }
 

@@ -28,12 +28,14 @@ fn a_product_by_clusters() {
 }
 
 /// Attention of each head in f64.
-fn attention(q: &Matrix, k: &Matrix, v: &Matrix, heads: usize, length: usize, d: usize) -> Vec<f64> {
-    let mut out = vec![0.0; heads * length * d];
-    for row in 0..heads * length {
+fn attention([q, k, v]: &[Matrix; 3], length: usize, causal: bool) -> Vec<f64> {
+    let d = q.columns;
+    let mut out = vec![0.0; q.rows * d];
+    for row in 0..q.rows {
         let first = row / length * length;
+        let last = if causal { row + 1 } else { first + length };
         let dot = |key: usize| (0..d).map(|x| (q.at(row, x) * k.at(key, x)) as f64).sum::<f64>();
-        let scores: Vec<f64> = (first..first + length).map(|key| dot(key) / (d as f64).sqrt()).collect();
+        let scores: Vec<f64> = (first..last).map(|key| dot(key) / (d as f64).sqrt()).collect();
         let most = scores.iter().copied().fold(f64::MIN, f64::max);
         let weights: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
         let total: f64 = weights.iter().sum();
@@ -60,10 +62,10 @@ fn close(got: &[f32], want: &[f64]) {
 
 #[test]
 fn attention_by_warpgroups() {
-    for (d, length) in [(128, 384), (64, 256)] {
-        let ([q, k, v], memory, at) = operands(2, length, d);
-        let (launch, o) = flash_wgmma::launch(flash_wgmma::published(d), 2, length, memory, at);
-        close(&run(launch, o), &attention(&q, &k, &v, 2, length, d));
+    for (d, length, causal) in [(128, 384, false), (64, 256, false), (128, 384, true), (64, 256, true)] {
+        let (qkv, memory, at) = operands(2, length, d);
+        let (launch, o) = flash_wgmma::launch(flash_wgmma::published(d, causal), 2, length, memory, at);
+        close(&run(launch, o), &attention(&qkv, length, causal));
     }
 }
 
@@ -71,8 +73,8 @@ fn attention_by_warpgroups() {
 fn attention_by_warps() {
     for d in [64, 128] {
         let length = 256;
-        let ([q, k, v], memory, at) = operands(2, length, d);
+        let (qkv, memory, at) = operands(2, length, d);
         let (launch, o) = flash_mma::launch(flash_mma::published(d), 2, length, memory, at);
-        close(&run(launch, o), &attention(&q, &k, &v, 2, length, d));
+        close(&run(launch, o), &attention(&qkv, length, false));
     }
 }

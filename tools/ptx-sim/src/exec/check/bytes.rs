@@ -18,10 +18,16 @@ impl DefinedBytes {
 
     /// Whether all of a range are; what lies outside is not.
     pub fn all(&self, from: usize, bytes: usize) -> bool {
+        if let Some((cell, mask)) = within_cell(from, bytes) {
+            return self.0.get(cell).is_some_and(|c| c & mask == mask);
+        }
         spans(from, bytes).all(|(cell, mask)| self.0.get(cell).is_some_and(|c| c & mask == mask))
     }
 
     pub fn set_all(&mut self, from: usize, bytes: usize, defined: bool) {
+        if let (Some((cell, mask)), true) = (within_cell(from, bytes), defined) {
+            return self.0.get_mut(cell).into_iter().for_each(|c| *c |= mask);
+        }
         for (cell, mask) in spans(from, bytes) {
             if let Some(c) = self.0.get_mut(cell) {
                 *c = if defined { *c | mask } else { *c & !mask };
@@ -48,6 +54,13 @@ impl DefinedBytes {
             }
         }
     }
+}
+
+/// Most ranges lie within a cell: the accesses of lanes are aligned.
+#[inline]
+fn within_cell(from: usize, bytes: usize) -> Option<(usize, u16)> {
+    let low = from % CELL;
+    (low + bytes <= CELL).then(|| (from / CELL, (((1u32 << bytes) - 1) << low) as u16))
 }
 
 /// Cells and masks of a range.

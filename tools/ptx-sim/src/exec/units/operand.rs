@@ -229,7 +229,7 @@ fn unpack(bytes: &[u8], ty: WgmmaType, out: &mut [f32]) {
 }
 
 /// e4m3 (no infinities, 0x7f is NaN) and e5m2 (a short f16).
-static FP8: LazyLock<[[f32; 256]; 2]> = LazyLock::new(|| {
+pub static FP8: LazyLock<[[f32; 256]; 2]> = LazyLock::new(|| {
     let e4m3 = |b: u8| {
         let (exponent, fraction) = ((b >> 3 & 15) as i32, (b & 7) as f32);
         let size = match (exponent, b & 7) {

@@ -26,11 +26,13 @@ pub struct Shape {
     pub d: usize,
     /// Keys of a tile.
     pub keys: usize,
+    /// No query sees later keys: fewer tiles for the first queries, and the last tile has the diagonal.
+    pub causal: bool,
 }
 
 /// As published for a width.
-pub fn published(d: usize) -> Shape {
-    Shape { d, keys: if d == 64 { 128 } else { 176 } }
+pub fn published(d: usize, causal: bool) -> Shape {
+    Shape { d, keys: if d == 64 || causal { 128 } else { 176 }, causal }
 }
 
 const QUERIES: usize = 128;
@@ -135,7 +137,7 @@ fn header(p: &mut Ptx, z: Shape) {
         .shared .align 8 .b64 v_empty[2];
         .reg .pred p, done, more, speaks, no, yes, accumulate;
         .reg .b32 tid, lane, group, tiles, length, base, tile, stage, offset, bar, x, y, row, head, mine, theirs;
-        .reg .b32 qbar, kfull, kempty, vfull, vempty, kpar, vpar, par, dst, key;
+        .reg .b32 qbar, kfull, kempty, vfull, vempty, kpar, vpar, dst, key, seen<2>;
         .reg .b64 mq, mk, mv, dq, dk, dv, a, b, o, at;
         .reg .f32 scale, m<2>, l<2>, n<2>, c<2>, t<16>, inf;",
     );
@@ -157,8 +159,15 @@ fn header(p: &mut Ptx, z: Shape) {
         mov.u32 row, %ctaid.x;
         shl.b32 row, row, 7;
         mov.u32 head, %ctaid.y;
-        mov.u32 tile, 0;
-        setp.ne.u32 p, tid, 0;
+        mov.u32 tile, 0;",
+    );
+    if z.causal {
+        p.line(format!("add.u32 x, row, {};", QUERIES + z.keys - 1));
+        p.line(format!("shr.u32 x, x, {};", z.keys.trailing_zeros()));
+        p.line("min.u32 tiles, tiles, x;");
+    }
+    p.lines(
+        "setp.ne.u32 p, tid, 0;
         @p bra READY;
         mbarrier.init.shared::cta.b64 [qbar], 1;
         mbarrier.init.shared::cta.b64 [kfull], 1;
@@ -346,16 +355,32 @@ fn mask(p: &mut Ptx, z: Shape) {
     p.line("sub.u32 x, tiles, 1;");
     p.line(format!("mul.lo.u32 x, x, {};", z.keys));
     p.lines(
-        "sub.u32 x, length, x;
-        and.b32 y, lane, 3;
+        "and.b32 y, lane, 3;
         shl.b32 y, y, 1;
-        sub.u32 x, x, y;",
+        add.u32 x, x, y;",
     );
+    for r in 0..2 {
+        // How many keys from here on the row may see.
+        p.line(format!("mov.u32 seen{r}, length;"));
+        if z.causal {
+            p.lines(
+                "and.b32 y, tid, 127;
+                shr.u32 y, y, 5;
+                shl.b32 y, y, 4;
+                add.u32 y, y, row;",
+            );
+            p.line("mad.lo.u32 y, group, 64, y;");
+            p.line(format!("add.u32 y, y, {};", 8 * r + 1));
+            p.line(format!("shr.u32 seen{r}, lane, 2;"));
+            p.line(format!("add.u32 seen{r}, seen{r}, y;"));
+        }
+        p.line(format!("sub.u32 seen{r}, seen{r}, x;"));
+    }
     for j in 0..z.keys / 8 {
         for e in 0..2 {
-            p.line(format!("setp.gt.s32 p, x, {};", 8 * j + e));
             for r in 0..2 {
                 let s = 4 * j + 2 * r + e;
+                p.line(format!("setp.gt.s32 p, seen{r}, {};", 8 * j + e));
                 p.line(format!("selp.f32 %s{s}, %s{s}, inf, p;"));
             }
         }
@@ -502,6 +527,6 @@ pub fn launch(z: Shape, heads: usize, length: usize, mut memory: Memory, qkv: [u
         dynamic_shared: z.shared(),
         ..Geometry::default()
     };
-    let operations = 4.0 * heads as f64 * (length * length * z.d) as f64;
+    let operations = if z.causal { 2.0 } else { 4.0 } * heads as f64 * (length * length * z.d) as f64;
     (Launch { ptx: ptx(z), entry: "flash", geometry, memory, params, operations }, o)
 }
