@@ -188,6 +188,7 @@ pub fn for_device(
     let (mut plans, mut plan_texts) = (vec![], vec![]);
     for (graph, request) in program.graphs.iter().zip(&requests) {
         let plan = session.timer.time("plan", || tile_plan::plan(graph, target, request))?;
+        notes.extend(plan.notes.iter().cloned());
         plan_texts.push(tile_plan::print(graph, &plan));
         plans.push((graph.name.clone(), plan));
     }

@@ -157,23 +157,57 @@ fn staged_outside(plan: &Plan, value: tile_graph::Value) -> bool {
         .any(|o| matches!(o, Operand::Shared(s) if s.source == value))
 }
 
+/// Why a plan does not fit.
+pub struct Misfit {
+    pub why: String,
+    /// It lacks no more than some registers: it would work, with some of its values in local memory.
+    pub spills_little: bool,
+}
+
+/// Tiles may take this part of a thread's registers, in percent, when nothing needs fewer. What they take at their
+/// fullest point is seldom all alive at once in the assembler's order.
+const MOST_PRESSURE: u32 = 125;
+
 /// Whether a plan fits its target; else by how much not.
-pub fn fits(plan: &Plan) -> Result<(), String> {
+pub fn fits(plan: &Plan) -> Result<(), Misfit> {
     let sizes: Vec<String> = plan.binding.iter().map(|(_, s)| s.to_string()).collect();
     let what = format!("tiles of {} with {} warps", sizes.join(" x "), plan.warps);
     if plan.shared_bytes() > plan.target.shared_per_block {
         let (has, needs) = (plan.target.shared_per_block, plan.shared_bytes());
-        return Err(format!(
-            "{what}: {needs} bytes of shared memory, a block of {} has {has}",
-            plan.target.name
-        ));
+        let why =
+            format!("{what}: {needs} bytes of shared memory, a block of {} has {has}", plan.target.name);
+        return Err(Misfit { why, spills_little: false });
     }
-    if plan.registers > crate::recommend::REGISTER_BUDGET {
-        return Err(format!(
-            "{what}: about {} registers per thread for tiles, {} are left beside addresses",
-            plan.registers,
-            crate::recommend::REGISTER_BUDGET
-        ));
+    let has = plan.registers_of_a_thread();
+    let budget = crate::recommend::register_budget(has);
+    if plan.registers > budget {
+        let why = format!(
+            "{what}: about {} registers per thread for tiles, {budget} are left beside addresses",
+            plan.registers
+        );
+        return Err(Misfit { why, spills_little: plan.registers * 100 <= has * MOST_PRESSURE });
     }
     Ok(())
+}
+
+/// What is said of a plan that was taken although it lacks registers.
+pub fn may_spill(graph: &Graph, plan: &Plan) -> Diagnostic {
+    let sizes: Vec<String> = crate::print::tile_sizes(graph, plan)
+        .into_iter()
+        .map(|(name, size)| format!("{name} = {size}"))
+        .collect();
+    let message = format!(
+        "`{}` may spill registers on {}: its tiles take about {} of a thread's {}",
+        graph.name,
+        plan.target.name,
+        plan.registers,
+        plan.registers_of_a_thread()
+    );
+    Diagnostic::note_at("T0602", graph.tiles.first().map(|t| t.span).unwrap_or_default(), message)
+        .label(format!(
+            "nothing that was tried needs fewer than {} with {} warps",
+            sizes.join(", "),
+            plan.warps
+        ))
+        .help("give smaller tile sizes in a schedule, or split the static dimensions")
 }

@@ -10,13 +10,16 @@
 //!
 //! Where rows of a product are reduced (attention), warps own 16 rows each and columns are what one step of the loop
 //! sees. Ranking by a model of the machine comes later; until then bigger is tried first and must fit registers
-//! without spilling ([`REGISTER_BUDGET`]) and shared memory.
+//! without spilling ([`register_budget`]) and shared memory.
 
 use std::collections::BTreeMap;
 use tile_graph::{Axis, Graph, Op, StepSize, TileBinding, TileId};
 
-/// Registers that tile values may take; the rest is for addresses, predicates and what is in flight.
-pub const REGISTER_BUDGET: u32 = 160;
+/// Registers that tile values may take of those that a thread has, 160 of 255 and 80 of 128; the rest is for addresses,
+/// predicates and what is in flight.
+pub fn register_budget(registers_of_a_thread: u32) -> u32 {
+    registers_of_a_thread.next_multiple_of(8) / 8 * 5
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Role {
@@ -53,8 +56,12 @@ pub fn candidates(graph: &Graph, given: &TileBinding, warps: Option<u32>) -> Vec
             ([64, 64, 32], 4),
             ([64, 32, 32], 4),
             ([64, 16, 32], 4),
+            // Wide results (latent attention, gradients at 256 channels) split their columns over more warps.
+            ([64, 32, 32], 8),
             ([32, 32, 32], 4),
+            ([32, 32, 32], 8),
             ([32, 16, 16], 4),
+            ([32, 16, 16], 8),
             ([16, 16, 16], 2),
             ([16, 16, 16], 1),
             // Tiles of rank 3 (chunk x chunk x channels) want few positions and many threads.
