@@ -2,9 +2,9 @@
 //!
 //! Every construct of the graph is either lowered by the back end or named here; there is no third way.
 
-use crate::plan::{AccessPlan, Operand, Plan};
+use crate::plan::{AccessPlan, Plan};
 use tile_base::{DType, Diagnostic, Mode};
-use tile_graph::{Graph, NodeId, Op, ROOT, ReduceKind, RegionId};
+use tile_graph::{Graph, NodeId, Op, ROOT, ReduceKind};
 
 /// Refuses what is not lowered yet, each construct with its line.
 pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
@@ -99,64 +99,6 @@ fn unsupported_elem(graph: &Graph, node: NodeId, op: tile_graph::ElemOp) -> Opti
     (transcendental && dtype == DType::F64).then(|| format!("`{}` of f64", op.name()))
 }
 
-/// Registers per thread that tile values need at the fullest point: what crosses a node, summed, at its worst.
-pub fn registers(graph: &Graph, plan: &Plan) -> u32 {
-    let mut worst = 0;
-    let order = graph.nodes_under(ROOT);
-    let position: std::collections::HashMap<NodeId, usize> =
-        order.iter().enumerate().map(|(at, &n)| (n, at)).collect();
-    let end_of = |region: RegionId| graph.nodes_under(region).last().map_or(0, |n| position[n]);
-    let mut delta = vec![0i64; order.len() + 2];
-    for (&value, layout) in &plan.layouts {
-        let node = graph.node(value.node);
-        if crate::convert::Claims::in_claim(graph, value.node) {
-            continue;
-        }
-        // A fused product is its accumulator; constants and initial values cost nothing to make again.
-        let fused = plan.dots.get(&value.node).is_some_and(|d| d.at != value.node);
-        if fused || graph.splat(value).is_some() || matches!(node.op, Op::Iota) {
-            continue;
-        }
-        let home = node.region;
-        // The results of a loop or branch begin where it ends; inside, its own values stand for them.
-        let birth = node.op.regions().into_iter().map(&end_of).max().unwrap_or(position[&value.node]);
-        let mut last = birth;
-        for (user, _) in graph.uses(value) {
-            let mut at = user;
-            // A use inside a loop keeps the value alive to the loop's end.
-            while graph.node(at).region != home {
-                let region = graph.node(at).region;
-                let Some(owner) = graph.region(region).owner else { break };
-                let kept = staged_outside(plan, value);
-                if matches!(graph.node(owner).op, Op::For(_) | Op::While { .. }) && !kept {
-                    last = last.max(end_of(region));
-                }
-                at = owner;
-            }
-            if !staged_outside(plan, value) {
-                last = last.max(position[&at]);
-            }
-        }
-        let bits = graph.type_of(value).dtype.bits().max(16) as i64;
-        let words = (layout.registers() as i64 * bits + 31) / 32;
-        delta[birth] += words;
-        delta[last] -= words;
-    }
-    let mut alive = 0;
-    for change in delta {
-        alive += change;
-        worst = worst.max(alive);
-    }
-    worst.max(0) as u32
-}
-
-fn staged_outside(plan: &Plan, value: tile_graph::Value) -> bool {
-    plan.dots
-        .values()
-        .flat_map(|d| [&d.lhs, &d.rhs])
-        .any(|o| matches!(o, Operand::Shared(s) if s.source == value))
-}
-
 /// Why a plan does not fit.
 pub struct Misfit {
     pub why: String,
@@ -179,7 +121,7 @@ pub fn fits(plan: &Plan) -> Result<(), Misfit> {
         return Err(Misfit { why, spills_little: false });
     }
     let has = plan.registers_of_a_thread();
-    let budget = crate::recommend::register_budget(has);
+    let budget = crate::recommend::register_budget(has, plan.dots.len());
     if plan.registers > budget {
         let why = format!(
             "{what}: about {} registers per thread for tiles, {budget} are left beside addresses",

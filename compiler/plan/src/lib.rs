@@ -8,7 +8,8 @@
 //! 5. [`convert`]: conversions where a consumer needs another layout, and [`exchange`]: operations that work on shared
 //!    memory;
 //! 6. [`memory`]: offsets of shared buffers and the barriers they need;
-//! 7. [`grid`]: blocks as sizes over the dimensions.
+//! 7. [`grid`]: blocks as sizes over the dimensions;
+//! 8. [`pressure`]: registers that all of it takes.
 //!
 //! A candidate that does not fit registers or shared memory is dropped and the next one tried. Where none fits, the one
 //! that lacks the fewest registers is taken and says that it may spill (T0602); where that is too many, or the lack is
@@ -26,6 +27,7 @@ pub mod local;
 pub mod memory;
 #[allow(clippy::module_inception)]
 pub mod plan;
+pub mod pressure;
 pub mod print;
 pub mod recommend;
 pub mod shape;
@@ -186,7 +188,7 @@ fn attempt(
         registers: 0,
         notes: vec![],
     };
-    plan.registers = legal::registers(graph, &plan);
+    plan.registers = pressure::registers(graph, &plan);
     Ok(plan)
 }
 

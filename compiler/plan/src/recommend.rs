@@ -15,10 +15,14 @@
 use std::collections::BTreeMap;
 use tile_graph::{Axis, Graph, Op, StepSize, TileBinding, TileId};
 
-/// Registers that tile values may take of those that a thread has, 160 of 255 and 80 of 128; the rest is for addresses,
-/// predicates and what is in flight.
-pub fn register_budget(registers_of_a_thread: u32) -> u32 {
-    registers_of_a_thread.next_multiple_of(8) / 8 * 5
+/// Registers that tile values may take of those that a thread has. The rest is for addresses, predicates and what is in
+/// flight: three eighths without products; with them some 24, and for each product the addresses of its fragments,
+/// which LLVM keeps over the loops (20, as the assembler's counts of the library's kernels say).
+pub fn register_budget(registers_of_a_thread: u32, products: usize) -> u32 {
+    match products {
+        0 => registers_of_a_thread.next_multiple_of(8) / 8 * 5,
+        n => registers_of_a_thread.saturating_sub(24 + 20 * n as u32),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -55,9 +59,9 @@ pub fn candidates(graph: &Graph, given: &TileBinding, warps: Option<u32>) -> Vec
         _ => &[
             ([64, 64, 32], 4),
             ([64, 32, 32], 4),
-            ([64, 16, 32], 4),
-            // Wide results (latent attention, gradients at 256 channels) split their columns over more warps.
+            // Wide results (latent attention, gradients at 128 channels) split their columns over more warps.
             ([64, 32, 32], 8),
+            ([64, 16, 32], 4),
             ([32, 32, 32], 4),
             ([32, 32, 32], 8),
             ([32, 16, 16], 4),
