@@ -90,6 +90,14 @@ pub struct Own<'a> {
     pub sources: u32,
 }
 
+impl Own<'_> {
+    /// Lanes that store elements of which only the padding is undefined.
+    fn padded(&self, mask: u32, a: &[Slot], wide: bool) -> u32 {
+        let Some(defined) = self.defined.as_ref().filter(|_| mask & !self.sources != 0) else { return 0 };
+        defined.padded(a.iter().flat_map(|&a| a..=a + wide as u32)) & mask & !self.sources
+    }
+}
+
 /// Executes an access.
 pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Result<(), Refused> {
     match op {
@@ -133,7 +141,11 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
                 lane_conflicts(r, mask, m, &at, total, a, *wide);
                 same = unchanged(r, own.local, mask, m, &at, (*bytes, *wide), a);
             }
-            m.note_stores(mask, &at, total, flags(true, *order), own.sources, same);
+            let padded = own.padded(mask, a, *wide);
+            if padded != 0 {
+                m.note_padding(padded, &at);
+            }
+            m.note_stores(mask, &at, total, flags(true, *order), own.sources | padded, same);
             if let Some(defined) = &mut own.defined {
                 let element = traffic::Element { bytes: *bytes, wide: *wide };
                 traffic::store(m, defined, mask, &at, own.sources, a, element);

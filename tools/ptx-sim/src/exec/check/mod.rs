@@ -12,6 +12,7 @@
 //!
 //! Without the fence the bytes are ordered, but may still sit where the async proxy does not look: `ProxyFence`.
 
+pub mod bitwise;
 pub mod bytes;
 pub mod clock;
 pub mod defined;
