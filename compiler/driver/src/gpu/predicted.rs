@@ -46,6 +46,7 @@ pub fn predict(
 }
 
 fn not_predicted(image: &LaunchImage, why: &time::TimeError) -> Diagnostic {
-    Diagnostic::global("T0868", format!("no time is predicted for `{}`: {why}", image.entry))
-        .help("the model of time knows sm_80 and sm_90, and keeps a few CTAs' instructions: see docs/simulator.md")
+    Diagnostic::global("T0868", format!("no time is predicted for `{}`: {why}", image.entry)).help(
+        "the model of time knows sm_80 and sm_90, and keeps a few CTAs' instructions: see docs/simulator.md",
+    )
 }
