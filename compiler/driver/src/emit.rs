@@ -82,7 +82,7 @@ pub fn build(
     }
     let picked = compile::pick(session, loaded, kernel)?;
     let case = compile::first_case(loaded, &picked);
-    let choice = choose::choose(picked.callable(loaded), given, case.as_ref())?;
+    let choice = choose::choose(&loaded.module, picked.callable(loaded), given, case.as_ref())?;
     let compiled = compile::compile(session, loaded, &picked, &choice.instance)?;
     let mut notes = compiled.notes.clone();
     let device = match stages.iter().any(|s| s.needs_llvm() || *s == Stage::Plan) {
