@@ -9,17 +9,24 @@
 //! ```
 //!
 //! Bytes are the grain: of a byte of which one bit is set and the others are kept, nothing is known.
+//!
+//! Predicates are joined in the same way: `in_range && a[i] > x` is computed without a branch, and where `in_range` is false
+//! it does not matter what lay behind the end.
 
 use super::defined::{Bytes, Defined};
 use crate::{
     exec::rows::{Rows, lanes},
-    ir::{IntOp, Op, Slot, Width},
+    ir::{Bool, IntOp, Op, Role, Slot, Width},
 };
 
 impl Defined {
     /// When a source is not defined as a whole. Whether this is such an operation.
     pub(super) fn bitwise(&mut self, op: &Op, mask: u32, rows: &Rows) -> bool {
-        let &Op::Int { op, signed, width, d, a, b, .. } = op else { return false };
+        let (op, signed, width, [d, a, b]) = match *op {
+            Op::Int { op, signed, width, d, a, b, .. } => (op, signed, width, [d, a, b]),
+            Op::PredLogic { .. } | Op::Setp { .. } => return self.joined(op, mask, rows),
+            _ => return false,
+        };
         let words = if width == Width::W64 { 2 } else { 1 };
         match op {
             IntOp::And => self.absorb(words, [d, a, b], mask, |value, n| fixed(rows, value, n, 0)),
@@ -34,6 +41,41 @@ impl Defined {
                     (if up { -by } else { by }, fill)
                 });
                 self.forget(words, d, mask & !self.of_rows([b]));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Predicates of two operands of which one may decide alone.
+    fn joined(&mut self, op: &Op, mask: u32, rows: &Rows) -> bool {
+        match *op {
+            Op::PredLogic { d, a, b, table } => {
+                let (have_a, have_b) = (self.pred(a), self.pred(b));
+                // Lanes in which the value of one operand leaves the table no choice: bits it looks up with either other.
+                let decides = |value: u32, [no, yes]: [u8; 2]| {
+                    let fixed = |bits: u8| matches!(table & bits, 0) || table & bits == bits;
+                    (if fixed(no) { !value } else { 0 }) | (if fixed(yes) { value } else { 0 })
+                };
+                let by_a = have_a & decides(rows.pred(a), [0b0101, 0b1010]);
+                let by_b = have_b & decides(rows.pred(b), [0b0011, 0b1100]);
+                self.set_pred(d, mask, have_a & have_b | by_a | by_b);
+            }
+            Op::Setp { combine: Some((how, c, negated)), p, q, .. } => {
+                let mut compared = u32::MAX;
+                op.visit(&mut |role| {
+                    if let Role::Use(s) = role {
+                        compared &= self.of_rows([s]);
+                    }
+                });
+                let value = if negated { !rows.pred(c) } else { rows.pred(c) };
+                let decides = match how {
+                    Bool::And => !value,
+                    Bool::Or => value,
+                    Bool::Xor => 0,
+                };
+                let defined = self.pred(c) & (compared | decides);
+                p.iter().chain(&q).for_each(|&p| self.set_pred(p, mask, defined));
             }
             _ => return false,
         }
@@ -132,5 +174,20 @@ mod tests {
         assert_eq!(after(24, &[(IntOp::Shr, true, [UNKNOWN, CONSTANT])]), "----");
         assert_eq!(after(12, &[(IntOp::Shl, false, [UNKNOWN, CONSTANT])]), "d---");
         assert_eq!(after(99, &[(IntOp::Shl, false, [UNKNOWN, CONSTANT])]), "dddd");
+    }
+
+    #[test]
+    fn one_predicate_decides() {
+        let mut rows = Rows::new(2, 4);
+        rows.set_pred(1, 0b01, u32::MAX);
+        let mut defined = Defined::new(2, 4);
+        defined.define_pred(1);
+        // Predicate 0 was never written, 1 is true in lane 0 and false in lane 1: and, or, exclusive or of the two.
+        for (table, want) in [(0b1000, 0b10), (0b1110, 0b01), (0b0110, 0b00)] {
+            for (a, b) in [(0, 1), (1, 0)] {
+                defined.propagate(&Op::PredLogic { d: 2, a, b, table }, 0b11, &rows);
+                assert_eq!(defined.pred(2), want, "{table:#b}");
+            }
+        }
     }
 }

@@ -102,12 +102,14 @@ impl Defined {
         }
         op.visit(&mut |role| match role {
             Role::Def(s) => self.set_row(s, mask, defined),
-            Role::DefPred(p) => {
-                let row = &mut self.preds[p as usize];
-                *row = (*row & !mask) | (defined & mask);
-            }
+            Role::DefPred(p) => self.set_pred(p, mask, defined),
             _ => {}
         });
+    }
+
+    pub fn set_pred(&mut self, p: Pred, mask: u32, defined: u32) {
+        let row = &mut self.preds[p as usize];
+        *row = (*row & !mask) | (defined & mask);
     }
 
     pub fn bytes(&self, slot: Slot) -> Bytes {
