@@ -188,20 +188,22 @@ pub fn for_device(
     let (mut plans, mut plan_texts) = (vec![], vec![]);
     for (graph, request) in program.graphs.iter().zip(&requests) {
         let plan = session.timer.time("plan", || tile_plan::plan(graph, target, request))?;
+        notes.extend(plan.notes.iter().cloned());
         plan_texts.push(tile_plan::print(graph, &plan));
         plans.push((graph.name.clone(), plan));
     }
     #[cfg(feature = "ptx")]
     let modules = {
-        let mut modules = vec![];
+        use rayon::prelude::*;
         let options =
             tile_ptx::Options { sources: Some(&session.sources), llvm: stages.contains(&Stage::Llvm) };
-        if stages.iter().any(|s| s.needs_llvm()) {
-            for (graph, (_, plan)) in program.graphs.iter().zip(&plans) {
-                let module = tile_ptx::compile(graph, plan, &options)?;
-                module.stages.iter().for_each(|(stage, spent)| session.timer.add(stage, *spent));
-                modules.push(module);
-            }
+        let wanted = stages.iter().any(|s| s.needs_llvm());
+        let launches = program.graphs.par_iter().zip(&plans).filter(|_| wanted);
+        let compiled: Vec<_> =
+            launches.map(|(graph, (_, plan))| tile_ptx::compile(graph, plan, &options)).collect();
+        let modules = compiled.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for (stage, spent) in modules.iter().flat_map(|m| &m.stages) {
+            session.timer.add(stage, *spent);
         }
         modules
     };

@@ -2,7 +2,15 @@
 //!
 //! A dot whose result is reduced along its columns, or is the left operand of another dot, keeps each row within one
 //! warp (`warps_n = 1`): row reductions are then shuffles, and the result can become an operand without leaving
-//! registers. All dots of such a kernel use the same rows per warp, so that per-row values fit all of them.
+//! registers. Every dot of such a kernel gives as many warps to its rows as it can, so that per-row values fit all
+//! results with these rows. Warps that are left over split the columns of a result that nobody needs whole, and
+//! repeat the work of the others where somebody does:
+//!
+//! ```text
+//! decoding, 16 heads x 512 columns, 4 warps
+//!   s = q @ c.t     16 x 32      warps 1 x 1: each of the four has all scores, as left operand in registers
+//!   acc += p @ c    16 x 512     warps 1 x 4: each has 128 columns, 64 registers a thread instead of 256
+//! ```
 
 use crate::{infer::Layouts, plan::*, shape::Shapes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,11 +44,6 @@ pub fn shapes(s: &Shapes, target: &Target, warps: u32) -> Result<Vec<Shape>, Vec
         g.nodes_under(tile_graph::ROOT).into_iter().filter(|&n| matches!(g.node(n).op, Op::Dot(_))).collect();
     let row_local = nodes.iter().any(|&n| rows_stay_together(g, Value { node: n, port: 0 }));
     let mut out = vec![];
-    let mut rows_of_all = u32::MAX;
-    for &node in &nodes {
-        let m = s.padded(g.node(node).outputs[0].axes.first().copied().unwrap_or(tile_graph::Axis::One));
-        rows_of_all = rows_of_all.min(m);
-    }
     for node in nodes {
         let Op::Dot(axes) = g.node(node).op.clone() else { continue };
         let inputs = g.inputs(node);
@@ -67,10 +70,11 @@ pub fn shapes(s: &Shapes, target: &Target, warps: u32) -> Result<Vec<Shape>, Vec
             None => Instruction::MultiplyAdd,
         };
         let rows = if instruction == Instruction::MultiplyAdd { 8 } else { 16 };
-        let most = (if row_local { rows_of_all } else { m }).div_ceil(rows).max(1);
+        let most = (m.div_ceil(rows), n.div_ceil(16));
         let spread = match row_local {
-            true => (pow2_below(warps.min(most)), 1),
-            false => square(warps, m.div_ceil(rows), n.div_ceil(16)),
+            true if rows_stay_together(g, Value { node, port: 0 }) => (rows_first(warps, most).0, 1),
+            true => rows_first(warps, most),
+            false => square(warps, most.0, most.1),
         };
         let run = (16 / (accumulator.bits() as u32 / 8)).clamp(1, 4);
         let mut layout = match instruction {
@@ -89,8 +93,11 @@ pub fn shapes(s: &Shapes, target: &Target, warps: u32) -> Result<Vec<Shape>, Vec
     Ok(out)
 }
 
-fn pow2_below(n: u32) -> u32 {
-    1 << n.max(1).ilog2()
+/// A warp grid with as many rows as the tile has, and columns with what is left.
+fn rows_first(warps: u32, (most_m, most_n): (u32, u32)) -> (u32, u32) {
+    let below = |n: u32| 1 << n.max(1).ilog2();
+    let m = below(warps.min(most_m));
+    (m, below((warps / m).min(most_n)))
 }
 
 /// A warp grid as square as the tile allows, rows first.

@@ -2,9 +2,9 @@
 //!
 //! Every construct of the graph is either lowered by the back end or named here; there is no third way.
 
-use crate::plan::{AccessPlan, Operand, Plan};
+use crate::plan::{AccessPlan, Plan};
 use tile_base::{DType, Diagnostic, Mode};
-use tile_graph::{Graph, NodeId, Op, ROOT, ReduceKind, RegionId};
+use tile_graph::{Graph, NodeId, Op, ROOT, ReduceKind};
 
 /// Refuses what is not lowered yet, each construct with its line.
 pub fn constructs(graph: &Graph) -> Result<(), Vec<Diagnostic>> {
@@ -99,81 +99,57 @@ fn unsupported_elem(graph: &Graph, node: NodeId, op: tile_graph::ElemOp) -> Opti
     (transcendental && dtype == DType::F64).then(|| format!("`{}` of f64", op.name()))
 }
 
-/// Registers per thread that tile values need at the fullest point: what crosses a node, summed, at its worst.
-pub fn registers(graph: &Graph, plan: &Plan) -> u32 {
-    let mut worst = 0;
-    let order = graph.nodes_under(ROOT);
-    let position: std::collections::HashMap<NodeId, usize> =
-        order.iter().enumerate().map(|(at, &n)| (n, at)).collect();
-    let end_of = |region: RegionId| graph.nodes_under(region).last().map_or(0, |n| position[n]);
-    let mut delta = vec![0i64; order.len() + 2];
-    for (&value, layout) in &plan.layouts {
-        let node = graph.node(value.node);
-        if crate::convert::Claims::in_claim(graph, value.node) {
-            continue;
-        }
-        // A fused product is its accumulator; constants and initial values cost nothing to make again.
-        let fused = plan.dots.get(&value.node).is_some_and(|d| d.at != value.node);
-        if fused || graph.splat(value).is_some() || matches!(node.op, Op::Iota) {
-            continue;
-        }
-        let home = node.region;
-        // The results of a loop or branch begin where it ends; inside, its own values stand for them.
-        let birth = node.op.regions().into_iter().map(&end_of).max().unwrap_or(position[&value.node]);
-        let mut last = birth;
-        for (user, _) in graph.uses(value) {
-            let mut at = user;
-            // A use inside a loop keeps the value alive to the loop's end.
-            while graph.node(at).region != home {
-                let region = graph.node(at).region;
-                let Some(owner) = graph.region(region).owner else { break };
-                let kept = staged_outside(plan, value);
-                if matches!(graph.node(owner).op, Op::For(_) | Op::While { .. }) && !kept {
-                    last = last.max(end_of(region));
-                }
-                at = owner;
-            }
-            if !staged_outside(plan, value) {
-                last = last.max(position[&at]);
-            }
-        }
-        let bits = graph.type_of(value).dtype.bits().max(16) as i64;
-        let words = (layout.registers() as i64 * bits + 31) / 32;
-        delta[birth] += words;
-        delta[last] -= words;
-    }
-    let mut alive = 0;
-    for change in delta {
-        alive += change;
-        worst = worst.max(alive);
-    }
-    worst.max(0) as u32
+/// Why a plan does not fit.
+pub struct Misfit {
+    pub why: String,
+    /// It lacks no more than some registers: it would work, with some of its values in local memory.
+    pub spills_little: bool,
 }
 
-fn staged_outside(plan: &Plan, value: tile_graph::Value) -> bool {
-    plan.dots
-        .values()
-        .flat_map(|d| [&d.lhs, &d.rhs])
-        .any(|o| matches!(o, Operand::Shared(s) if s.source == value))
-}
+/// Tiles may take this part of a thread's registers, in percent, when nothing needs fewer. What they take at their
+/// fullest point is seldom all alive at once in the assembler's order.
+const MOST_PRESSURE: u32 = 125;
 
 /// Whether a plan fits its target; else by how much not.
-pub fn fits(plan: &Plan) -> Result<(), String> {
+pub fn fits(plan: &Plan) -> Result<(), Misfit> {
     let sizes: Vec<String> = plan.binding.iter().map(|(_, s)| s.to_string()).collect();
     let what = format!("tiles of {} with {} warps", sizes.join(" x "), plan.warps);
     if plan.shared_bytes() > plan.target.shared_per_block {
         let (has, needs) = (plan.target.shared_per_block, plan.shared_bytes());
-        return Err(format!(
-            "{what}: {needs} bytes of shared memory, a block of {} has {has}",
-            plan.target.name
-        ));
+        let why =
+            format!("{what}: {needs} bytes of shared memory, a block of {} has {has}", plan.target.name);
+        return Err(Misfit { why, spills_little: false });
     }
-    if plan.registers > crate::recommend::REGISTER_BUDGET {
-        return Err(format!(
-            "{what}: about {} registers per thread for tiles, {} are left beside addresses",
-            plan.registers,
-            crate::recommend::REGISTER_BUDGET
-        ));
+    let has = plan.registers_of_a_thread();
+    let budget = crate::recommend::register_budget(has, plan.dots.len());
+    if plan.registers > budget {
+        let why = format!(
+            "{what}: about {} registers per thread for tiles, {budget} are left beside addresses",
+            plan.registers
+        );
+        return Err(Misfit { why, spills_little: plan.registers * 100 <= has * MOST_PRESSURE });
     }
     Ok(())
+}
+
+/// What is said of a plan that was taken although it lacks registers.
+pub fn may_spill(graph: &Graph, plan: &Plan) -> Diagnostic {
+    let sizes: Vec<String> = crate::print::tile_sizes(graph, plan)
+        .into_iter()
+        .map(|(name, size)| format!("{name} = {size}"))
+        .collect();
+    let message = format!(
+        "`{}` may spill registers on {}: its tiles take about {} of a thread's {}",
+        graph.name,
+        plan.target.name,
+        plan.registers,
+        plan.registers_of_a_thread()
+    );
+    Diagnostic::note_at("T0602", graph.tiles.first().map(|t| t.span).unwrap_or_default(), message)
+        .label(format!(
+            "nothing that was tried needs fewer than {} with {} warps",
+            sizes.join(", "),
+            plan.warps
+        ))
+        .help("give smaller tile sizes in a schedule, or split the static dimensions")
 }

@@ -8,10 +8,12 @@
 //! 5. [`convert`]: conversions where a consumer needs another layout, and [`exchange`]: operations that work on shared
 //!    memory;
 //! 6. [`memory`]: offsets of shared buffers and the barriers they need;
-//! 7. [`grid`]: blocks as sizes over the dimensions.
+//! 7. [`grid`]: blocks as sizes over the dimensions;
+//! 8. [`pressure`]: registers that all of it takes.
 //!
-//! A candidate that does not fit registers or shared memory is dropped and the next one tried; when the request
-//! fixed everything, that is an error which says by how much.
+//! A candidate that does not fit registers or shared memory is dropped and the next one tried. Where none fits, the one
+//! that lacks the fewest registers is taken and says that it may spill (T0602); where that is too many, or the lack is
+//! of shared memory, there is no plan, and the error says by how much each candidate missed.
 
 pub mod access;
 pub mod convert;
@@ -25,6 +27,7 @@ pub mod local;
 pub mod memory;
 #[allow(clippy::module_inception)]
 pub mod plan;
+pub mod pressure;
 pub mod print;
 pub mod recommend;
 pub mod shape;
@@ -64,14 +67,18 @@ pub fn plan(graph: &Graph, target: &'static Target, request: &Request) -> Result
         return Err(vec![Diagnostic::global("T0603", message)]);
     }
     let mut refused = vec![];
+    let mut nearest: Option<Plan> = None;
     for candidate in recommend::candidates(graph, &given, request.warps) {
-        match attempt(graph, target, &candidate, &classes, &given) {
-            Ok(plan) => match legal::fits(&plan) {
-                Ok(()) => return Ok(plan),
-                Err(why) => refused.push(why),
-            },
-            Err(errors) => return Err(errors),
+        let plan = attempt(graph, target, &candidate, &classes, &given)?;
+        let Err(misfit) = legal::fits(&plan) else { return Ok(plan) };
+        refused.push(misfit.why);
+        if misfit.spills_little && nearest.as_ref().is_none_or(|n| plan.pressure() < n.pressure()) {
+            nearest = Some(plan);
         }
+    }
+    if let Some(mut plan) = nearest {
+        plan.notes.push(legal::may_spill(graph, &plan));
+        return Ok(plan);
     }
     let mut error = Diagnostic::error(
         "T0601",
@@ -179,8 +186,9 @@ fn attempt(
         buffers,
         barriers,
         registers: 0,
+        notes: vec![],
     };
-    plan.registers = legal::registers(graph, &plan);
+    plan.registers = pressure::registers(graph, &plan);
     Ok(plan)
 }
 

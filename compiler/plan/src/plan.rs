@@ -10,7 +10,7 @@
 
 use crate::exchange::Exchange;
 use std::collections::{BTreeMap, BTreeSet};
-use tile_base::Size;
+use tile_base::{Diagnostic, Size};
 use tile_graph::{NodeId, TileBinding, Value};
 use tile_layout::{Layout, SharedLayout};
 use tile_target::{MmaShape, Target};
@@ -40,6 +40,8 @@ pub struct Plan {
     pub requirements: Vec<Requirement>,
     /// Registers per thread that the values alive at the fullest point take; an estimate.
     pub registers: u32,
+    /// What a user should know of the choice.
+    pub notes: Vec<Diagnostic>,
 }
 
 /// The "port" of a conversion that applies to a node's first result; later results count down from it.
@@ -212,8 +214,24 @@ impl Plan {
         self.warps * 32
     }
 
+    /// Registers that a thread of this block can have.
+    pub fn registers_of_a_thread(&self) -> u32 {
+        registers_of_a_thread(self.target, self.warps)
+    }
+
+    /// The part of a thread's registers that tiles take.
+    pub fn pressure(&self) -> f64 {
+        f64::from(self.registers) / f64::from(self.registers_of_a_thread())
+    }
+
     /// Bytes of dynamic shared memory.
     pub fn shared_bytes(&self) -> u32 {
         self.buffers.iter().map(|b| b.offset + b.bytes).max().unwrap_or(0)
     }
+}
+
+/// Registers that a thread can have when all of a block's have to fit a multiprocessor. They are given out by eight.
+pub fn registers_of_a_thread(target: &Target, warps: u32) -> u32 {
+    let share = target.registers_per_sm / (warps * 32).max(1);
+    (share - share % 8).min(target.registers_per_thread)
 }

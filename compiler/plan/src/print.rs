@@ -26,7 +26,8 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
     let _ = writeln!(
         out,
         "tiles in registers: about {} of a thread's {}",
-        plan.registers, plan.target.registers_per_thread
+        plan.registers,
+        plan.registers_of_a_thread()
     );
     for r in &plan.requirements {
         let _ = writeln!(

@@ -9,14 +9,21 @@
 //! | depth | contracted axis alone (a streamed dot) | 32, 16 |
 //!
 //! Where rows of a product are reduced (attention), warps own 16 rows each and columns are what one step of the loop
-//! sees. Ranking by a model of the machine comes later; until then bigger is tried first and must fit registers
-//! without spilling ([`REGISTER_BUDGET`]) and shared memory.
+//! sees. Ranking by a model of the machine comes later; until then bigger is tried first, more warps before tiles of 16
+//! columns, and must fit registers without spilling ([`register_budget`]) and shared memory.
 
 use std::collections::BTreeMap;
 use tile_graph::{Axis, Graph, Op, StepSize, TileBinding, TileId};
 
-/// Registers that tile values may take; the rest is for addresses, predicates and what is in flight.
-pub const REGISTER_BUDGET: u32 = 160;
+/// Registers that tile values may take of those that a thread has. The rest is for addresses, predicates and what is in
+/// flight: three eighths without products; with them some 50, and for each product the addresses of its fragments,
+/// which LLVM keeps over the loops (15, as the assembler's counts of the library's kernels say).
+pub fn register_budget(registers_of_a_thread: u32, products: usize) -> u32 {
+    match products {
+        0 => registers_of_a_thread.next_multiple_of(8) / 8 * 5,
+        n => registers_of_a_thread.saturating_sub(50 + 15 * n as u32),
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Role {
@@ -52,9 +59,13 @@ pub fn candidates(graph: &Graph, given: &TileBinding, warps: Option<u32>) -> Vec
         _ => &[
             ([64, 64, 32], 4),
             ([64, 32, 32], 4),
+            // Wide results (latent attention, gradients at 128 channels) split their columns over more warps.
+            ([64, 32, 32], 8),
             ([64, 16, 32], 4),
             ([32, 32, 32], 4),
+            ([32, 32, 32], 8),
             ([32, 16, 16], 4),
+            ([32, 16, 16], 8),
             ([16, 16, 16], 2),
             ([16, 16, 16], 1),
             // Tiles of rank 3 (chunk x chunk x channels) want few positions and many threads.

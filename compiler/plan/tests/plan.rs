@@ -116,6 +116,31 @@ fn every_layout_covers_its_tile_and_is_sound() {
     }
 }
 
+/// Scores of few rows are in one warp, whole; of the wide result each warp has some columns.
+#[test]
+fn warps_without_rows_split_the_columns_of_the_result() {
+    let g = samples::flash(DType::F16, 256, true);
+    let mut request = tiles(&[("BM", 16), ("BN", 32)]);
+    request.warps = Some(4);
+    let p = plan(&g, target("sm_80"), &request).expect("a plan");
+    let warps: Vec<(u32, u32)> = p.dots.values().map(|d| d.warps).collect();
+    assert_eq!(warps, [(1, 1), (1, 4)]);
+    assert!(p.dots.values().any(|d| matches!(d.lhs, Operand::Registers { .. })));
+    assert!(p.cross_warp.is_empty() && p.notes.is_empty());
+    assert!(p.conversions.values().all(|c| !matches!(c.how, How::Shared { .. })));
+}
+
+/// 16 warps have 128 registers a thread each; a plan that needs little more says so, one that needs far more is none.
+#[test]
+fn a_plan_that_lacks_few_registers_is_a_plan() {
+    let g = samples::flash(DType::F16, 256, false);
+    let with = |bm, warps| Request { warps: Some(warps), ..tiles(&[("BM", bm), ("BN", 64)]) };
+    let p = plan(&g, target("sm_80"), &with(64, 4)).expect("a plan");
+    assert_eq!(p.notes.iter().map(|n| n.code).collect::<Vec<_>>(), ["T0602"], "{}", p.registers);
+    assert_eq!(codes(plan(&g, target("sm_80"), &with(128, 2))), ["T0601"]);
+    assert_eq!([4, 8, 16, 32].map(|w| tile_plan::registers_of_a_thread(p.target, w)), [255, 255, 128, 64]);
+}
+
 #[test]
 fn odd_tile_sizes_are_planned() {
     let g = samples::flash(DType::F16, 64, true);

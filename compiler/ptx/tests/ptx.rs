@@ -6,6 +6,7 @@ mod collectives;
 mod small;
 mod support;
 mod triangular;
+mod widths;
 
 use support::{Kernel, arguments, check, kernel};
 use tile_base::DType;

@@ -108,7 +108,8 @@ fn a_bench_on_the_simulator_predicts() {
         slow["ms"].as_f64().unwrap() > quick["ms"].as_f64().unwrap() && quick["ms"].as_f64() > Some(0.002)
     );
     assert!(quick["predicted"]["bound"].is_string() && quick["predicted"]["checked"].is_boolean(), "{quick}");
-    tilec(&args("sm_120")).refused("T0864");
+    let plain = [&["bench", MATMUL, "--device", "sim", "--target", "sm_120"][..], &dims].concat();
+    tilec(&plain).refused("T0868");
 }
 
 #[test]

@@ -159,7 +159,8 @@ impl Codes {
         let key = format!("{instance} {} {} {:?}", call.graph, target.name, plan.classes);
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let make = || {
-            let notes = special.iter().filter_map(|name| specialised(graph, &plan, name)).collect();
+            let mut notes = plan.notes.clone();
+            notes.extend(special.iter().filter_map(|name| specialised(graph, &plan, name)));
             let ptx = emit::ptx(graph, &plan, sources)?;
             Ok(Arc::new(Code { plan, ptx, notes }))
         };

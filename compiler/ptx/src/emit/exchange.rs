@@ -196,14 +196,19 @@ impl<'a> Emit<'a> {
     }
 
     /// Elements at positions known only at run time. A position outside the axis, which the language forbids, reads
-    /// the first element: never outside the array.
+    /// the first element: never outside the array. So do positions that do not exist: registers past the end of their
+    /// tile may hold what was never written, of which an address cannot be made.
     pub(super) fn taken(&mut self, node: NodeId, axis: usize) -> Emission<Vec<V>> {
         let array = &self.exchange(node)?.arrays[0];
         let index = self.g.inputs(node)[1];
         let positions = self.input(node, 1)?;
-        let by_position = match self.g.type_of(index).is_scalar() {
-            true => None,
-            false => Some(self.input_layout(node, 1)?),
+        let (by_position, positions) = match self.g.type_of(index).is_scalar() {
+            true => (None, positions),
+            false => {
+                let (layout, zero) = (self.input_layout(node, 1)?, self.t.int(positions[0].ty, 0));
+                let existing = self.cleared(node, index, &layout, &positions, 0, zero)?;
+                (Some(layout), existing)
+            }
         };
         let operand = self.g.type_of(self.g.inputs(node)[0]).axes[axis];
         let length = self.t.i32(i64::from(self.shapes().padded(operand)));

@@ -80,6 +80,15 @@ fn the_greatest_come_in_order_with_the_earlier_of_equals_first() {
 }
 
 #[test]
+fn positions_of_a_selection_lead_to_its_elements() {
+    for k in [1, 3, 4, 5, 6, 7, 16] {
+        let graph = small("chosen", DType::F32, &[("K", k)]);
+        let dims = [("M", 3)];
+        agrees(&graph, &dims, &with_ties(&graph, &dims), 0.0);
+    }
+}
+
+#[test]
 fn sorting_is_stable_and_puts_nan_last() {
     let odd = |n: usize| if n % 5 == 3 { f64::NAN } else { ((n * 31) % 17) as f64 };
     for dtype in [DType::F32, DType::F16, DType::I32] {
