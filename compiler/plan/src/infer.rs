@@ -19,7 +19,7 @@
 //! no conversion.
 
 use crate::{exchange, local, plan::TensorClass, shape::Shapes};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tile_graph::{Axis, Graph, NodeId, Op, Value, ValueType};
 use tile_layout::{
     Layout,
@@ -45,12 +45,20 @@ pub struct Inference<'a> {
     warps: u32,
     layouts: Layouts,
     queue: VecDeque<Value>,
+    /// Values whose layout is decided ([`Inference::carriers`]) and that have not had their turn.
+    held: BTreeSet<Value>,
 }
 
 /// Layouts of all tile values, starting from those of the dots.
 pub fn infer(shapes: &Shapes, classes: &[TensorClass], warps: u32, dots: &[(Value, Layout)]) -> Layouts {
-    let mut inference =
-        Inference { shapes, classes, warps, layouts: BTreeMap::new(), queue: VecDeque::new() };
+    let mut inference = Inference {
+        shapes,
+        classes,
+        warps,
+        layouts: BTreeMap::new(),
+        queue: VecDeque::new(),
+        held: BTreeSet::new(),
+    };
     for (value, layout) in dots {
         inference.assign(*value, layout.clone());
     }
@@ -77,11 +85,41 @@ impl Inference<'_> {
     }
 
     fn assign(&mut self, value: Value, layout: Layout) {
+        if self.held.remove(&value) {
+            self.queue.push_back(value);
+            return;
+        }
         if self.graph().type_of(value).is_scalar() || self.layouts.contains_key(&value) {
             return;
         }
+        for carrier in self.carriers(value).into_iter().filter(|c| *c != value) {
+            self.layouts.insert(carrier, layout.clone());
+            self.held.insert(carrier);
+        }
         self.layouts.insert(value, layout);
         self.queue.push_back(value);
+    }
+
+    /// The registers that a loop carries a value in: its variable inside and its result are the same ones, so what
+    /// decides the layout of one decides both at once. (What goes in and what a step yields can be converted.)
+    fn carriers(&self, value: Value) -> Vec<Value> {
+        let g = self.graph();
+        let result = match g.node(value.node).op {
+            Op::For(_) | Op::While { .. } => value,
+            Op::RegionArgs => match self.tied_to_argument(value).first() {
+                Some(&result) => result,
+                None => return vec![],
+            },
+            _ => return vec![],
+        };
+        let at = result.port as usize;
+        match &g.node(result.node).op {
+            Op::For(f) => vec![result, g.region_args(f.body)[at + f.iter.variables()]],
+            Op::While { condition, body } => {
+                vec![result, g.region_args(*body)[at], g.region_args(*condition)[at]]
+            }
+            _ => vec![],
+        }
     }
 
     fn spread(&mut self) {

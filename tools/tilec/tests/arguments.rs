@@ -122,11 +122,15 @@ fn positions_of_a_unique_store_may_not_repeat() {
 #[test]
 fn what_a_function_reads_outside_of_its_tensor_is_refused() {
     let folder = Folder::new();
+    folder.write(
+        "mine.tile",
+        "fn same(b: index, h: index, i: index, j: index) -> bool using doc: in i32[S] { doc[i] == doc[j] && j <= i }\n",
+    );
     ids(&folder, "short.npy", &[0.0, 0.0, 0.0, 1.0, 1.0]);
     ids(&folder, "long.npy", &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
     for device in DEVICES {
         let run = |doc: &str| {
-            let line = format!("{MODS} --device {device} --const mask=document --in mask.doc={doc}.npy");
+            let line = format!("{MODS} --device {device} --const mask=mine::same --in mask.doc={doc}.npy");
             folder.run(&words(&line))
         };
         run("long").good();
