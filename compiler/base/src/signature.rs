@@ -62,6 +62,9 @@ pub struct TensorParam {
     pub present: bool,
     pub dtype: DType,
     pub index: Option<IndexKind>,
+    /// An index tensor that says where a store claimed `unique` goes: no position may occur twice, and the launcher
+    /// looks (T0848). Found when the kernel is lowered.
+    pub distinct: bool,
     pub shape: Vec<Size>,
 }
 
@@ -69,6 +72,8 @@ pub struct TensorParam {
 pub struct ScalarParam {
     pub name: String,
     pub dtype: DType,
+    /// Of the type `index`: a size or a position, in -2^31..2^31 like every dimension.
+    pub index: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -228,7 +228,7 @@ fn measure(
         mine.consts.entry(name.to_string()).or_insert_with(|| d.name().to_string());
     }
     let case: Option<Case> = compile::first_case(loaded, picked);
-    let choice = choose::choose(picked.callable(loaded), &mine, case.as_ref())?;
+    let choice = choose::choose(&loaded.module, picked.callable(loaded), &mine, case.as_ref())?;
     let start = Instant::now();
     let mut compiled = compile::compile(session, loaded, picked, &choice.instance)?;
     let mut compile_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -238,7 +238,7 @@ fn measure(
         let value = if s.dtype.is_float() { Scalar::Float(0.125) } else { Scalar::Int(1) };
         mine.arguments.insert(s.name.clone(), Argument::Scalar(value));
     }
-    let mut launch = run::prepare(&signature, &mut mine, case.as_ref(), Some(1))?;
+    let mut launch = run::prepare(&signature, &mut mine, case.as_ref(), Some(1), &mut vec![])?;
     let Samples { compiling, seconds: mut samples, predicted } =
         on.samples(session, loaded, &mut compiled, &mut launch)?;
     compile_ms += compiling * 1e3;

@@ -1,9 +1,11 @@
 //! What has to be known when a kernel is compiled, and where each piece comes from.
 //!
 //! For each dtype, `const` and function parameter, the first of these that says something counts:
-//! 1. the person: `--const T=f16`, `--const CAUSAL=true`, `--const epi=relu`, `--dim D=64`;
+//! 1. the person: `--const T=f16`, `--const CAUSAL=true`, `--const epi=relu`, `--const mask=attention::masks::window`,
+//!    `--dim D=64`;
 //! 2. the inputs: dtypes of tensors, extents of their axes (`q: T[B, M, HQ, D]` of shape [1, 64, 4, 128] says
-//!    `D = 128`; sizes linear in one unknown are solved);
+//!    `D = 128`; sizes linear in one unknown are solved, and so are equalities of the `where` facts: with
+//!    `HQ == HK * GR`, HQ = 8 and HK = 2 say `GR = 4`);
 //! 3. the default in the declaration, or the only dtype allowed;
 //! 4. the first case of the file's `test` block. This is a guess about what is wanted, so it is told
 //!    ([`Choice::taken`]).
@@ -11,9 +13,10 @@
 //! Optional parameters: with inputs at hand, those that are given and those outputs that are asked for; without
 //! (`build`), as in the first case.
 
+use crate::{functions, packed};
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::{DType, Diagnostic, Size, Span, diagnostic::any_error};
-use tile_sema::{ConstValue, Instance};
+use tile_sema::{ConstValue, Instance, Module};
 use tile_syntax::ast;
 use tile_tensor::{Argument, Scalar, Tensor};
 
@@ -23,18 +26,28 @@ pub struct Callable<'a> {
     pub name: &'a ast::Ident,
     pub generics: &'a [ast::Generic],
     pub params: &'a [ast::Param],
+    /// `where` facts.
+    pub facts: &'a [ast::Expr],
     pub is_op: bool,
 }
 
 /// The kernels and ops of a file.
 pub fn callables(file: &ast::File) -> impl Iterator<Item = Callable<'_>> {
     file.items.iter().filter_map(|item| match &item.kind {
-        ast::ItemKind::Kernel(k) => {
-            Some(Callable { name: &k.name, generics: &k.generics, params: &k.params, is_op: false })
-        }
-        ast::ItemKind::Op(o) => {
-            Some(Callable { name: &o.name, generics: &o.generics, params: &o.params, is_op: true })
-        }
+        ast::ItemKind::Kernel(k) => Some(Callable {
+            name: &k.name,
+            generics: &k.generics,
+            params: &k.params,
+            facts: &k.facts,
+            is_op: false,
+        }),
+        ast::ItemKind::Op(o) => Some(Callable {
+            name: &o.name,
+            generics: &o.generics,
+            params: &o.params,
+            facts: &o.facts,
+            is_op: true,
+        }),
         _ => None,
     })
 }
@@ -93,8 +106,14 @@ pub struct Choice {
 }
 
 /// Chooses the instance of a kernel.
-pub fn choose(callable: Callable, given: &Given, case: Option<&Case>) -> Result<Choice, Vec<Diagnostic>> {
-    let mut c = Chooser { callable, given, case, taken: vec![], found: vec![], shown: BTreeMap::new() };
+pub fn choose(
+    module: &Module,
+    callable: Callable,
+    given: &Given,
+    case: Option<&Case>,
+) -> Result<Choice, Vec<Diagnostic>> {
+    let mut c =
+        Chooser { module, callable, given, case, taken: vec![], found: vec![], shown: BTreeMap::new() };
     c.check_names();
     c.shown = c.sizes_from_inputs();
     let mut instance = Instance::default();
@@ -122,7 +141,22 @@ pub fn choose(callable: Callable, given: &Given, case: Option<&Case>) -> Result<
     if any_error(&c.found) { Err(c.found) } else { Ok(Choice { instance, taken: c.taken }) }
 }
 
+/// Says of a refused fact which of its names nobody gave (T0817).
+pub fn name_taken(found: &mut [Diagnostic], taken: &[(String, String)], kernel: &str) {
+    for d in found.iter_mut().filter(|d| d.code == "T0817") {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let words: Vec<String> = d.message.split(|c| !is_part(c)).map(str::to_string).collect();
+        for (name, value) in taken.iter().filter(|(name, _)| words.contains(name)) {
+            let note = format!(
+                "{name} = {value} was taken from the first case of `test {kernel}`, for nothing given says it"
+            );
+            d.notes.push(note);
+        }
+    }
+}
+
 struct Chooser<'a> {
+    module: &'a Module,
     callable: Callable<'a>,
     given: &'a Given,
     case: Option<&'a Case>,
@@ -170,16 +204,30 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// Solves the shapes of the parameters against the tensors that are given.
+    /// Solves the shapes of the parameters against the tensors that are given, and the facts that are equalities.
     fn sizes_from_inputs(&mut self) -> BTreeMap<String, i64> {
         let mut known = self.given.dims.clone();
+        for (name, text) in &self.given.consts {
+            if let Ok(v) = text.parse() {
+                known.entry(name.clone()).or_insert(v);
+            }
+        }
         let mut axes_seen: Vec<(Size, i64)> = vec![];
+        let mut packed: Vec<(Size, i64)> = vec![];
         for p in self.callable.params {
             let Some(Argument::Tensor(t)) = self.given.arguments.get(&p.name.name) else { continue };
             let axes = axes(p);
             if axes.len() == t.rank() {
                 let sizes = axes.iter().zip(&t.shape);
                 axes_seen.extend(sizes.filter_map(|(a, &d)| Some((size_of(a)?, d as i64))));
+                // Bytes of a packed axis bound its extent and do not show it.
+                let dtype = element_name(p).and_then(|name| DType::from_name(name));
+                if let Some(per) = dtype.and_then(packed::per_byte).filter(|_| t.dtype == DType::U8)
+                    && axes.last().is_some_and(|a| size_of(a).is_some())
+                    && let Some((size, bytes)) = axes_seen.pop()
+                {
+                    packed.push((size, bytes.saturating_mul(per as i64)));
+                }
             }
         }
         for (size, extent) in &axes_seen {
@@ -187,17 +235,32 @@ impl<'a> Chooser<'a> {
                 known.entry(n.clone()).or_insert(*extent);
             }
         }
-        loop {
-            let before = known.len();
-            for (size, extent) in &axes_seen {
-                if let Ok(Some((name, v))) = size.solve(*extent, &|n| known.get(n).copied()) {
-                    known.insert(name, v);
+        let equalities: Vec<Size> = self.callable.facts.iter().filter_map(difference).collect();
+        axes_seen.extend(equalities.into_iter().map(|size| (size, 0)));
+        solve_all(&axes_seen, &mut known);
+        axes_seen.extend(packed);
+        solve_all(&axes_seen, &mut known);
+        known
+    }
+
+    /// The fact that determines a const and that no integer fulfils: `HQ == HK * GR` with HQ = 7, HK = 2.
+    fn unsolvable(&self, name: &str) -> Option<Diagnostic> {
+        let known = |n: &str| self.shown.get(n).copied();
+        self.callable.facts.iter().find_map(|fact| {
+            let size = difference(fact)?;
+            if !size.names().contains(&name) || size.solve(0, &known).is_ok() {
+                return None;
+            }
+            let message =
+                format!("no whole number `{name}` fulfils this fact of `{}`", self.callable.name.name);
+            let mut d = Diagnostic::error("T0817", fact.span, message).label("has to hold");
+            for n in size.names() {
+                if let Some(v) = known(n) {
+                    d = d.note(format!("{n} = {v}, from the inputs"));
                 }
             }
-            if known.len() == before {
-                return known;
-            }
-        }
+            Some(d.help("choose dimensions for which it holds"))
+        })
     }
 
     fn dtype(
@@ -262,6 +325,10 @@ impl<'a> Chooser<'a> {
         if let Some(&v) = self.shown.get(&name.name) {
             return Some(ConstValue::Int(v));
         }
+        if let Some(d) = self.unsolvable(&name.name) {
+            self.found.push(d);
+            return None;
+        }
         if has_default {
             return None; // the checker knows it
         }
@@ -275,6 +342,10 @@ impl<'a> Chooser<'a> {
 
     fn function(&mut self, name: &ast::Ident, has_default: bool) -> Option<String> {
         if let Some(text) = self.given.consts.get(&name.name) {
+            if !functions::is_known(self.module, text) {
+                self.found.push(functions::unknown(self.module, name, text));
+                return None;
+            }
             return Some(text.clone());
         }
         if has_default {
@@ -349,6 +420,32 @@ pub(crate) fn generic_name(g: &ast::Generic) -> &str {
         ast::Generic::Dtype { name, .. }
         | ast::Generic::Const { name, .. }
         | ast::Generic::Function { name, .. } => &name.name,
+    }
+}
+
+/// Solves sizes that are linear in one unknown name, until nothing new is found.
+fn solve_all(equations: &[(Size, i64)], known: &mut BTreeMap<String, i64>) {
+    loop {
+        let before = known.len();
+        for (size, value) in equations {
+            if let Ok(Some((name, v))) = size.solve(*value, &|n| known.get(n).copied()) {
+                known.insert(name, v);
+            }
+        }
+        if known.len() == before {
+            return;
+        }
+    }
+}
+
+/// `HQ - HK * GR` of the fact `HQ == HK * GR`.
+fn difference(fact: &ast::Expr) -> Option<Size> {
+    match &fact.kind {
+        ast::ExprKind::Paren(inner) => difference(inner),
+        ast::ExprKind::Binary { op: ast::BinaryOp::Eq, lhs, rhs } => {
+            Some(Size::Sub(size_of(lhs)?.into(), size_of(rhs)?.into()))
+        }
+        _ => None,
     }
 }
 

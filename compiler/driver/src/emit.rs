@@ -82,7 +82,7 @@ pub fn build(
     }
     let picked = compile::pick(session, loaded, kernel)?;
     let case = compile::first_case(loaded, &picked);
-    let choice = choose::choose(picked.callable(loaded), given, case.as_ref())?;
+    let choice = choose::choose(&loaded.module, picked.callable(loaded), given, case.as_ref())?;
     let compiled = compile::compile(session, loaded, &picked, &choice.instance)?;
     let mut notes = compiled.notes.clone();
     let device = match stages.iter().any(|s| s.needs_llvm() || *s == Stage::Plan) {
@@ -194,15 +194,16 @@ pub fn for_device(
     }
     #[cfg(feature = "ptx")]
     let modules = {
-        let mut modules = vec![];
+        use rayon::prelude::*;
         let options =
             tile_ptx::Options { sources: Some(&session.sources), llvm: stages.contains(&Stage::Llvm) };
-        if stages.iter().any(|s| s.needs_llvm()) {
-            for (graph, (_, plan)) in program.graphs.iter().zip(&plans) {
-                let module = tile_ptx::compile(graph, plan, &options)?;
-                module.stages.iter().for_each(|(stage, spent)| session.timer.add(stage, *spent));
-                modules.push(module);
-            }
+        let wanted = stages.iter().any(|s| s.needs_llvm());
+        let launches = program.graphs.par_iter().zip(&plans).filter(|_| wanted);
+        let compiled: Vec<_> =
+            launches.map(|(graph, (_, plan))| tile_ptx::compile(graph, plan, &options)).collect();
+        let modules = compiled.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for (stage, spent) in modules.iter().flat_map(|m| &m.stages) {
+            session.timer.add(stage, *spent);
         }
         modules
     };

@@ -4,7 +4,7 @@ use crate::{
     Loaded, Session,
     choose::{Case, Given},
     compile::{self, Compiled},
-    gpu,
+    gpu, packed,
 };
 use std::{collections::BTreeMap, time::Instant};
 use tile_base::{
@@ -12,6 +12,7 @@ use tile_base::{
     diagnostic::any_error,
     signature::{ParamKind, ScalarParam, TensorParam},
 };
+use tile_graph::{Claim, Obligation, Status};
 use tile_target::Target;
 use tile_tensor::{Argument, Arguments, Scalar, Tensor, launch, random::Random};
 
@@ -43,33 +44,29 @@ pub struct Launch {
     pub arguments: Arguments,
     /// In the signature's order.
     pub dims: Vec<i64>,
-    /// `M = 64` and such, taken from the first case of the test block.
-    pub taken: Vec<(String, String)>,
     /// Parameters that were filled with random data.
     pub random: Vec<String>,
 }
 
-/// Puts what a person gave in order, fills what `random` may fill, and makes the outputs.
+/// Puts what a person gave in order, fills what `random` may fill, and makes the outputs. What the first case of the test
+/// block decides (`M = 64`) is added to `taken`, also where the launch is refused in the end.
 pub fn prepare(
     signature: &Signature,
     given: &mut Given,
     case: Option<&Case>,
     random: Option<u64>,
+    taken: &mut Vec<(String, String)>,
 ) -> Result<Launch, Vec<Diagnostic>> {
     let mut named = std::mem::take(&mut given.arguments);
-    for p in signature.tensors() {
-        if let Some(Argument::Tensor(t)) = named.get_mut(&p.name) {
-            conform(p, t)?;
-        }
-    }
+    packed::unpack(signature, &mut named, &given.dims)?;
     let mut arguments = Arguments::by_name(signature, named)?;
-    let mut launch = Filler { signature, given, case, taken: vec![], random: vec![] };
+    let mut launch = Filler { signature, given, case, taken, random: vec![] };
     if let Some(seed) = random {
         launch.fill(&mut arguments, seed)?;
     }
-    let (taken, random) = (launch.taken, launch.random);
+    let random = launch.random;
     let mut dims_given = given.dims.clone();
-    for (name, value) in &taken {
+    for (name, value) in taken.iter() {
         if let Ok(v) = value.parse() {
             dims_given.entry(name.clone()).or_insert(v);
         }
@@ -80,19 +77,7 @@ pub fn prepare(
             narrow_index(p, t);
         }
     }
-    Ok(Launch { arguments, dims, taken, random })
-}
-
-/// `u8` bytes given for a sub-byte parameter are its packed elements.
-fn conform(p: &TensorParam, t: &mut Tensor) -> Result<(), Vec<Diagnostic>> {
-    if p.dtype.bits() < 8 && t.dtype == DType::U8 {
-        *t = t.unpacked(p.dtype).ok_or_else(|| {
-            let message =
-                format!("`{}` is a scalar file, and {} elements are packed along an axis", p.name, p.dtype);
-            vec![Diagnostic::global("T0812", message).help("give it at least one axis")]
-        })?;
-    }
-    Ok(())
+    Ok(Launch { arguments, dims, random })
 }
 
 /// Index tensors may come as i64; their contents are checked by now, so the stored width is a matter of the backend.
@@ -106,7 +91,7 @@ struct Filler<'a> {
     signature: &'a Signature,
     given: &'a Given,
     case: Option<&'a Case>,
-    taken: Vec<(String, String)>,
+    taken: &'a mut Vec<(String, String)>,
     random: Vec<String>,
 }
 
@@ -180,7 +165,10 @@ impl Filler<'_> {
             None => tile_tensor::random::fill(p.dtype, &shape, &mut random),
             Some(kind) => {
                 let limit = index_bound(kind).eval(&|n| dims.get(n).copied()).unwrap_or(0);
-                tile_tensor::random::fill_index(p.dtype, kind, limit, &shape, &mut random)
+                match p.distinct {
+                    true => tile_tensor::random::fill_distinct(p.dtype, limit, &shape, &mut random),
+                    false => tile_tensor::random::fill_index(p.dtype, kind, limit, &shape, &mut random),
+                }
             }
         };
         made.map_err(|e| {
@@ -237,6 +225,7 @@ pub fn execute(
         }
         Device::Sim(target) => {
             let program = device_program(session, loaded, compiled, target, launch)?;
+            refuse_outside(compiled, launch, threads)?;
             let start = Instant::now();
             let done =
                 gpu::simulate(&program.ptx(), &program.sequence, &mut launch.arguments, &session.sources)?;
@@ -249,6 +238,18 @@ pub fn execute(
             Ok(seconds.iter().sum())
         }
     }
+}
+
+/// The simulator runs what a GPU runs, and that reads 0 outside of a tensor and stores nothing there: nothing that a check
+/// could find. Where the program looks at bounds in place, code for the CPU therefore goes first, on a copy, and what it
+/// refuses is refused.
+fn refuse_outside(compiled: &mut Compiled, launch: &Launch, threads: usize) -> Result<(), Vec<Diagnostic>> {
+    let in_place = |o: &Obligation| matches!(o.claim, Claim::Bounds { .. }) && o.status == Status::InPlace;
+    if !compiled.program.graphs.iter().any(|g| g.obligations.iter().any(in_place)) {
+        return Ok(());
+    }
+    let mut copy = launch.arguments.clone();
+    compiled.cpu_for(&launch.dims)?.run(&mut copy, threads)
 }
 
 /// Runs on a CUDA device, and `repetitions` times more; seconds of each run.

@@ -8,6 +8,9 @@
 //!
 //! The same rule finds the prelude. A module that none of them has is left out here; the checker says so at the `use`
 //! line (T0202).
+//!
+//! Where no file is called `attention::flash_fwd`, that path names the file of the built-in library. Its modules are of the
+//! library too; those that only the command line names (`--const mask=mine::window`) may be in the working folder.
 
 use crate::Timer;
 use std::{
@@ -51,19 +54,31 @@ impl Session {
     /// Reads and parses a file and all it uses. Errors are of the file system; what the parser has to say is in the
     /// result, beside the tree that it could make.
     pub fn load(&mut self, path: &str) -> Result<Loaded, Vec<Diagnostic>> {
+        self.load_with(path, &[])
+    }
+
+    /// The same with more modules than the file uses, as far as there are such.
+    pub fn load_with(&mut self, path: &str, modules: &[String]) -> Result<Loaded, Vec<Diagnostic>> {
+        if let Some(text) = built_in(path) {
+            return Ok(self.load_from(&Places::library(path), path, text.to_string(), modules));
+        }
         let text = self.timer.time("read", || read_source(path)).map_err(|d| vec![d])?;
-        Ok(self.load_text(path, text))
+        Ok(self.load_from(&Places::of(Path::new(path)), path, text, modules))
     }
 
     /// The same for a text that is in memory; `path` says where its `use` lines look.
     pub fn load_text(&mut self, path: &str, text: String) -> Loaded {
-        let places = Places::of(Path::new(path));
+        self.load_from(&Places::of(Path::new(path)), path, text, &[])
+    }
+
+    fn load_from(&mut self, places: &Places, path: &str, text: String, modules: &[String]) -> Loaded {
         let mut diagnostics = vec![];
         let main = places.module_path();
-        let (file, tree) = self.parse(path, text, &mut diagnostics);
+        let (file, tree) = self.parse(&places.shown(path), text, &mut diagnostics);
         let mut wanted: VecDeque<String> = uses(&tree).collect();
         let mut files = vec![(main, tree)];
         wanted.push_back("prelude".into());
+        wanted.extend(modules.iter().cloned());
         while let Some(module) = wanted.pop_front() {
             if files.iter().any(|(m, _)| *m == module) {
                 continue;
@@ -109,8 +124,8 @@ fn uses(file: &ast::File) -> impl Iterator<Item = String> + '_ {
 /// The text of a source file.
 pub fn read_source(path: &str) -> Result<String, Diagnostic> {
     let fault = |why: String| {
-        Diagnostic::global("T0800", format!("`{path}` cannot be read: {why}"))
-            .help("check the path and its rights")
+        let d = Diagnostic::global("T0800", format!("`{path}` cannot be read: {why}"));
+        d.help(library_help(path).unwrap_or_else(|| "check the path and its rights".into()))
     };
     let data = std::fs::metadata(path).map_err(|e| fault(e.to_string()))?;
     if data.is_dir() {
@@ -131,9 +146,32 @@ pub fn read_source(path: &str) -> Result<String, Diagnostic> {
     })
 }
 
+/// The text of `attention::flash_fwd`, unless a file has that name.
+fn built_in(path: &str) -> Option<&'static str> {
+    tile_kernels::source(path).filter(|_| !Path::new(path).exists())
+}
+
+/// `attention::flash_fwd` for whoever wrote `flash_fwd`, `flash_fwd.tile` or `attention::flsh_fwd`.
+fn library_help(path: &str) -> Option<String> {
+    if Path::new(path).exists() {
+        return None;
+    }
+    let mut modules = tile_kernels::library().iter().map(|&(module, _)| module);
+    let stem = Path::new(path).file_stem()?.to_str()?;
+    let named = modules.clone().find(|m| m.rsplit("::").next() == Some(stem));
+    let meant = named.or_else(|| {
+        let near = tile_sema::nearest(path, modules.clone())?;
+        modules.find(|m| *m == near)
+    })?;
+    Some(format!("check the path; the built-in library has `{meant}`"))
+}
+
 /// Where modules are looked for.
 struct Places {
+    /// For a module of the built-in library its path there, with `library` set.
     main: PathBuf,
+    /// Whether the built-in library comes first.
+    library: bool,
     beside: PathBuf,
     /// Of a library on disk that the main file belongs to.
     root: Option<PathBuf>,
@@ -150,12 +188,24 @@ impl Places {
                 .find(|dir| dir.join("prelude.tile").is_file())
                 .map(Path::to_path_buf)
         });
-        Places { main: absolute.unwrap_or_else(|| main.to_path_buf()), beside, root }
+        Places { main: absolute.unwrap_or_else(|| main.to_path_buf()), library: false, beside, root }
+    }
+
+    fn library(module: &str) -> Places {
+        Places { main: file_of(module), library: true, beside: PathBuf::new(), root: None }
+    }
+
+    /// The name of the main file in messages.
+    fn shown(&self, asked: &str) -> String {
+        if self.library { library_name(&self.main) } else { asked.to_string() }
     }
 
     /// `attention::flash_fwd` for a file of the library, else the file's stem.
     fn module_path(&self) -> String {
-        let inside = self.root.as_ref().and_then(|r| self.main.strip_prefix(r).ok());
+        let inside = match &self.root {
+            Some(root) => self.main.strip_prefix(root).ok(),
+            None => self.library.then_some(self.main.as_path()),
+        };
         let path = inside.unwrap_or(self.main.file_name().map_or(Path::new("main"), Path::new));
         let path = path.with_extension("");
         path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("::")
@@ -163,21 +213,33 @@ impl Places {
 
     /// Name to show and text of a module.
     fn find(&self, module: &str) -> Option<(String, String)> {
-        let file: PathBuf = module.split("::").collect::<PathBuf>().with_extension("tile");
-        for dir in [Some(&self.beside), self.root.as_ref()].into_iter().flatten() {
-            let path = dir.join(&file);
-            if path.is_file()
-                && let Ok(text) = read_source(&path.to_string_lossy())
-            {
-                return Some((path.to_string_lossy().into_owned(), text));
-            }
+        let file = file_of(module);
+        let in_library = || Some((library_name(&file), tile_kernels::source(module)?.to_string()));
+        let on_disk = || {
+            [Some(&self.beside), self.root.as_ref()].into_iter().flatten().find_map(|dir| {
+                let path = dir.join(&file);
+                let name = path.to_string_lossy().into_owned();
+                let text = path.is_file().then(|| read_source(&name).ok())??;
+                Some((name, text))
+            })
+        };
+        match self.library {
+            true => in_library().or_else(on_disk),
+            false => on_disk().or_else(in_library),
         }
-        let text = tile_kernels::source(module)?;
-        Some((format!("<library>/{}", file.display()), text.to_string()))
     }
 }
 
-/// The `.tile` files under the given files and folders, sorted.
+/// `attention/masks.tile` for `attention::masks`.
+fn file_of(module: &str) -> PathBuf {
+    module.split("::").collect::<PathBuf>().with_extension("tile")
+}
+
+fn library_name(file: &Path) -> String {
+    format!("<library>/{}", file.display())
+}
+
+/// The `.tile` files under the given files and folders, sorted; modules of the built-in library stay as they are.
 pub fn tile_files(paths: &[String]) -> Result<Vec<String>, Vec<Diagnostic>> {
     let (mut files, mut found) = (vec![], vec![]);
     for path in paths {
@@ -191,9 +253,11 @@ pub fn tile_files(paths: &[String]) -> Result<Vec<String>, Vec<Diagnostic>> {
                 }
             }
             Ok(_) => files.push(path.clone()),
-            Err(e) => found.push(
-                Diagnostic::global("T0800", format!("`{path}` cannot be read: {e}")).help("check the path"),
-            ),
+            Err(_) if built_in(path).is_some() => files.push(path.clone()),
+            Err(e) => {
+                let d = Diagnostic::global("T0800", format!("`{path}` cannot be read: {e}"));
+                found.push(d.help(library_help(path).unwrap_or_else(|| "check the path".into())));
+            }
         }
     }
     if found.is_empty() { Ok(files) } else { Err(found) }

@@ -28,7 +28,7 @@ fn random_numbers_are_those_of_philox() {
     let mut session = Session::new();
     let loaded = session.load_text("draw.tile", text.into());
     let picked = compile::pick(&mut session, &loaded, None).unwrap();
-    let choice = choose::choose(picked.callable(&loaded), &Default::default(), None).unwrap();
+    let choice = choose::choose(&loaded.module, picked.callable(&loaded), &Default::default(), None).unwrap();
     let mut compiled = compile::compile(&mut session, &loaded, &picked, &choice.instance).unwrap();
     let counters = [0u64, 1, 2, 0xFFFF_FFFF, 0x1_0000_0000, 0x7FFF_FFFF_FFFF_FFFF, 12_345_678_901_234];
     for seed in [0u64, 1, 0xFFFF_FFFF, 0x1234_5678_9ABC_DEF0] {

@@ -119,8 +119,13 @@ fn answers(text: &str) -> Vec<(String, bool)> {
     let loaded = session.load_text("kernels.tile", text.to_string());
     let picked = tile_driver::compile::pick(&mut session, &loaded, None).unwrap();
     let case = tile_driver::compile::first_case(&loaded, &picked);
-    let choice =
-        tile_driver::choose::choose(picked.callable(&loaded), &Default::default(), case.as_ref()).unwrap();
+    let choice = tile_driver::choose::choose(
+        &loaded.module,
+        picked.callable(&loaded),
+        &Default::default(),
+        case.as_ref(),
+    )
+    .unwrap();
     let compiled = tile_driver::compile::compile(&mut session, &loaded, &picked, &choice.instance).unwrap();
     let target = tile_driver::emit::find_target("sm_90").unwrap();
     let mut notes = vec![];

@@ -52,6 +52,7 @@ pub fn tensor(name: &str, mode: Mode, dtype: DType, shape: &[&str]) -> ParamKind
         present: true,
         dtype,
         index: None,
+        distinct: false,
         shape: shape.iter().map(size).collect(),
     })
 }
@@ -295,7 +296,7 @@ pub fn flash(dtype: DType, d: u64, causal: bool) -> Graph {
         tensor("o", Mode::Out, dtype, &["B", "M", "HQ", &depth]),
         tensor("lse", Mode::Out, DType::F32, &["B", "HQ", "M"]),
     ];
-    params.push(ParamKind::Scalar(ScalarParam { name: "scale".into(), dtype: DType::F32 }));
+    params.push(ParamKind::Scalar(ScalarParam { name: "scale".into(), dtype: DType::F32, index: false }));
     let mut s = Sketch::new("flash_fwd", params, &["B", "M", "HQ", "N", "HK"]);
     let signature = &mut s.b.graph_mut().signature;
     signature.consts = vec![

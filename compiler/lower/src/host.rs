@@ -33,7 +33,23 @@ pub fn lower_op(op: &TypedProgram) -> Result<Program, Vec<Diagnostic>> {
         steps: op.steps.iter().map(step).collect(),
         graphs,
     };
-    Ok(distrust_temps(program))
+    Ok(distrust_temps(ask_for_distinct(program)))
+}
+
+/// An index tensor of the op that a launch is given whole, for one in which no position may repeat, must not repeat one
+/// either. Launches that may not happen ask for nothing.
+fn ask_for_distinct(mut program: Program) -> Program {
+    for step in &program.steps {
+        let Step::Launch { graph, args } = step else { continue };
+        for (arg, asked) in args.iter().zip(&program.graphs[*graph].signature.params) {
+            if let (Arg::Param(at), ParamKind::Tensor(asked)) = (arg, asked)
+                && let ParamKind::Tensor(own) = &mut program.signature.params[*at]
+            {
+                own.distinct |= asked.distinct && own.mode == Mode::In;
+            }
+        }
+    }
+    program
 }
 
 fn step(s: &HostStep) -> Step {

@@ -5,7 +5,8 @@
 //! * `@` over a run-time axis becomes a loop with a hidden tile size named after its `let` ([`expr`]).
 //! * A `break` becomes a "stop" flag, and what follows it in the body a branch on the flag ([`stmt`]).
 //! * Accesses keep their coordinates; expressions in them become input ports ([`memory`]).
-//! * What has to be true is written down with a status ([`obligations`]): bounds, cover, races, claims.
+//! * What has to be true is written down with a status ([`obligations`]): bounds, cover, races, claims; which index
+//!   tensors the launcher has to find free of repetitions ([`distinct`]).
 //!
 //! ```text
 //! var acc: f32[i, D] = 0;                      %5 = broadcast 0.0
@@ -19,6 +20,7 @@
 //! refuted (T040x).
 
 mod context;
+mod distinct;
 mod expr;
 mod host;
 mod memory;
@@ -47,6 +49,7 @@ pub fn lower_graph(kernel: &TypedKernel) -> Result<Graph, Vec<Diagnostic>> {
     if any_error(&found) {
         return Err(found);
     }
+    distinct::mark(&mut graph);
     verify(&graph)?;
     Ok(graph)
 }

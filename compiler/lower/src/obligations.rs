@@ -192,7 +192,7 @@ fn writes(graph: &mut Graph, object: ObjectId) -> Vec<Diagnostic> {
 }
 
 /// Whether a store runs in every step of the loops around it, whatever the data.
-fn unconditional(graph: &Graph, store: NodeId) -> bool {
+pub fn unconditional(graph: &Graph, store: NodeId) -> bool {
     let mut region = graph.node(store).region;
     while let Some(owner) = graph.region(region).owner {
         let fits = match &graph.node(owner).op {
@@ -241,7 +241,7 @@ fn whole(graph: &Graph, store: NodeId) -> Option<Status> {
 }
 
 /// The loops and `par` axes around a node.
-fn loops(graph: &Graph, node: NodeId) -> Vec<NodeId> {
+pub fn loops(graph: &Graph, node: NodeId) -> Vec<NodeId> {
     let mut out = vec![];
     let mut region = graph.node(node).region;
     while let Some(owner) = graph.region(region).owner {
@@ -256,15 +256,17 @@ fn loops(graph: &Graph, node: NodeId) -> Vec<NodeId> {
     out
 }
 
-enum Covers {
+/// How one coordinate of an access runs over its dimension.
+pub enum Covers {
     Whole,
     /// Along part of the dimension: a loop whose bounds depend on a loop further out.
     Segments(NodeId),
 }
 
-fn covers(
+/// What a coordinate of a load or a store covers; the loop that it follows is taken out of `open`.
+pub fn covers(
     graph: &Graph,
-    store: NodeId,
+    node: NodeId,
     access: &Access,
     dim: usize,
     open: &mut Vec<NodeId>,
@@ -275,9 +277,13 @@ fn covers(
         return None;
     }
     let CoordIndex::Affine { base, terms } = &coord.index else { return None };
-    let inputs = graph.inputs(store);
+    let inputs = graph.inputs(node);
     let base = base.map(|b| inputs[b as usize]);
-    let axes = &graph.type_of(inputs[0]).axes;
+    let tile = match graph.node(node).op {
+        Op::Load(_) => Value { node, port: 0 },
+        _ => inputs[0],
+    };
+    let axes = &graph.type_of(tile).axes;
     let own = match (base, &terms[..]) {
         // x[0] of an axis of extent 1.
         (None, []) => return (size.as_const() == Some(1)).then_some(Covers::Whole),
@@ -309,14 +315,14 @@ fn covers(
         }
         _ => return None,
     };
-    let node = open.remove(own);
-    let (lo, hi) = (graph.inputs(node)[0], graph.inputs(node)[1]);
+    let owner = open.remove(own);
+    let (lo, hi) = (graph.inputs(owner)[0], graph.inputs(owner)[1]);
     let whole = graph.int(lo) == Some(0) && same_size(graph, hi, size);
     if whole {
         return Some(Covers::Whole);
     }
     let segments = offsets_total(graph, lo).is_some_and(|t| t.same(size));
-    (segments || even_segments(graph, node, size).is_some()).then_some(Covers::Segments(node))
+    (segments || even_segments(graph, owner, size).is_some()).then_some(Covers::Segments(owner))
 }
 
 /// Whether `v` is the number of a step of a loop over `0..n` in fixed steps, and the dimension is `cdiv(n, step)`.

@@ -194,7 +194,9 @@ fn operand(
     let k_axis = if port == 0 { shape.axes.lhs_k } else { shape.axes.rhs_k } as usize;
     // An axis of 16n elements has nothing past its end within the depth that is read.
     let whole = |v: Value, k: usize| matches!(s.graph.type_of(v).axes.get(k), Some(tile_graph::Axis::Fixed(n)) if n.is_multiple_of(16));
-    let clear = |v: Value, k: usize| (!whole(v, k) && !zero_past_end(s, v, k)).then_some(k);
+    // A depth of 1 is read as 16, and no tile of extent 1 reaches that far.
+    let single = |v: Value, k: usize| s.graph.type_of(v).axes.get(k) == Some(&tile_graph::Axis::One);
+    let clear = |v: Value, k: usize| (single(v, k) || !whole(v, k) && !zero_past_end(s, v, k)).then_some(k);
     if let (0, Instruction::Mma(mma)) = (port, shape.instruction)
         && k_axis == 1
         && let Some(from) = layouts.get(&value)

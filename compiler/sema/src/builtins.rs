@@ -1,7 +1,7 @@
 //! Built-in functions and methods: what each takes and gives.
 
 use crate::{
-    elab::{Elab, ceil_div},
+    elab::{Elab, ceil_div, ident_of},
     typed::*,
     value::{Const, Val},
 };
@@ -270,10 +270,11 @@ impl<'m> Elab<'m> {
             Val::TileSize(t) => Some(Step::Tile(t)),
             Val::Const(c) if c.int().is_some_and(|v| v >= 1) => Some(Step::Fixed(c.int()? as u64)),
             Val::Const(c) => {
-                self.report(
-                    Diagnostic::error("T0212", e.span, format!("a step of {}", c.show()))
-                        .help("a step is 1 or more"),
-                );
+                let message = match ident_of(e) {
+                    Some(name) => format!("the step `{name}` is {}", c.show()),
+                    None => format!("a step of {}", c.show()),
+                };
+                self.report(Diagnostic::error("T0212", e.span, message).help("a step is 1 or more"));
                 None
             }
             Val::Error => None,

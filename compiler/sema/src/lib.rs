@@ -53,5 +53,5 @@ pub use check::{check, claims, instances_of};
 pub use elab::{ConstValue, Instance};
 pub use host::instantiate_op;
 pub use kernel::instantiate;
-pub use module::{ItemRef, Module};
+pub use module::{ItemRef, Module, nearest};
 pub use typed::*;

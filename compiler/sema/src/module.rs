@@ -104,10 +104,21 @@ impl Module {
         if front.is_empty() {
             return self.resolve(file, &last.name);
         }
-        let wanted = module_path(front);
-        let ends = |p: &str| p == wanted || p.ends_with(&format!("::{wanted}"));
-        let from = self.files.iter().position(|(p, _)| ends(p))?;
-        self.own[from].get(&last.name).copied()
+        self.own[self.position(&module_path(front))?].get(&last.name).copied()
+    }
+
+    /// The same for a path as text.
+    pub fn resolve_text(&self, file: usize, path: &str) -> Option<ItemRef> {
+        match path.rsplit_once("::") {
+            None => self.resolve(file, path),
+            Some((module, name)) => self.own[self.position(module)?].get(name).copied(),
+        }
+    }
+
+    /// Position of the file of a module, whose path may leave out its beginning (`masks` for `attention::masks`).
+    pub fn position(&self, module: &str) -> Option<usize> {
+        let exact = self.files.iter().position(|(p, _)| p == module);
+        exact.or_else(|| self.files.iter().position(|(p, _)| p.ends_with(&format!("::{module}"))))
     }
 
     /// Every name that a file can call, for "did you mean".
@@ -185,7 +196,7 @@ impl Module {
 }
 
 /// The candidate that differs least from `name`, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = if name.chars().count() <= 3 { 1 } else { 2 };
     among
         .filter(|c| !c.is_empty() && *c != name)

@@ -191,7 +191,7 @@ impl<'m> Elab<'m> {
                 return None;
             }
         };
-        let Some(item) = self.m.resolve(file, &wanted) else {
+        let Some(item) = self.m.resolve_text(file, &wanted) else {
             let d = Diagnostic::error("T0200", at, format!("there is no function `{wanted}`"));
             self.report(match nearest(&wanted, self.m.names(file).into_iter()) {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
@@ -247,7 +247,11 @@ impl<'m> Elab<'m> {
         let v = match elem {
             Some(elem) => {
                 let n = self.signature.params.len() as u32;
-                let param = ScalarParam { name: p.name.name.clone(), dtype: elem.dtype() };
+                let param = ScalarParam {
+                    name: p.name.name.clone(),
+                    dtype: elem.dtype(),
+                    index: elem == Elem::Index,
+                };
                 self.signature.params.push(ParamKind::Scalar(param));
                 Val::Expr(TExpr::new(TExprKind::Param(n), Type::scalar(elem), p.name.span))
             }
@@ -312,6 +316,7 @@ impl<'m> Elab<'m> {
             present,
             dtype,
             index: index.clone(),
+            distinct: false,
             shape: values.clone(),
         }));
         if !present {

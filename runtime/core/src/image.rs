@@ -190,12 +190,13 @@ mod tests {
             present: true,
             dtype,
             index: None,
+            distinct: false,
             shape,
         })
     }
 
     fn scalar(name: &str, dtype: DType) -> ParamKind {
-        ParamKind::Scalar(ScalarParam { name: name.to_string(), dtype })
+        ParamKind::Scalar(ScalarParam { name: name.to_string(), dtype, index: false })
     }
 
     fn signature(params: Vec<ParamKind>, dims: &[&str]) -> Signature {

@@ -164,6 +164,7 @@ mod tests {
                 present: true,
                 dtype: DType::F32,
                 index: None,
+                distinct: false,
                 shape: vec![Size::name("M")],
             })
         };

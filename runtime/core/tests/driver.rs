@@ -108,7 +108,16 @@ fn ranks(cluster: u32) -> (Sequence, Arguments) {
 fn tensor(name: &str, mode: Mode) -> ParamKind {
     let shape = vec![Size::name("M")];
     let (name, dtype) = (name.to_string(), DType::F32);
-    ParamKind::Tensor(TensorParam { name, mode, optional: false, present: true, dtype, index: None, shape })
+    ParamKind::Tensor(TensorParam {
+        name,
+        mode,
+        optional: false,
+        present: true,
+        dtype,
+        index: None,
+        distinct: false,
+        shape,
+    })
 }
 
 /// `y = 2 x`, where x is every other element of its storage.

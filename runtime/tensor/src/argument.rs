@@ -3,6 +3,7 @@
 use crate::{Tensor, convert};
 use std::{
     collections::BTreeMap,
+    fmt,
     ops::{Index, IndexMut},
 };
 use tile_base::{DType, Diagnostic, Signature, signature::ParamKind};
@@ -13,6 +14,17 @@ pub enum Scalar {
     Int(i64),
     Float(f64),
     Bool(bool),
+}
+
+/// As a person writes it: `2.5`, `true`.
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Int(v) => write!(f, "{v}"),
+            Scalar::Float(v) => write!(f, "{v:?}"),
+            Scalar::Bool(v) => write!(f, "{v}"),
+        }
+    }
 }
 
 impl Scalar {

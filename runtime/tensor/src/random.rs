@@ -5,6 +5,7 @@
 //! a parameter to a kernel does not change the data of the others.
 
 use crate::{Tensor, TensorError};
+use std::collections::HashMap;
 use tile_base::{DType, IndexKind};
 
 /// A stream of random numbers.
@@ -74,6 +75,28 @@ pub fn fill(dtype: DType, shape: &[usize], random: &mut Random) -> Result<Tensor
     Ok(t)
 }
 
+/// Different ids in 0..`limit`, in random order: a partial shuffle (Fisher and Yates) of the numbers below `limit`, of
+/// which only those that were moved are kept. More than `limit` of them there are not: then the last ones repeat.
+pub fn fill_distinct(
+    dtype: DType,
+    limit: i64,
+    shape: &[usize],
+    random: &mut Random,
+) -> Result<Tensor, TensorError> {
+    let mut t = Tensor::try_zeros(dtype, shape)?;
+    let mut moved: HashMap<i64, i64> = HashMap::new();
+    let last = (limit - 1).max(0);
+    t.fill_with(|at| {
+        let at = (at as i64).min(last);
+        let from = random.between(at, last);
+        let (here, there) =
+            (moved.get(&at).copied().unwrap_or(at), moved.get(&from).copied().unwrap_or(from));
+        moved.insert(from, here);
+        there as f64
+    });
+    Ok(t)
+}
+
 /// Random elements of an index type over 0..`limit` (rule 12): ids, about one in eight of them "none" for `id?`;
 /// counts; sorted offsets from 0 to `limit`.
 pub fn fill_index(
@@ -106,4 +129,23 @@ pub fn fill_index(
         }
     }
     Ok(t)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distinct_ids_are_a_part_of_a_permutation() {
+        for (count, limit) in [(1, 1), (5, 5), (17, 1000)] {
+            let t = fill_distinct(DType::I32, limit, &[count], &mut Random::new(7)).unwrap();
+            let mut ids = t.to_i64_vec();
+            ids.sort_unstable();
+            ids.dedup();
+            assert!(
+                ids.len() == count && ids.iter().all(|v| (0..limit).contains(v)),
+                "{count} of {limit}: {ids:?}"
+            );
+        }
+    }
 }

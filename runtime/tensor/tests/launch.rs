@@ -8,7 +8,16 @@ use tile_base::{
 use tile_tensor::{Argument, Arguments, Scalar, Tensor, launch};
 
 fn param(name: &str, mode: Mode, dtype: DType, shape: Vec<Size>) -> TensorParam {
-    TensorParam { name: name.into(), mode, optional: false, present: true, dtype, index: None, shape }
+    TensorParam {
+        name: name.into(),
+        mode,
+        optional: false,
+        present: true,
+        dtype,
+        index: None,
+        distinct: false,
+        shape,
+    }
 }
 
 fn n(name: &str) -> Size {
@@ -37,7 +46,7 @@ fn signature() -> Signature {
             ParamKind::Tensor(cu),
             ParamKind::Tensor(id),
             ParamKind::Tensor(param("o", Mode::Out, DType::F32, vec![n("NS"), n("H")])),
-            ParamKind::Scalar(ScalarParam { name: "scale".into(), dtype: DType::F32 }),
+            ParamKind::Scalar(ScalarParam { name: "scale".into(), dtype: DType::F32, index: false }),
         ],
         dims: vec!["L".into(), "H".into(), "NS".into()],
         consts: vec![],

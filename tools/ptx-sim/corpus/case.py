@@ -28,25 +28,16 @@ class Case:
     check: bool = True
     prints: str | None = None
     refuted: str | None = None
+    # Memory that only tensor maps point to: name -> ("in", array), ("inout", array, expected) or ("out", expected).
+    buffers: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
 
     def write(self, out: pathlib.Path, tool: str, arch: str):
         folder = out / f"{tool}-{arch}-{self.name}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "kernel.ptx").write_text(self.ptx)
-        specs = []
-        for n, arg in enumerate(self.args):
-            kind = arg[0]
-            if kind in ("in", "inout"):
-                np.save(folder / f"in{n}.npy", np.ascontiguousarray(arg[1]))
-            if kind in ("out", "inout"):
-                np.save(folder / f"want{n}.npy", np.ascontiguousarray(arg[-1]))
-            if kind == "out":
-                specs.append([kind, str(arg[1].dtype), int(arg[1].size)])
-            elif kind in ("in", "inout"):
-                specs.append([kind])
-            else:
-                specs.append([kind, *map(str, arg[1:])])
+        specs = [written(folder, n, arg) for n, arg in enumerate(self.args)]
+        buffers = {name: written(folder, name, arg) for name, arg in self.buffers.items()}
         about = {
             "tool": tool,
             "arch": arch,
@@ -55,6 +46,7 @@ class Case:
             "block": list(self.block),
             "shared": self.shared,
             "args": specs,
+            "buffers": buffers,
             "rtol": self.rtol,
             "atol": self.atol,
             "read": self.read,
@@ -63,6 +55,18 @@ class Case:
             "refuted": self.refuted,
         }
         (folder / "case.json").write_text(json.dumps(about, indent=1))
+
+
+def written(folder, name, arg):
+    """Writes the arrays of one argument or buffer; what case.json says of it."""
+    kind = arg[0]
+    if kind in ("in", "inout"):
+        np.save(folder / f"in{name}.npy", np.ascontiguousarray(arg[1]))
+    if kind in ("out", "inout"):
+        np.save(folder / f"want{name}.npy", np.ascontiguousarray(arg[-1]))
+    if kind == "out":
+        return [kind, str(arg[1].dtype), int(arg[1].size)]
+    return [kind] if kind in ("in", "inout") else [kind, *map(str, arg[1:])]
 
 
 def to_bf16(values):

@@ -47,18 +47,20 @@ def run(case, folder, command, check):
             line.append("--check")
         for n, spec in enumerate(case["args"]):
             line += ["--arg", specification(folder, scratch, n, spec)]
+        for name, spec in case.get("buffers", {}).items():
+            line += ["--buffer", f"{name}={specification(folder, scratch, name, spec)}"]
         start = time.time()
         try:
             done = subprocess.run(line, capture_output=True, text=True, timeout=300)
         except subprocess.TimeoutExpired:
-            return "timeout", [], "", 300.0
+            return "timeout", [], "", 300.0, []
         seconds = time.time() - start
         if done.returncode == 2 or not done.stdout.strip():
-            return "unreadable", [], (done.stderr or "no answer").strip().splitlines()[-1], seconds
+            return "unreadable", [], (done.stderr or "no answer").strip().splitlines()[-1], seconds, []
         answer = json.loads(done.stdout.strip().splitlines()[-1])
         findings = answer.get("findings", [])
         problem = ""
-        for n, spec in enumerate(case["args"]):
+        for n, spec in [*enumerate(case["args"]), *case.get("buffers", {}).items()]:
             path = pathlib.Path(scratch) / f"out{n}.npy"
             if spec[0] not in ("out", "inout") or not path.exists():
                 continue
@@ -72,7 +74,7 @@ def run(case, folder, command, check):
                 break
         if case["prints"] is not None and answer.get("printed") not in (None, case["prints"]):
             problem = f"printed {answer['printed']!r}"
-        return answer["verdict"], findings, problem, seconds
+        return answer["verdict"], findings, problem, seconds, answer.get("notes", [])
 
 
 def summary(rows):
@@ -96,13 +98,15 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
-    rows, alarms, failed = [], collections.Counter(), 0
+    rows, alarms, notes, failed = [], collections.Counter(), collections.Counter(), 0
     for path in sorted(options.corpus.glob("*/case.json")):
         folder, case = path.parent, json.loads(path.read_text())
         if options.only not in folder.name:
             continue
         plain = run(case, folder, options.ptx_sim, False)
         checked = run(case, folder, options.ptx_sim, True)
+        kinds_of_notes = sorted({n["kind"] for n in checked[4]})
+        notes.update(kinds_of_notes)
         expected = case["refuted"]
         values = "equal"
         if expected:
@@ -124,10 +128,11 @@ def main():
         failed += not good
         rows.append((folder.name, values, quiet, plain[3], checked[3]))
         if not options.markdown:
-            print(f"{'ok ' if good else 'BAD'} {folder.name}: {values}; {quiet}; {plain[3]:.2f} s, {checked[3]:.2f} s")
+            said = f" (notes: {', '.join(kinds_of_notes)})" if kinds_of_notes else ""
+            print(f"{'ok ' if good else 'BAD'} {folder.name}: {values}; {quiet}{said}; {plain[3]:.2f} s, {checked[3]:.2f} s")
     if options.markdown:
         summary(rows)
-    print(f"\n{len(rows)} cases, {len(rows) - failed} good; false alarms: {dict(alarms) or 'none'}")
+    print(f"\n{len(rows)} cases, {len(rows) - failed} good; false alarms: {dict(alarms) or 'none'}; cases with notes: {dict(notes) or 'none'}")
     return 1 if failed else 0
 
 

@@ -38,6 +38,24 @@ pub enum Command {
     Demo(Demo),
 }
 
+impl Command {
+    /// Whether one JSON object is wanted on standard output, whatever happens.
+    pub fn is_json(&self) -> bool {
+        match self {
+            Command::Check(c) => c.json,
+            Command::Run(c) => c.json,
+            Command::Test(c) => c.json,
+            Command::Bench(c) => c.json,
+            Command::Doctor { json } => *json,
+            Command::Fmt(_)
+            | Command::Build(_)
+            | Command::Graph(_)
+            | Command::Explain { .. }
+            | Command::Demo(_) => false,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub struct Check {
     #[arg(required = true, value_name = "FILE")]

@@ -58,13 +58,35 @@ pub fn diagnostic(d: &Diagnostic, sources: &Sources) -> Value {
     Value::Object(map)
 }
 
-/// Prints `{"ok": …, "diagnostics": […], …}`.
-pub fn print(diagnostics: &[Diagnostic], sources: &Sources, more: Map<String, Value>) {
+/// `{"ok": …, "diagnostics": […], …}`
+fn object(diagnostics: &[Diagnostic], sources: &Sources, more: Map<String, Value>) -> Value {
     let mut map = Map::new();
     map.insert("ok".into(), json!(!any_error(diagnostics)));
     let list: Vec<Value> = diagnostics.iter().map(|d| diagnostic(d, sources)).collect();
     map.insert("diagnostics".into(), json!(list));
     map.extend(more);
-    let text = serde_json::to_string_pretty(&Value::Object(map)).unwrap_or_default();
+    Value::Object(map)
+}
+
+/// Prints the object of a command.
+pub fn print(diagnostics: &[Diagnostic], sources: &Sources, more: Map<String, Value>) {
+    let text = serde_json::to_string_pretty(&object(diagnostics, sources, more)).unwrap_or_default();
     output::print(&format!("{text}\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_object_too() {
+        output::catch_panics();
+        let worker = std::thread::spawn(|| panic!("an index that is none"));
+        assert!(worker.join().is_err());
+        let object = object(&[output::fault()], &Sources::default(), Map::new());
+        assert_eq!(object["ok"], json!(false));
+        assert_eq!(object["diagnostics"][0]["code"], json!("T0999"));
+        let note = object["diagnostics"][0]["notes"][0].as_str().unwrap();
+        assert!(note.contains("json.rs:") && note.ends_with("an index that is none"), "{note}");
+    }
 }

@@ -12,7 +12,9 @@ mod render;
 mod table;
 
 use clap::Parser;
+use serde_json::Map;
 use std::process::ExitCode;
+use tile_base::Sources;
 
 /// Deeply nested programs recurse deeply; the address space for that costs nothing until it is used.
 const STACK: usize = 512 << 20;
@@ -26,11 +28,16 @@ fn main() -> ExitCode {
         }
     };
     output::catch_panics();
+    let as_json = cli.command.is_json();
     let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || commands::run(cli));
     match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(status)) => status,
         Ok(Err(_)) => {
-            output::tell(&output::fault());
+            let (found, sources) = ([output::fault()], Sources::default());
+            match as_json {
+                true => json::print(&found, &sources, Map::new()),
+                false => render::report(&found, &sources),
+            }
             ExitCode::from(1)
         }
         Err(e) => {

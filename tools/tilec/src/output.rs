@@ -4,6 +4,7 @@ use std::{
     io::Write,
     sync::{Mutex, PoisonError},
 };
+use tile_base::Diagnostic;
 
 /// Where a part of the compiler panicked, for the report that `main` makes of it.
 static FAULT: Mutex<Option<String>> = Mutex::new(None);
@@ -28,14 +29,13 @@ pub fn catch_panics() {
     }));
 }
 
-/// The message for a panic.
-pub fn fault() -> String {
+/// The diagnostic for a panic.
+pub fn fault() -> Diagnostic {
     let fault = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
     let note = fault.as_deref().unwrap_or("no message");
-    format!(
-        "error[T0999]: the compiler failed; this is a fault of tilec, not of your program\n  \
-         note: {note}\n  help: report it with the command and the .tile file; `tilec explain T0999` says more"
-    )
+    Diagnostic::global("T0999", "the compiler failed; this is a fault of tilec, not of your program")
+        .note(note)
+        .help("report it with the command and the .tile file; `tilec explain T0999` says more")
 }
 
 /// Writes to standard output; a closed pipe ends the process quietly.

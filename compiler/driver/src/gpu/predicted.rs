@@ -40,7 +40,13 @@ pub fn predict(
         let whole = Some(at) != last;
         let ran = time::launch(&code.kernel, &memory, &globals, &geometry, &parameters, target, whole);
         let (_, time) = ran.map_err(|fault| sim::shown(image, &code.module, &[fault], sources))?;
-        out.push(time.map_err(|e| vec![sim::refused(image, &e.to_string())])?);
+        out.push(time.map_err(|e| vec![not_predicted(image, &e)])?);
     }
     Ok(out)
+}
+
+fn not_predicted(image: &LaunchImage, why: &time::TimeError) -> Diagnostic {
+    Diagnostic::global("T0868", format!("no time is predicted for `{}`: {why}", image.entry)).help(
+        "the model of time knows sm_80 and sm_90, and keeps a few CTAs' instructions: see docs/simulator.md",
+    )
 }

@@ -199,6 +199,7 @@ mod tests {
             present: true,
             dtype: DType::F32,
             index: None,
+            distinct: false,
             shape: vec![Size::name("M")],
         };
         let signature = Signature {

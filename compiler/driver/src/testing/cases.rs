@@ -140,11 +140,23 @@ fn callable<'a>(module: &'a Module, name: &str) -> Option<(Callable<'a>, &'a [Ex
     let at = module.resolve(module.main(), name)?;
     match &module.item(at).kind {
         ItemKind::Kernel(k) => Some((
-            Callable { name: &k.name, generics: &k.generics, params: &k.params, is_op: false },
+            Callable {
+                name: &k.name,
+                generics: &k.generics,
+                params: &k.params,
+                facts: &k.facts,
+                is_op: false,
+            },
             &k.facts,
         )),
         ItemKind::Op(o) => Some((
-            Callable { name: &o.name, generics: &o.generics, params: &o.params, is_op: true },
+            Callable {
+                name: &o.name,
+                generics: &o.generics,
+                params: &o.params,
+                facts: &o.facts,
+                is_op: true,
+            },
             &o.facts,
         )),
         _ => None,

@@ -144,6 +144,9 @@ fn tensor(
         let mut random = random::Random::stream(case.seed, &p.name);
         let made = match &p.index {
             None => random::fill(p.dtype, &shape, &mut random),
+            Some(kind) if p.distinct => {
+                random::fill_distinct(p.dtype, bound(kind, dims), &shape, &mut random)
+            }
             Some(kind) => random::fill_index(p.dtype, kind, bound(kind, dims), &shape, &mut random),
         };
         return made.map_err(memory);

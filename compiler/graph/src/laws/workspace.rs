@@ -194,6 +194,7 @@ pub(super) fn extend(g: &mut Graph, workspaces: &[Workspace], mode: Mode, span: 
             present: true,
             dtype: w.dtype,
             index: None,
+            distinct: false,
             shape: w.shape.clone(),
         }));
         g.objects.push(Object {

@@ -45,7 +45,11 @@ fn signature(kernel: &Kernel, instance: &Instance) -> Signature {
     let mut s = Signature { kernel: kernel.name.name.clone(), ..Signature::default() };
     for p in &kernel.params {
         let TypeKind::Tile { element, axes } = &p.ty.kind else {
-            s.params.push(ParamKind::Scalar(ScalarParam { name: p.name.name.clone(), dtype: dtype(&p.ty) }));
+            s.params.push(ParamKind::Scalar(ScalarParam {
+                name: p.name.name.clone(),
+                dtype: dtype(&p.ty),
+                index: false,
+            }));
             continue;
         };
         let index = match &element.kind {
@@ -76,6 +80,7 @@ fn signature(kernel: &Kernel, instance: &Instance) -> Signature {
             present: !instance.absent.contains(&p.name.name),
             dtype: dtype(element),
             index,
+            distinct: false,
             shape,
         }));
     }

@@ -78,23 +78,37 @@ impl Emit<'_> {
         let layout = self.layout(value)?;
         let mut registers = self.registers(node, value)?;
         let dtype = self.g.type_of(value).dtype;
+        let zero = match register_type(dtype).is_float() {
+            true => self.t.float(registers[0].ty, 0.0),
+            false => self.t.int(registers[0].ty, 0),
+        };
         if let Some(dim) = staging.clear.filter(|&dim| !self.zero_past_end.contains(&(value, dim))) {
-            let zero = match register_type(dtype).is_float() {
-                true => self.t.float(registers[0].ty, 0.0),
-                false => self.t.int(registers[0].ty, 0),
-            };
             registers = self.cleared(node, value, &layout, &registers, dim, zero)?;
         }
+        // The thread that writes the one element of a depth of 1 writes the zeros behind it.
+        let behind = |dim: usize| match layout.coverage(dim) {
+            1 if dim == staging.place.fast => 1..staging.place.columns,
+            1 => 1..staging.place.rows,
+            _ => 1..1,
+        };
+        let behind = staging.clear.map(|dim| (dim, behind(dim)));
         let thread = [self.thread_part(&layout, 0), self.thread_part(&layout, 1)];
         let run = (layout.contiguous(staging.place.fast)).min(CHUNK / staging.place.element) as usize;
         self.once_among_holders(Copies::of(&layout), |e| {
             for r in (0..layout.registers()).step_by(run) {
                 let at = layout.register_offset(r);
-                let at = [0, 1].map(|d| Position { thread: thread[d], constant: at[d] });
+                let mut at = [0, 1].map(|d| Position { thread: thread[d], constant: at[d] });
                 let pointer = e.staged_address(staging, at);
                 // Converted where it is written, so that few wide registers are alive at once.
-                let run = e.fed(registers[r..r + run].to_vec(), dtype);
-                e.write_shared(pointer, &run);
+                let values = e.fed(registers[r..r + run].to_vec(), dtype);
+                e.write_shared(pointer, &values);
+                for (dim, place) in behind.iter().flat_map(|(dim, places)| places.clone().map(|p| (*dim, p)))
+                {
+                    at[dim].constant = place;
+                    let pointer = e.staged_address(staging, at);
+                    let zeros = e.fed(vec![zero; run], dtype);
+                    e.write_shared(pointer, &zeros);
+                }
             }
         });
         Ok(())

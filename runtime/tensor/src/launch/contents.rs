@@ -1,6 +1,7 @@
 //! Elements of index tensors (language rule 12), where the host sees them.
 
 use crate::Tensor;
+use std::collections::HashMap;
 use tile_base::{Diagnostic, IndexKind, Size, signature::TensorParam};
 
 /// Reports the first element that is out of range, and how many more there are.
@@ -26,6 +27,37 @@ pub fn check(p: &TensorParam, t: &Tensor, lookup: &dyn Fn(&str) -> Option<i64>, 
         IndexKind::Count(_) => range(p, t, "T0825", 0, limit, word, bound, found),
         IndexKind::Offsets(_) => offsets(p, t, limit, bound, found),
     }
+    if p.distinct {
+        found.extend(repeated(p, t));
+    }
+}
+
+/// The first position that a `unique` store would go to twice. -1 is none.
+fn repeated(p: &TensorParam, t: &Tensor) -> Option<Diagnostic> {
+    let mut seen = HashMap::new();
+    for (at, v) in t.to_i64_vec().into_iter().enumerate().filter(|&(_, v)| v >= 0) {
+        if let Some(first) = seen.insert(v, at) {
+            let (here, first) = (t.unravel(at), t.unravel(first));
+            let name = &p.name;
+            let message = format!(
+                "`{name}`{here:?} is {v}, as is `{name}`{first:?}, and no position in `{name}` may repeat"
+            );
+            return Some(
+                Diagnostic::global("T0848", message)
+                    .note("the kernel stores there, and claims `unique`")
+                    .help("give each element a position of its own"),
+            );
+        }
+    }
+    None
+}
+
+/// ` with NS = 8`; nothing for a bound that is a number.
+fn with_value(bound: &Size, value: i64) -> String {
+    match bound.as_const() {
+        Some(_) => String::new(),
+        None => format!(" with {bound} = {value}"),
+    }
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -44,11 +76,11 @@ fn range(
     let Some(at) = values.iter().position(|v| bad(&v)) else { return };
     let more = values[at + 1..].iter().filter(bad).count();
     let message = format!(
-        "`{}`{:?} is {}, and {word}<{bound}> with {bound} = {} takes {lo} to {hi}",
+        "`{}`{:?} is {}, and {word}<{bound}>{} takes {lo} to {hi}",
         p.name,
         t.unravel(at),
         values[at],
-        if code == "T0825" { hi } else { hi + 1 },
+        with_value(bound, if code == "T0825" { hi } else { hi + 1 }),
     );
     let mut d = Diagnostic::global(code, message).help("correct the data of the index tensor");
     if more > 0 {

@@ -1,13 +1,15 @@
 //! Binding a launch: from arguments to the values of the dimensions, with everything that a host can check.
 //!
 //! [`bind`] works in steps, and each step reports all it finds:
-//! 1. every parameter has an argument of the right kind, rank and dtype, and no argument is left over;
+//! 1. every parameter has an argument of the right kind, rank and dtype, no argument is left over, and scalars of type
+//!    `index` are in -2^31..2^31;
 //! 2. dimensions: a bare occurrence (`M` in `q: in T[B, M, HQ, D]`) binds, then sizes that are linear in one unbound
 //!    name are solved (`NS + 1` against 5 gives `NS = 4`), until nothing changes. Example: `cu: offsets<L>[NS + 1]`
 //!    and `q: T[L, H, K]` with shapes [5] and [100, 8, 64] bind `L = 100, H = 8, K = 64, NS = 4`;
 //! 3. every other occurrence has the value that the bound ones give it, and every dimension is in 1..2^31;
 //! 4. the `where` facts hold;
-//! 5. elements of index tensors lie in their ranges (rule 12), offsets do not decrease and run from 0 to N;
+//! 5. elements of index tensors lie in their ranges (rule 12), offsets do not decrease and run from 0 to N, and
+//!    positions that a store claims to be `unique` do not repeat;
 //! 6. no tensor that is written shares elements with another argument or with itself (rule 16).
 //!
 //! A dimension of zero is refused (T0818): a kernel over nothing is nearly always a mistake of the caller, and
@@ -20,13 +22,13 @@ mod inner;
 
 pub use inner::bind_inner;
 
-use crate::{Argument, Arguments, Tensor, TensorError, tensor};
+use crate::{Argument, Arguments, Scalar, Tensor, TensorError, tensor};
 use dims::Binding;
 use std::collections::BTreeMap;
 use tile_base::{
     DType, Diagnostic, Mode, Signature,
     diagnostic::any_error,
-    signature::{ParamKind, TensorParam},
+    signature::{ParamKind, ScalarParam, TensorParam},
 };
 
 /// Values of the dimensions, in the order of `Signature::dims`.
@@ -198,16 +200,13 @@ fn check_kinds(signature: &Signature, arguments: &Arguments, may_miss: Missing, 
                 }
             }
             (ParamKind::Scalar(p), Argument::Scalar(s)) => {
-                if s.of_dtype(p.dtype).is_none() {
-                    let message = format!("`{}` is {}, and {s:?} is no value of it", p.name, p.dtype);
-                    found.push(Diagnostic::global("T0827", message).help("pass a value of that type"));
-                }
+                found.extend(unfit(p, *s));
             }
             (ParamKind::Scalar(p), Argument::Absent) if may_miss != Missing::Anything => {
                 found.push(missing(
                     &format!("--arg {}=VALUE", p.name),
                     &p.name,
-                    &format!("a scalar of {}", p.dtype),
+                    &format!("a scalar of {}", type_of(p)),
                 ));
             }
             (ParamKind::Scalar(_), Argument::Absent) => {}
@@ -216,11 +215,29 @@ fn check_kinds(signature: &Signature, arguments: &Arguments, may_miss: Missing, 
                 found.push(Diagnostic::global("T0827", message).help("pass a tensor"));
             }
             (ParamKind::Scalar(p), Argument::Tensor(_)) => {
-                let message = format!("`{}` is a scalar of {}, and a tensor is given", p.name, p.dtype);
+                let message = format!("`{}` is a scalar of {}, and a tensor is given", p.name, type_of(p));
                 found.push(Diagnostic::global("T0827", message).help("pass a number"));
             }
         }
     }
+}
+
+/// What is wrong with a scalar. Positions and sizes lie where every dimension does: sums of a few of them then fit the
+/// 64 bits that each backend reckons positions in.
+fn unfit(p: &ScalarParam, s: Scalar) -> Option<Diagnostic> {
+    let message = match s.of_dtype(p.dtype) {
+        None => format!("`{}` is of type {}, and {s} is no value of it", p.name, type_of(p)),
+        Some(Scalar::Int(v)) if p.index && !(-dims::LIMIT..dims::LIMIT).contains(&v) => {
+            format!("`{}` is of type index, and {v} is not in -2^31 to 2^31 - 1", p.name)
+        }
+        Some(_) => return None,
+    };
+    Some(Diagnostic::global("T0827", message).help("pass a value of that type"))
+}
+
+/// The type as it is declared.
+fn type_of(p: &ScalarParam) -> &'static str {
+    if p.index { "index" } else { p.dtype.name() }
 }
 
 fn missing(flag: &str, name: &str, what: &str) -> Diagnostic {

@@ -90,6 +90,14 @@ pub struct Own<'a> {
     pub sources: u32,
 }
 
+impl Own<'_> {
+    /// Lanes that store elements of which only the padding is undefined.
+    fn padded(&self, mask: u32, a: &[Slot], wide: bool) -> u32 {
+        let Some(defined) = self.defined.as_ref().filter(|_| mask & !self.sources != 0) else { return 0 };
+        defined.padded(a.iter().flat_map(|&a| a..=a + wide as u32)) & mask & !self.sources
+    }
+}
+
 /// Executes an access.
 pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Result<(), Refused> {
     match op {
@@ -133,7 +141,11 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
                 lane_conflicts(r, mask, m, &at, total, a, *wide);
                 same = unchanged(r, own.local, mask, m, &at, (*bytes, *wide), a);
             }
-            m.note_stores(mask, &at, total, flags(true, *order), own.sources, same);
+            let padded = own.padded(mask, a, *wide);
+            if padded != 0 {
+                m.note_padding(padded, &at);
+            }
+            m.note_stores(mask, &at, total, flags(true, *order), own.sources | padded, same);
             if let Some(defined) = &mut own.defined {
                 let element = traffic::Element { bytes: *bytes, wide: *wide };
                 traffic::store(m, defined, mask, &at, own.sources, a, element);
@@ -278,16 +290,28 @@ fn lane_conflicts(r: &Rows, mask: u32, m: &mut World, at: &[Place; 32], bytes: u
             continue;
         }
         let value = |slot: Slot, lane| if wide { r.wide(slot, lane) } else { r.row(slot)[lane] as u64 };
-        let same = a.iter().all(|&s| value(s, x) == value(s, y));
+        let equal = a.iter().all(|&s| value(s, x) == value(s, y));
+        let word = bytes == 4 * a.len() as u64;
+        let close = word && a.iter().all(|&s| differ_by_rounding(r.row(s)[x], r.row(s)[y]));
         let (warp, at) = (m.me.warp, m.me.at);
         let Some(check) = &mut m.check else { return };
         let say = |what| format!("lanes {x} and {y} write {what} values to {:#x} in one instruction", p.1);
-        if same {
-            check.note(FaultKind::LaneConflict, warp, at, Some(y as u32), say("equal"));
-        } else {
-            check.report(FaultKind::LaneConflict, warp, at, Some(y as u32), say("different"));
+        let lane = Some(y as u32);
+        match (equal, close) {
+            (true, _) => check.note(FaultKind::LaneConflict, warp, at, lane, say("equal")),
+            (_, true) => check.note(FaultKind::LaneConflict, warp, at, lane, say("all but equal")),
+            _ => check.report(FaultKind::LaneConflict, warp, at, lane, say("different")),
         }
     }
+}
+
+/// Whether two words are f32 that differ in their last bits only. After a reduction by `shfl.bfly`, lane 0 holds
+/// f(a, b) where lane 1 holds f(b, a): Triton stores both to one place, and means it.
+fn differ_by_rounding(x: u32, y: u32) -> bool {
+    let (p, q) = (f32::from_bits(x), f32::from_bits(y));
+    // Small integers are subnormal.
+    let numbers = p.is_normal() && q.is_normal();
+    x == y || numbers && (p - q).abs() <= p.abs().max(q.abs()) / 4096.0
 }
 
 fn atomics(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Result<(), Refused> {

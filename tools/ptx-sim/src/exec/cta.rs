@@ -4,7 +4,7 @@ use super::{
     barrier::{BARRIERS, Barrier},
     launch::{Launch, Seat},
     mbarrier::Mbarrier,
-    registers::{self, Pool},
+    registers::Pool,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,7 +44,7 @@ impl Cta {
             version: 0,
             barriers: Default::default(),
             mbarriers: BTreeMap::new(),
-            pool: Pool::new(registers::at_entry(launch.kernel, threads), warps),
+            pool: Pool::new(launch.registers, warps),
             live: (0..warps).map(lanes).collect(),
             tensor: vec![Default::default(); warps.div_ceil(4)],
         }

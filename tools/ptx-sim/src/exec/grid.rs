@@ -15,7 +15,7 @@ use super::{
     check::intervals::{self, GlobalLog, GlobalRace},
     count::Counters,
     launch::{Launch, Uses},
-    machine,
+    machine, registers,
 };
 use crate::{
     decode::masked,
@@ -154,6 +154,7 @@ pub fn run_in_module(
         count: geometry.count,
         sample: geometry.sample.as_ref().filter(|_| geometry.count),
         seed: geometry.seed,
+        registers: registers::at_entry(kernel, geometry.block.iter().product()),
         uses: uses(kernel),
     };
     let clusters = launch.clusters();

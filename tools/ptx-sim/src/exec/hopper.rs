@@ -103,11 +103,8 @@ impl World<'_> {
 
 fn set_registers(increase: bool, count: u32, m: &mut World) -> Result<Next, Refused> {
     let me = m.me;
-    let limits = &m.launch.kernel.limits;
-    let fixed = limits.max_registers != 0 || (limits.required_threads != [0; 3] && limits.min_ctas != 0);
-    if !fixed {
-        let message =
-            "ptxas ignores setmaxnreg here (C7508): neither .maxnreg nor .reqntid with .minnctapersm";
+    if !registers::known_at_entry(&m.launch.kernel.limits) {
+        let message = "ptxas ignores setmaxnreg here (C7508): neither .maxnreg nor .minnctapersm with .reqntid or .maxntid";
         if let Some(check) = &mut m.check {
             check.note(FaultKind::Registers, me.warp, me.at, None, message.into());
         }

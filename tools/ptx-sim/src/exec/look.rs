@@ -60,7 +60,7 @@ impl Warp {
             }
             // Looked at when it is issued.
             Op::Hopper(op) if matches!(**op, HopperOp::Wgmma(_)) => {}
-            _ => defined.propagate(&inst.op, active),
+            _ => defined.propagate(&inst.op, active, &self.rows),
         }
     }
 

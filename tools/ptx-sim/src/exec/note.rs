@@ -104,6 +104,17 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Structures are copied with the padding between their fields, which nobody ever writes: no reason to refute.
+    pub fn note_padding(&mut self, mask: u32, places: &[Place<'a>; 32]) {
+        let leaves = |lane: &usize| matches!(places[*lane], Place::Global(..));
+        let (me, first) = (self.me, lanes(mask).find(leaves));
+        if let (Some(check), Some(lane)) = (&mut self.check, first) {
+            let message =
+                "padding that was never written is stored to global memory with its structure".into();
+            check.note(FaultKind::Undefined, me.warp, me.at, Some(lane as u32), message);
+        }
+    }
+
     /// A copy of what the running warp knows, to be handed on.
     pub fn publish(&mut self) -> Option<Knowledge> {
         let warp = self.me.warp;

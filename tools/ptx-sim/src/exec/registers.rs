@@ -5,10 +5,17 @@
 //! 24 + 248 + 248 = 520 waits for ever, which ptxas does not say.
 
 use super::world::World;
-use crate::{fault::FaultKind, ir::Kernel};
+use crate::{
+    fault::FaultKind,
+    ir::{HopperOp, Kernel, Op},
+    read::Limits,
+};
 
 /// Registers of a multiprocessor.
 const FILE: u32 = 65536;
+
+/// The most that a thread starts with, in steps of 8.
+const MOST: u32 = 248;
 
 #[derive(Clone, Debug)]
 pub struct Pool {
@@ -21,13 +28,33 @@ pub struct Pool {
     made: Vec<(u32, u32)>,
 }
 
-/// Registers per thread at launch: `.maxnreg`, or what an equal share of the file gives.
+/// Registers per thread at launch: `.maxnreg`, or what an equal share of the file gives; no more than the greatest number
+/// that a `setmaxnreg.inc` asks for, which is what ptxas makes of them (256 threads that increase to 240 start with 240,
+/// though 256 each are there).
 pub fn at_entry(kernel: &Kernel, threads: u32) -> u32 {
-    let share = FILE / threads.next_multiple_of(128).max(128) / 8 * 8;
-    match kernel.limits.max_registers {
-        0 => share.min(248),
-        n => n.next_multiple_of(8).min(share),
+    let limits = &kernel.limits;
+    // ptxas knows no block, only its bound.
+    let bound: u32 = limits.max_threads.iter().fold(1, |all, n| all.saturating_mul(*n));
+    let threads = threads.max(bound);
+    let share = FILE / threads.next_multiple_of(128).max(128) / limits.min_ctas.max(1) / 8 * 8;
+    let most = kernel.code.iter().filter_map(|inst| match &inst.op {
+        Op::Hopper(op) => match **op {
+            HopperOp::SetMaxRegisters { increase: true, count } => Some(count),
+            _ => None,
+        },
+        _ => None,
+    });
+    let most = most.max().unwrap_or(MOST);
+    match limits.max_registers {
+        0 => share.min(MOST).min(most),
+        n => n.next_multiple_of(8).min(share).min(most),
     }
+}
+
+/// Whether ptxas knows the number at entry. It ignores `setmaxnreg` where it does not.
+pub fn known_at_entry(limits: &Limits) -> bool {
+    let threads = limits.required_threads != [0; 3] || limits.max_threads != [0; 3];
+    limits.max_registers != 0 || (threads && limits.min_ctas != 0)
 }
 
 pub enum Outcome {

@@ -63,6 +63,10 @@ pub fn load(
         for (offset, slot) in loaded.clone() {
             let bytes = bytes_defined(m, defined, at[lane], offset, e.bytes as usize);
             load_element(defined, lane, slot, e, bytes);
+            let all = ((1u32 << e.bytes) - 1) as u16;
+            if matches!(at[lane], Place::Local(_)) && bytes & all != 0 && bytes & all != all {
+                (slot..=slot + e.wide as u32).for_each(|slot| defined.pad(slot, lane));
+            }
         }
     }
 }

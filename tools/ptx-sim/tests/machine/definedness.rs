@@ -280,3 +280,40 @@ fn quads_multiply_apart() {
     assert_eq!(clean(&ptx(1), &threads(32), &zeros(32), &[0]).a[20..24], [0x4400_4400; 4]);
     refuted(&ptx(2), &threads(32), &zeros(32), &[0], FaultKind::Undefined);
 }
+
+/// `{int a; short b;}` copied as one word of eight bytes: nobody writes the last two.
+#[test]
+fn padding_goes_with_its_structure() {
+    let ptx = |fields: &str, copy: &str| {
+        text("", 0, &format!("{{ .local .align 8 .b8 own[16]; .reg .b16 %h<4>;\n{fields}\n{copy} }}"))
+    };
+    let fields = "st.local.u32 [own], %r1; mov.u16 %h1, 7; st.local.u16 [own+4], %h1;";
+    let copy = "ld.local.u64 %rd3, [own]; st.global.u64 [%rd1], %rd3;";
+    let padded = ptx(fields, copy);
+    assert_eq!(clean(&padded, &threads(1), &zeros(2), &[0]).a[0], 0);
+    let notes = notes(&padded, &threads(1), &zeros(2), &[0]);
+    assert!(notes.iter().any(|n| n.kind == FaultKind::Undefined), "{notes:#?}");
+    // Nothing of it was written, or something was computed from it.
+    refuted(&ptx("", copy), &threads(1), &zeros(2), &[0], FaultKind::Undefined);
+    let computed = "ld.local.u64 %rd3, [own]; add.s64 %rd3, %rd3, 1; st.global.u64 [%rd1], %rd3;";
+    refuted(&ptx(fields, computed), &threads(1), &zeros(2), &[0], FaultKind::Undefined);
+}
+
+/// `unsigned kind : 8, size : 24` in memory that nobody has written, as compilers set the second field.
+#[test]
+fn a_bit_field_beside_undefined_bits() {
+    let ptx = |shift: u32| {
+        text(
+            "",
+            0,
+            &format!(
+                "{{ .local .align 8 .b8 own[8];
+    ld.local.u32 %r2, [own]; and.b32 %r2, %r2, 255; shl.b32 %r3, %r1, 8; or.b32 %r2, %r2, %r3; st.local.u32 [own], %r2;
+    ld.local.u32 %r4, [own]; shr.u32 %r4, %r4, {shift};
+    mul.wide.u32 %rd3, %r1, 4; add.s64 %rd3, %rd1, %rd3; st.global.u32 [%rd3], %r4; }}"
+            ),
+        )
+    };
+    assert_eq!(clean(&ptx(8), &threads(32), &zeros(32), &[0]).a, (0..32).collect::<Vec<_>>());
+    refuted(&ptx(7), &threads(32), &zeros(32), &[0], FaultKind::Undefined);
+}

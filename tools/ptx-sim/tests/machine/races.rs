@@ -14,6 +14,27 @@ fn lanes_of_one_store() {
 }
 
 #[test]
+fn replicas_that_differ_by_rounding() {
+    // The lane's number in the last bits of 1.0.
+    let floats = |base: &str| {
+        text(
+            "",
+            64,
+            &format!(
+                "mov.u32 %r2, smem;
+or.b32 %r3, %r1, {base};\nst.shared.u32 [%r2], %r3;"
+            ),
+        )
+    };
+    let close = floats("0x3f800000");
+    assert!(faults(&close, &threads(32), &[0], &[0]).is_empty());
+    let notes = notes(&close, &threads(32), &[0], &[0]);
+    assert!(notes.iter().any(|n| n.message.contains("all but equal")), "{notes:#?}");
+    // As integers they differ, small ones.
+    refuted(&floats("0x1000"), &threads(32), &[0], &[0], FaultKind::LaneConflict);
+}
+
+#[test]
 fn two_byte_stores_into_one_cell_are_apart() {
     let ptx = text(
         "",

@@ -6,8 +6,12 @@ use ptx_sim::FaultKind;
 const DIRECTIVES: &str = ".reqntid 384, 1, 1 .minnctapersm 1";
 
 fn roles(producer: u32, consumer: u32) -> String {
+    roles_in(DIRECTIVES, producer, consumer)
+}
+
+fn roles_in(directives: &str, producer: u32, consumer: u32) -> String {
     text(
-        DIRECTIVES,
+        directives,
         0,
         &format!(
             "
@@ -34,11 +38,33 @@ fn over_subscription_waits_for_ever() {
     assert!(fault.message.contains("setmaxnreg.inc from 168 to 248"), "{fault}");
 }
 
+/// What `__launch_bounds__(threads, 1)` becomes. 256 threads could have 256 each, and start with what is asked for.
+#[test]
+fn a_bound_fixes_the_number_too() {
+    let bound = |threads: u32| format!(".maxntid {threads}, 1, 1 .minnctapersm 1");
+    for consumer in [232, 240] {
+        let ptx = roles_in(&bound(256), 24, consumer);
+        clean(&ptx, &threads(256), &[0], &[0]);
+        assert!(notes(&ptx, &threads(256), &[0], &[0]).is_empty());
+    }
+    refuted(&roles_in(&bound(384), 24, 248), &threads(384), &[0], &[0], FaultKind::Deadlock);
+    // Two CTAs on a multiprocessor halve the share: 128 for each of 256 threads.
+    let two = ".maxntid 256, 1, 1 .minnctapersm 2";
+    clean(&roles_in(two, 24, 232), &threads(256), &[0], &[0]);
+    refuted(&roles_in(two, 24, 240), &threads(256), &[0], &[0], FaultKind::Deadlock);
+}
+
 #[test]
 fn rules() {
-    for (producer, consumer) in [(176, 240), (24, 160)] {
-        refuted(&roles(producer, consumer), &threads(384), &[0], &[0], FaultKind::Registers);
-    }
+    refuted(&roles(176, 240), &threads(384), &[0], &[0], FaultKind::Registers);
+    // Fewer than there are: 168, since others ask for 240. Alone, 160 would be what all start with.
+    clean(&roles(24, 160), &threads(384), &[0], &[0]);
+    let fewer = roles(24, 160).replace(
+        "    setmaxnreg.inc",
+        "    setp.lt.u32 %p2, %r1, 256;\n    @%p2 bra MORE;\n    setmaxnreg.inc",
+    );
+    let fewer = fewer.replace("END:", "    bra END;\nMORE:\n    setmaxnreg.inc.sync.aligned.u32 240;\nEND:");
+    refuted(&fewer, &threads(384), &[0], &[0], FaultKind::Registers);
     // Without a known number at launch ptxas ignores it, and says so in a message nobody reads.
     let plain = text("", 0, "setmaxnreg.dec.sync.aligned.u32 24;");
     assert!(notes(&plain, &threads(128), &[0], &[0]).iter().any(|n| n.kind == FaultKind::Registers));

@@ -43,6 +43,71 @@ const FILL: &str = "fence.proxy.async.shared::cta;\nbar.sync 0;";
 const BEFORE: &str = "wgmma.fence.sync.aligned;";
 const AFTER: &str = "wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;";
 
+/// The same where A and B come by `cp.async` from `b`, into the first operand places, and two warpgroups have roles.
+fn copied(complete: &str, fence: &str) -> String {
+    text(
+        "",
+        8192,
+        &format!(
+            "
+    mov.u32 %r2, smem;
+    setp.eq.u32 %p1, %r1, 0;
+    @%p1 mbarrier.init.shared::cta.b64 [%r2+4096], 128;
+    bar.sync 0;
+    setp.ge.u32 %p4, %r1, 128;
+    @%p4 bra CONSUMER;
+    mad.lo.u32 %r3, %r1, 16, %r2;
+    mul.wide.u32 %rd3, %r1, 16;
+    add.s64 %rd3, %rd2, %rd3;
+    cp.async.cg.shared.global [%r3], [%rd3], 16;
+    setp.lt.u32 %p1, %r1, 16;
+    @%p1 cp.async.cg.shared.global [%r3+2048], [%rd3], 16;
+    {complete}
+    bra END;
+CONSUMER:
+    mbarrier.try_wait.parity.shared::cta.b64 %p9, [%r2+4096], 0;
+    @!%p9 bra CONSUMER;
+    {fence}
+    shr.u32 %r5, %r2, 4;
+    cvt.u64.u32 %rd5, %r5;
+    and.b64 %rd5, %rd5, 0x3fff;
+    or.b64 %rd5, %rd5, 0x0000001000080000;
+    add.s64 %rd6, %rd5, 128;
+    setp.ne.u32 %p2, 0, 0;
+    wgmma.fence.sync.aligned;
+    wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {{%f0, %f1, %f2, %f3}}, %rd5, %rd6, %p2, 1, 1, 0, 0;
+    wgmma.commit_group.sync.aligned;
+    wgmma.wait_group.sync.aligned 0;
+    mul.wide.u32 %rd3, %r1, 4;
+    add.s64 %rd3, %rd1, %rd3;
+    st.global.f32 [%rd3+-512], %f0;
+END:"
+        ),
+    )
+}
+
+/// CUTLASS's and TileLang's loops leave out the fence between a `cp.async` that arrives by itself and wgmma. Whoever waits
+/// for the copy and arrives then has no such excuse.
+#[test]
+fn copies_that_arrive_by_themselves() {
+    let ones = vec![0x3f80_3f80; 512];
+    let run = |ptx: &str| clean(ptx, &threads(256), &zeros(128), &ones).a;
+    let by_itself = "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r2+4096];";
+    let waited = "cp.async.wait_all;\nmbarrier.arrive.shared::cta.b64 _, [%r2+4096];";
+    let (fence, want) = ("fence.proxy.async.shared::cta;", vec![16f32.to_bits(); 128]);
+    for complete in [by_itself, waited] {
+        assert_eq!(run(&copied(complete, fence)), want);
+    }
+    let bare = copied(by_itself, "");
+    assert_eq!(run(&bare), want);
+    let notes = notes(&bare, &threads(256), &zeros(128), &ones);
+    assert!(notes.iter().any(|n| n.kind == FaultKind::ProxyFence), "{notes:#?}");
+    refuted(&copied(waited, ""), &threads(256), &zeros(128), &ones, FaultKind::ProxyFence);
+    // Nobody told the consumer of the copies.
+    let early = "mbarrier.arrive.shared::cta.b64 _, [%r2+4096];";
+    refuted(&copied(early, fence), &threads(256), &zeros(128), &ones, FaultKind::SharedRace);
+}
+
 fn group() -> Geometry {
     threads(128)
 }

@@ -12,7 +12,7 @@ use crate::{
 use serde_json::{Map, json};
 use std::io::IsTerminal;
 use tile_base::{Diagnostic, diagnostic::any_error};
-use tile_driver::{Session, bench, emit, gpu, session::tile_files};
+use tile_driver::{Session, bench, emit, functions, gpu, session::tile_files};
 
 pub fn run(args: Bench) -> bool {
     let mut session = Session::new();
@@ -113,7 +113,7 @@ fn measure(
     for file in files {
         progress.set_message(file.clone());
         let measured = session
-            .load(&file)
+            .load_with(&file, &functions::modules(&given))
             .and_then(|loaded| bench::file(session, &loaded, args.choose.kernel.as_deref(), &given, &on));
         match measured {
             Ok(list) => results.extend(list.into_iter().map(|m| (file.clone(), m))),

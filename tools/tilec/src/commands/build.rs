@@ -6,7 +6,7 @@ use crate::{
     output,
 };
 use tile_base::Diagnostic;
-use tile_driver::{Session, emit};
+use tile_driver::{Session, emit, functions};
 
 pub fn run(args: Build) -> bool {
     let mut session = Session::new();
@@ -35,7 +35,7 @@ fn name(stage: Stage) -> emit::Stage {
 
 fn build(session: &mut Session, args: &Build) -> Result<Vec<(emit::Stage, String)>, Vec<Diagnostic>> {
     let given = given(&args.choose)?;
-    let loaded = session.load(&args.file)?;
+    let loaded = session.load_with(&args.file, &functions::modules(&given))?;
     let stages: Vec<emit::Stage> = args.emit.iter().map(|&s| name(s)).collect();
     let built = emit::build(session, &loaded, args.choose.kernel.as_deref(), &given, &args.target, &stages)?;
     if let Some(line) = taken(&built.taken, &built.kernel) {

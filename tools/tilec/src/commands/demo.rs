@@ -142,10 +142,10 @@ fn cpu(
     given.arguments.insert("scale".into(), Argument::Scalar(Scalar::Float(1.0 / (d as f64).sqrt())));
     let loaded = session.load(file)?;
     let picked = compile::pick(session, &loaded, None)?;
-    let choice = choose::choose(picked.callable(&loaded), &given, None)?;
+    let choice = choose::choose(&loaded.module, picked.callable(&loaded), &given, None)?;
     let mut compiled = compile::compile(session, &loaded, &picked, &choice.instance)?;
     let signature = compiled.program.signature.clone();
-    let mut launch = run::prepare(&signature, &mut given, None, None)?;
+    let mut launch = run::prepare(&signature, &mut given, None, None, &mut vec![])?;
     compiled.cpu_for(&launch.dims)?;
     let expected =
         tile_driver::compile::spec(&loaded, &picked, &choice.instance, &signature, &launch.arguments)?;

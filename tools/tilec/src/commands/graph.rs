@@ -3,7 +3,7 @@
 use super::{given, show, taken};
 use crate::{cli::Graph, output};
 use tile_base::Diagnostic;
-use tile_driver::{Session, emit};
+use tile_driver::{Session, emit, functions};
 
 pub fn run(args: Graph) -> bool {
     let mut session = Session::new();
@@ -15,7 +15,7 @@ pub fn run(args: Graph) -> bool {
 
 fn draw(session: &mut Session, args: &Graph) -> Result<(), Vec<Diagnostic>> {
     let given = given(&args.choose)?;
-    let loaded = session.load(&args.file)?;
+    let loaded = session.load_with(&args.file, &functions::modules(&given))?;
     let stage = if args.format.svg { emit::Stage::Svg } else { emit::Stage::Dot };
     let built = emit::build(session, &loaded, args.choose.kernel.as_deref(), &given, "sm_90", &[stage])?;
     if let Some(line) = taken(&built.taken, &built.kernel) {

@@ -8,21 +8,33 @@ use crate::{
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::{Diagnostic, diagnostic::any_error};
-use tile_driver::{Session, choose::Given, compile, emit, run};
+use tile_driver::{
+    Session,
+    choose::{Given, choose, name_taken},
+    compile, emit, functions, run,
+};
 use tile_tensor::{Argument, Scalar, Tensor, files};
 
 pub fn run(args: Run) -> bool {
     let mut session = Session::new();
-    let result = execute(&mut session, &args);
-    let (found, more) = match result {
+    let mut choice = Chosen::default();
+    let result = execute(&mut session, &args, &mut choice);
+    if let Some(line) = taken(&choice.taken, &choice.kernel).filter(|_| !args.json) {
+        output::tell(&line);
+    }
+    let (found, mut more) = match result {
         Ok(done) => {
             if !args.json {
                 done.tell();
             }
             (done.notes.clone(), done.json(&session))
         }
-        Err(found) => (found, Map::new()),
+        Err(mut found) => {
+            name_taken(&mut found, &choice.taken, &choice.kernel);
+            (found, Map::new())
+        }
     };
+    more.insert("taken".into(), pairs(&choice.taken));
     if args.json {
         json::print(&found, &session.sources, more);
     } else {
@@ -34,11 +46,18 @@ pub fn run(args: Run) -> bool {
     !any_error(&found)
 }
 
+/// What was decided before anything ran: told also when the launch is refused.
+#[derive(Default)]
+struct Chosen {
+    kernel: String,
+    /// What the first test case decided.
+    taken: Vec<(String, String)>,
+}
+
 /// What a run did.
 struct Done {
     kernel: String,
     device: &'static str,
-    taken: Vec<(String, String)>,
     random: Vec<String>,
     consts: Vec<(String, String)>,
     dims: Vec<(String, i64)>,
@@ -78,9 +97,6 @@ impl Summary {
 
 impl Done {
     fn tell(&self) {
-        if let Some(line) = taken(&self.taken, &self.kernel) {
-            output::tell(&line);
-        }
         if !self.random.is_empty() {
             output::tell(&format!("note: random data for {}", self.random.join(", ")));
         }
@@ -103,9 +119,6 @@ impl Done {
     }
 
     fn json(&self, session: &Session) -> Map<String, Value> {
-        let pairs = |list: &[(String, String)]| -> Value {
-            list.iter().map(|(n, v)| (n.clone(), json!(v))).collect::<Map<_, _>>().into()
-        };
         let outputs: Map<String, Value> = self
             .outputs
             .iter()
@@ -127,7 +140,6 @@ impl Done {
             "dims".into(),
             self.dims.iter().map(|(n, v)| (n.clone(), json!(v))).collect::<Map<_, _>>().into(),
         );
-        map.insert("taken".into(), pairs(&self.taken));
         map.insert("random".into(), json!(self.random));
         map.insert("outputs".into(), outputs.into());
         map.insert("time_ms".into(), times_json(session));
@@ -135,18 +147,24 @@ impl Done {
     }
 }
 
-fn execute(session: &mut Session, args: &Run) -> Result<Done, Vec<Diagnostic>> {
+fn pairs(list: &[(String, String)]) -> Value {
+    list.iter().map(|(n, v)| (n.clone(), json!(v))).collect::<Map<_, _>>().into()
+}
+
+fn execute(session: &mut Session, args: &Run, chosen: &mut Chosen) -> Result<Done, Vec<Diagnostic>> {
     let mut given = inputs(session, args)?;
-    let loaded = session.load(&args.file)?;
+    let loaded = session.load_with(&args.file, &functions::modules(&given))?;
     let picked = compile::pick(session, &loaded, args.choose.kernel.as_deref())?;
+    chosen.kernel = picked.name.clone();
     let case = compile::first_case(&loaded, &picked);
-    let choice = tile_driver::choose::choose(picked.callable(&loaded), &given, case.as_ref())?;
+    let choice = choose(&loaded.module, picked.callable(&loaded), &given, case.as_ref())?;
+    chosen.taken = choice.taken;
     let mut compiled = compile::compile(session, &loaded, &picked, &choice.instance)?;
     let signature = compiled.program.signature.clone();
     let wanted = args.outputs.iter().map(|(n, _)| n.clone()).collect::<BTreeSet<_>>();
     check_outputs(&signature, &wanted)?;
     let start = std::time::Instant::now();
-    let mut launch = run::prepare(&signature, &mut given, case.as_ref(), args.random)?;
+    let mut launch = run::prepare(&signature, &mut given, case.as_ref(), args.random, &mut chosen.taken)?;
     session.timer.add("bind", start.elapsed());
     let device = match args.device {
         Device::Cpu => run::Device::Cpu,
@@ -171,12 +189,9 @@ fn execute(session: &mut Session, args: &Run) -> Result<Done, Vec<Diagnostic>> {
         });
     }
     session.timer.time("write", || write(&signature, &launch, &args.outputs))?;
-    let mut all_taken = choice.taken;
-    all_taken.extend(launch.taken);
     Ok(Done {
         kernel: signature.kernel.clone(),
         device: device.name(),
-        taken: all_taken,
         random: launch.random,
         consts: signature.consts.clone(),
         dims: signature.dims.iter().cloned().zip(launch.dims).collect(),

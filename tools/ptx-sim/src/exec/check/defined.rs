@@ -5,6 +5,7 @@
 //! that leaves the CTA is.
 
 use super::bytes::DefinedBytes;
+use crate::exec::rows::Rows;
 use crate::ir::{Constant, FloatOp, FloatType, Kernel, Op, Pred, Role, Scalar, Slot};
 use std::collections::HashMap;
 
@@ -17,6 +18,8 @@ pub struct Defined {
     /// Rows of which some bytes are defined in more lanes than others: words half of which was never filled. Few have
     /// any; the rest of the machinery need not know.
     parts: HashMap<Slot, Bytes>,
+    /// Lanes of those that were loaded like this from local memory: a word of a structure and the padding behind it.
+    padding: HashMap<Slot, u32>,
     /// One lane's bytes after the other's.
     pub local: DefinedBytes,
 }
@@ -30,6 +33,7 @@ impl Defined {
             rows: vec![0; rows as usize],
             preds: vec![0; preds as usize],
             parts: HashMap::new(),
+            padding: HashMap::new(),
             local: DefinedBytes::default(),
         }
     }
@@ -82,15 +86,15 @@ impl Defined {
     }
 
     /// What an operation makes of it: its results are defined in the lanes in which all its sources are. Operations
-    /// that mix lanes ask for all of them.
-    pub fn propagate(&mut self, op: &Op, mask: u32) {
+    /// that mix lanes ask for all of them. `rows`: what the registers hold before it.
+    pub fn propagate(&mut self, op: &Op, mask: u32, rows: &Rows) {
         let mut defined = u32::MAX;
         op.visit(&mut |role| match role {
             Role::Use(s) => defined &= self.rows[s as usize],
             Role::UsePred(p) => defined &= self.preds[p as usize],
             _ => {}
         });
-        if defined & mask != mask && self.propagate_parts(op, mask) {
+        if defined & mask != mask && (self.propagate_parts(op, mask) || self.bitwise(op, mask, rows)) {
             return;
         }
         if op.mixes_lanes() && defined & mask != mask {
@@ -98,19 +102,35 @@ impl Defined {
         }
         op.visit(&mut |role| match role {
             Role::Def(s) => self.set_row(s, mask, defined),
-            Role::DefPred(p) => {
-                let row = &mut self.preds[p as usize];
-                *row = (*row & !mask) | (defined & mask);
-            }
+            Role::DefPred(p) => self.set_pred(p, mask, defined),
             _ => {}
         });
+    }
+
+    pub fn set_pred(&mut self, p: Pred, mask: u32, defined: u32) {
+        let row = &mut self.preds[p as usize];
+        *row = (*row & !mask) | (defined & mask);
     }
 
     pub fn bytes(&self, slot: Slot) -> Bytes {
         self.parts.get(&slot).copied().unwrap_or([self.rows[slot as usize]; 4])
     }
 
+    /// A lane of a row has been loaded from local memory, some of whose bytes there were never written.
+    pub fn pad(&mut self, slot: Slot, lane: usize) {
+        *self.padding.entry(slot).or_default() |= 1 << lane;
+    }
+
+    /// Lanes whose undefined bytes in these rows, if any, are padding.
+    pub fn padded(&self, slots: impl IntoIterator<Item = Slot>) -> u32 {
+        let padding = |s: Slot| self.padding.get(&s).copied().unwrap_or(0);
+        slots.into_iter().fold(u32::MAX, |m, s| m & (self.rows[s as usize] | padding(s)))
+    }
+
     pub fn set_bytes(&mut self, slot: Slot, mask: u32, bytes: Bytes) {
+        if let Some(padding) = self.padding.get_mut(&slot) {
+            *padding &= !mask;
+        }
         let before = self.bytes(slot);
         let after: Bytes = std::array::from_fn(|n| (before[n] & !mask) | (bytes[n] & mask));
         let whole = after.iter().fold(u32::MAX, |all, b| all & b);
@@ -133,7 +153,12 @@ impl Defined {
         match op {
             Op::Copy { to, from } => {
                 let parts: Vec<Bytes> = from.iter().map(|&s| self.bytes(s)).collect();
+                let padding: Vec<u32> =
+                    from.iter().map(|s| self.padding.get(s).copied().unwrap_or(0)).collect();
                 to.iter().zip(parts).for_each(|(&d, bytes)| self.set_bytes(d, mask, bytes));
+                for (&d, lanes) in to.iter().zip(padding).filter(|(_, lanes)| lanes & mask != 0) {
+                    *self.padding.entry(d).or_default() |= lanes & mask;
+                }
             }
             Op::Pack16 { d, lo, hi } => {
                 let (lo, hi) = (self.bytes(*lo), self.bytes(*hi));
@@ -218,12 +243,13 @@ mod tests {
         let mods = FloatMods::default();
         // Row 0 was never written: the upper half of row 2 is what it was.
         let pack = Op::Convert { to: Scalar::F16x2, from: Scalar::F32, mods, d: 2, a: 0, b: 1 };
-        defined.propagate(&pack, u32::MAX);
+        let rows = Rows::new(8, 0);
+        defined.propagate(&pack, u32::MAX, &rows);
         assert_eq!(defined.of_rows([2]), 0);
-        defined.propagate(&Op::Unpack16 { lo: Some(3), hi: Some(4), a: 2 }, u32::MAX);
+        defined.propagate(&Op::Unpack16 { lo: Some(3), hi: Some(4), a: 2 }, u32::MAX, &rows);
         assert_eq!((defined.of_rows([3]), defined.of_rows([4])), (u32::MAX, 0));
         // Packed again, both halves from what is defined.
-        defined.propagate(&Op::Pack16 { d: 2, lo: 3, hi: 3 }, u32::MAX);
+        defined.propagate(&Op::Pack16 { d: 2, lo: 3, hi: 3 }, u32::MAX, &rows);
         assert_eq!(defined.of_rows([2]), u32::MAX);
         assert!(!defined.parts.contains_key(&2));
     }

@@ -12,6 +12,7 @@
 //!
 //! Without the fence the bytes are ordered, but may still sit where the async proxy does not look: `ProxyFence`.
 
+pub mod bitwise;
 pub mod bytes;
 pub mod clock;
 pub mod defined;
@@ -362,6 +363,12 @@ impl<'a> Check<'a> {
                 Severity::Refuted,
                 "no fence.proxy.tensormap::generic.acquire of this map before it is used",
             ),
+            (Verdict::Fence, Region::Shared(_)) if self.copied_without_wait(e) => (
+                FaultKind::ProxyFence,
+                Severity::Note,
+                "no fence.proxy.async between a cp.async that arrives on an mbarrier by itself and its reader; tolerated \
+                 in practice",
+            ),
             (Verdict::Fence, _) => {
                 (FaultKind::ProxyFence, Severity::Refuted, "no fence.proxy.async on the way")
             }
@@ -403,6 +410,14 @@ impl<'a> Check<'a> {
             Some(reader) if v == Verdict::Race => self.hold(region, granule, mask, reader, finding),
             _ => self.findings.report(finding),
         }
+    }
+
+    /// Bytes that a plain cp.async wrote, for which its warp has not waited: an mbarrier told the reader. PTX wants a fence
+    /// there, since the copy goes through the generic proxy; CUTLASS's and TileLang's loops over wgmma have none.
+    fn copied_without_wait(&self, e: &Entry) -> bool {
+        let Some(slot) = (e.agent as usize).checked_sub(self.own.len()) else { return false };
+        let issuer = &self.know[self.findings.owners[slot]];
+        e.is(flag::WRITE) && !e.is(flag::ASYNC) && issuer.seen.get(e.agent) < e.interval
     }
 
     /// What could have ordered the two, in words.
