@@ -16,12 +16,12 @@ use std::collections::BTreeMap;
 use tile_graph::{Axis, Graph, Op, StepSize, TileBinding, TileId};
 
 /// Registers that tile values may take of those that a thread has. The rest is for addresses, predicates and what is in
-/// flight: three eighths without products; with them some 50, and for each product the addresses of its fragments,
+/// flight: three eighths without products; with them some 54, and for each product the addresses of its fragments,
 /// which LLVM keeps over the loops (15, as the assembler's counts of the library's kernels say).
 pub fn register_budget(registers_of_a_thread: u32, products: usize) -> u32 {
     match products {
         0 => registers_of_a_thread.next_multiple_of(8) / 8 * 5,
-        n => registers_of_a_thread.saturating_sub(50 + 15 * n as u32),
+        n => registers_of_a_thread.saturating_sub(54 + 15 * n as u32),
     }
 }
 

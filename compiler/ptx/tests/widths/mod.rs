@@ -26,7 +26,8 @@ fn kernels() -> Vec<(Kernel, u32)> {
         out.push((wide(BACKWARD, "flash_bwd_dkv", dtype, &heads(128)), 0));
         out.push((wide(BACKWARD, "flash_bwd_dkv", dtype, &heads(256)), 0));
         out.push((wide(BACKWARD, "flash_bwd_dq", dtype, &heads(256)), 0));
-        out.push((wide(LOG_LINEAR, "log_linear", dtype, &levels(128, 64)), 0));
+        // Five states beside tiles of 64 x 64.
+        out.push((wide(LOG_LINEAR, "log_linear", dtype, &levels(128, 64)), 60));
         out.push((wide(LOG_LINEAR, "log_linear", dtype, &levels(32, 16)), 0));
     }
     let channels = |k, v| [("K", k), ("V", v)];
