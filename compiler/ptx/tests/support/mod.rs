@@ -61,12 +61,27 @@ impl Kernel {
         };
         let main = self.file.trim_end_matches(".tile").replace('/', "::");
         let prelude = parse("prelude.tile", &library_text("prelude.tile"));
-        let module = Module::new(vec![(main, parse(self.file, text)), ("prelude".into(), prelude)], 0);
+        let own = parse(self.file, text);
+        let used = own.items.iter().filter_map(|item| match &item.kind {
+            tile_syntax::ast::ItemKind::Use(u) => {
+                Some(u.path.iter().map(|i| &i.name[..]).collect::<Vec<_>>())
+            }
+            _ => None,
+        });
+        let file = |path: Vec<&str>| {
+            let name = format!("{}.tile", path.join("/"));
+            (path.join("::"), parse(&name, &library_text(&name)))
+        };
+        let mut files: Vec<_> = used.map(file).collect();
+        files.insert(0, (main, own));
+        files.push(("prelude".into(), prelude));
+        let module = Module::new(files, 0);
         let value = |v: i64, name: &str| match name {
             "CAUSAL" => ConstValue::Bool(v != 0),
             _ => ConstValue::Int(v),
         };
-        let generic = text.contains(&format!("kernel {}<T:", self.name));
+        let after = text.split_once(&format!("kernel {}<", self.name)).map_or("", |(_, after)| after);
+        let generic = after.trim_start().starts_with("T:");
         let instance = Instance {
             dtypes: generic.then(|| ("T".to_string(), self.dtype)).into_iter().collect(),
             consts: self.consts.iter().map(|&(n, v)| (n.to_string(), value(v, n))).collect(),

@@ -22,7 +22,7 @@ fn kernels() -> Vec<(Kernel, u32)> {
     for dtype in [Bf16, F32] {
         // DeepSeek-V3: 512 latent channels, 64 rotary ones.
         out.push((wide(MLA, "mla_decode", dtype, &[("DL", 512), ("DR", 64)]), 0));
-        out.push((wide(ATOMIC, "flash_bwd_atomic", dtype, &[("D", 128), ("CAUSAL", 1)]), 0));
+        out.push((wide(ATOMIC, "flash_bwd_atomic", dtype, &[("D", 128), ("DV", 128), ("CAUSAL", 1)]), 0));
         out.push((wide(BACKWARD, "flash_bwd_dkv", dtype, &heads(128)), 0));
         out.push((wide(BACKWARD, "flash_bwd_dkv", dtype, &heads(256)), 0));
         out.push((wide(BACKWARD, "flash_bwd_dq", dtype, &heads(256)), 0));
