@@ -20,7 +20,7 @@ use tile_graph::{Axis, Graph, Op, StepSize, TileBinding, TileId};
 /// which LLVM keeps over the loops (15, as the assembler's counts of the library's kernels say).
 pub fn register_budget(registers_of_a_thread: u32, products: usize) -> u32 {
     match products {
-        0 => registers_of_a_thread.next_multiple_of(8) / 8 * 5,
+        0 => registers_of_a_thread.div_ceil(8) * 5,
         n => registers_of_a_thread.saturating_sub(54 + 15 * n as u32),
     }
 }
