@@ -115,9 +115,14 @@ fn sums_have_an_order() {
 
 /// Codes and severities of what a schedule is answered with.
 fn answers(text: &str) -> Vec<(String, bool)> {
+    answers_of(text, None)
+}
+
+/// The same for one kernel or op of several.
+fn answers_of(text: &str, name: Option<&str>) -> Vec<(String, bool)> {
     let mut session = Session::new();
     let loaded = session.load_text("kernels.tile", text.to_string());
-    let picked = tile_driver::compile::pick(&mut session, &loaded, None).unwrap();
+    let picked = tile_driver::compile::pick(&mut session, &loaded, name).unwrap();
     let case = tile_driver::compile::first_case(&loaded, &picked);
     let choice = tile_driver::choose::choose(
         &loaded.module,
@@ -133,8 +138,7 @@ fn answers(text: &str) -> Vec<(String, bool)> {
         Ok(_) => notes,
         Err(errors) => errors,
     };
-    let is_error = |d| tile_base::diagnostic::any_error(std::slice::from_ref(d));
-    found.iter().map(|d| (d.code.to_string(), is_error(d))).collect()
+    found.iter().map(|d| (d.code.to_string(), d.is_error())).collect()
 }
 
 #[test]
@@ -164,4 +168,41 @@ fn what_is_not_done_is_told_and_an_error_when_required() {
         ),
         told("T0866", false)
     );
+}
+
+/// An op whose launches differ in the dimension that a schedule asks for: they are made without it.
+#[test]
+fn a_dimension_that_an_op_does_not_fix_passes_the_schedule_over() {
+    let op = "
+        kernel scale(x: in f32[M, N], y: out f32[M, N]) {
+            tile BM, BN;
+            par i in tiles(M, BM), j in tiles(N, BN) { y[i, j] = x[i, j] * 2; }
+        }
+        op steps(x: in f32[L, N], y: out f32[L, N]) {
+            for l in 0..L { run scale(x[l..l + 1, :], y[l..l + 1, :]); }
+        }
+        spec steps { y[l, j] = x[l, j] * 2; }
+        test steps { L = 3, N = 20; }";
+    let told = |guard: &str| {
+        answers_of(&format!("{op} schedule scale where {guard} {{ tile BM = 16; }}"), Some("steps"))
+    };
+    assert_eq!(told("M <= 8"), vec![("T0867".to_string(), false)]);
+    // N is an extent of the op's own parameters.
+    assert_eq!(told("N <= 8"), vec![]);
+}
+
+/// States are kept by the index of the step, which may not be negative.
+#[test]
+fn steps_below_zero_have_no_place() {
+    let text = "
+        kernel shifted(x: in f32[N], o: out f32[N]) {
+            par b in 1 {
+                var s: f32[1] = 0;
+                for t in -1..N - 1 { s = s + x[t + 1]; o[t + 1] = s.sum(); }
+            }
+        }
+        spec shifted { o[t] = sum(j in 0..t + 1: x[j]); }
+        test shifted { N = 9; }
+        schedule shifted { split t states; }";
+    assert_eq!(answers(text), vec![("T0866".to_string(), false)]);
 }

@@ -132,7 +132,7 @@ impl Scheduled {
                 }
                 Err(why) => {
                     let d = rows.not_split(row, &why.0);
-                    if tile_base::diagnostic::any_error(std::slice::from_ref(&d)) {
+                    if d.is_error() {
                         return Err(vec![d]);
                     }
                     notes.push(d);

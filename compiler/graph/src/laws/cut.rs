@@ -106,6 +106,23 @@ pub(super) fn is_merged(f: &ForOp, carried: usize) -> bool {
     matches!(&f.combine, LoopCombine::Merge { vars, .. } if vars.contains(&(carried as u32)))
 }
 
+pub(super) fn zero(dtype: DType) -> Literal {
+    match dtype {
+        DType::Bool => Literal::Bool(false),
+        d if d.is_float() => Literal::Float(0.0),
+        _ => Literal::Int(0),
+    }
+}
+
+/// A value of this type whose every element is the literal.
+pub(super) fn splat(graph: &mut Graph, at: At, literal: Literal, ty: &ValueType) -> Value {
+    let one = insert(graph, at, Op::Const(literal), vec![ValueType::scalar(ty.dtype)], &[])[0];
+    match ty.is_scalar() {
+        true => one,
+        false => insert(graph, at, Op::Broadcast, vec![ty.clone()], &[one])[0],
+    }
+}
+
 /// What each part starts from: a merged variable from its own start, a summed one from 0.
 pub(super) fn starts(
     graph: &mut Graph,
@@ -120,16 +137,8 @@ pub(super) fn starts(
             out.push(initial[n]);
             continue;
         }
-        let literal = match ty.dtype {
-            DType::Bool => Literal::Bool(false),
-            d if d.is_float() => Literal::Float(0.0),
-            _ => Literal::Int(0),
-        };
-        let zero = insert(graph, at, Op::Const(literal), vec![ValueType::scalar(ty.dtype)], &[])[0];
-        out.push(match ty.is_scalar() {
-            true => zero,
-            false => insert(graph, at, Op::Broadcast, vec![ty.clone()], &[zero])[0],
-        });
+        let zero = zero(ty.dtype);
+        out.push(splat(graph, at, zero, ty));
     }
     out
 }

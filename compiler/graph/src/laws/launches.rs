@@ -124,8 +124,7 @@ impl Splitter {
     /// Gives a kernel the dimension of the parts and the workspaces. The dimension's position, and the first workspace.
     fn extend(&self, g: &mut Graph, mode: Mode) -> (u32, ObjectId) {
         let span = g.node(self.node).span;
-        g.signature.dims.push(self.parts.clone());
-        (g.signature.dims.len() as u32 - 1, extend(g, &self.workspaces, mode, span))
+        extend_by_parts(g, &self.parts, &self.workspaces, mode, span)
     }
 }
 

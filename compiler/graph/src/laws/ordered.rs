@@ -18,7 +18,7 @@
 //! the tensor for each rank.
 
 use super::{Refused, cut::*, slice::fix_step, workspace::*};
-use crate::{access::*, facts::extent, ir::*, op::*};
+use crate::{access::*, ir::*, op::*};
 use tile_base::{Mode, Size, Span};
 
 /// Makes the sums into the tensor `object` a matter of the `par` axes `ranks`, in that order. `sizes` are the
@@ -44,7 +44,7 @@ pub fn order_sum(
     for &node in &adds {
         one_instance_a_rank(&graph, node, &axes)?;
     }
-    let extents = axes.iter().map(|&par| count(&graph, par)).collect::<Result<Vec<Size>, _>>()?;
+    let extents = axes.iter().map(|&par| steps(&graph, par)).collect::<Result<Vec<Size>, _>>()?;
     let workspace = Workspace {
         name: unique(&graph.signature, &format!("{}_ranks", graph.object(object).name)),
         dtype: graph.object(object).dtype,
@@ -86,23 +86,6 @@ fn one_instance_a_rank(graph: &Graph, node: NodeId, ranks: &[NodeId]) -> Result<
         }
     }
     Ok(())
-}
-
-/// How many instances an axis has at most.
-fn count(graph: &Graph, par: NodeId) -> Result<Size, Refused> {
-    let Op::Par(p) = &graph.node(par).op else { return Err(Refused("is ranked by no `par`".into())) };
-    let range = graph.inputs(par);
-    let unbounded = || Refused(format!("is ranked by `{}`, which the host cannot bound", p.name));
-    match p.iter {
-        Iter::Each { .. } => extent::bound(graph, range[1], extent::Side::Greatest).ok_or_else(unbounded),
-        Iter::Tiles { step: StepSize::Fixed(n), .. } => {
-            let length = extent::length(graph, range[0], range[1])
-                .or_else(|| extent::longest(graph, range[0], range[1]))
-                .ok_or_else(unbounded)?;
-            Ok(Size::CeilDiv(length.into(), Size::Const(n as i64).into()))
-        }
-        Iter::Tiles { .. } => Err(unbounded()),
-    }
 }
 
 /// The kernel, each rank adding into its own part of the workspace.
@@ -186,7 +169,7 @@ fn added_up(graph: &Graph, object: ObjectId, ranks: &[Size], workspace: &Workspa
         })
         .collect();
     let ty = ValueType::tile(g.object(object).dtype, axes);
-    let mut total = zeros(&mut g, inside, &ty);
+    let mut total = splat(&mut g, inside, zero(ty.dtype), &ty);
     total = add_ranks(&mut g, inside, ranks, own, &at, total, &mut vec![]);
     let mut ports = vec![total];
     let access = element(object, &[], &at, &mut ports);
@@ -253,15 +236,6 @@ fn element(object: ObjectId, ranks: &[Value], place: &[(Iter, Value)], ports: &m
         });
     }
     Access { object, coords, otherwise: None, mask: None }
-}
-
-fn zeros(g: &mut Graph, at: At, ty: &ValueType) -> Value {
-    let literal = if ty.dtype.is_float() { Literal::Float(0.0) } else { Literal::Int(0) };
-    let zero = insert(g, at, Op::Const(literal), vec![ValueType::scalar(ty.dtype)], &[])[0];
-    match ty.is_scalar() {
-        true => zero,
-        false => insert(g, at, Op::Broadcast, vec![ty.clone()], &[zero])[0],
-    }
 }
 
 /// Ends the nest of `par`s from the inside out.

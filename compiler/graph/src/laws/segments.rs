@@ -76,8 +76,8 @@ impl Segments {
         drop_effects(&mut g, &nodes, self.node)?;
         let (at, p, range, first) = self.cut(&mut g, Mode::InOut);
         let state = g.node(self.node).outputs[0].clone();
-        let zero = splat(&mut g, at, 0.0, &state);
-        let one = splat(&mut g, at, 1.0, &self.decay);
+        let zero = splat(&mut g, at, Literal::Float(0.0), &state);
+        let one = splat(&mut g, at, Literal::Float(1.0), &self.decay);
         g.set_inputs(self.node, &[range[0], range[1], zero, one]);
         let end = At { before: g.region(at.region).nodes.last().copied(), ..at };
         for (n, stored) in self.stored.iter().enumerate() {
@@ -93,14 +93,8 @@ impl Segments {
     fn replay(&self, graph: &Graph) -> Result<Graph, Refused> {
         let mut g = graph.clone();
         g.name = format!("{}_{}_replay", graph.name, identifier(&self.f.name));
-        let nodes = g.region(self.home).nodes.clone();
-        let at = nodes.iter().position(|&n| n == self.node).unwrap_or(0);
-        for &node in nodes[at + 1..].iter().rev() {
-            if !matches!(g.node(node).op, Op::Yield) {
-                g.remove(node);
-            }
-        }
-        drop_effects(&mut g, &nodes[..at], self.node)?;
+        let before = drop_after(&mut g, self.home, self.node);
+        drop_effects(&mut g, &before, self.node)?;
         let (at, p, range, first) = self.cut(&mut g, Mode::In);
         let start = g.inputs(self.node)[2];
         let entered = self.fold(&mut g, at, p, start, first);
@@ -119,9 +113,7 @@ impl Segments {
             return Ok(None);
         }
         let span = g.node(self.node).span;
-        g.signature.dims.push(self.parts.clone());
-        let dim = g.signature.dims.len() as u32 - 1;
-        let first = extend(&mut g, &self.workspaces, Mode::In, span);
+        let (dim, first) = extend_by_parts(&mut g, &self.parts, &self.workspaces, Mode::In, span);
         let at = At { region: self.home, before: Some(self.node), span };
         let count = insert(&mut g, at, Op::Dim(dim), vec![ValueType::index()], &[])[0];
         let start = g.inputs(self.node)[2];
@@ -136,9 +128,7 @@ impl Segments {
     /// Makes the segments instances: where to go on, the segment, its range, and the first workspace.
     fn cut(&self, g: &mut Graph, mode: Mode) -> (At, Value, [Value; 2], ObjectId) {
         let span = g.node(self.node).span;
-        g.signature.dims.push(self.parts.clone());
-        let dim = g.signature.dims.len() as u32 - 1;
-        let first = extend(g, &self.workspaces, mode, span);
+        let (dim, first) = extend_by_parts(g, &self.parts, &self.workspaces, mode, span);
         let (region, p) = side_by_side(g, self.home, &format!("{}.segment", self.f.name), dim, span);
         let at = At { region, before: Some(self.node), span };
         let inputs = g.inputs(self.node);
@@ -170,7 +160,7 @@ impl Segments {
         let at = At { region: body, before: last, span: g.node(self.node).span };
         let next = match factor {
             Factor::One => carried,
-            Factor::Zero => splat(g, at, 0.0, &self.decay),
+            Factor::Zero => splat(g, at, Literal::Float(0.0), &self.decay),
             Factor::Value(a) => {
                 insert(g, at, Op::Elem(ElemOp::Mul), vec![self.decay.clone()], &[carried, a])[0]
             }
@@ -303,12 +293,4 @@ fn decay_type(graph: &Graph, factor: &[Axis], state: &ValueType) -> ValueType {
         })
         .collect();
     ValueType::tile(state.dtype, axes)
-}
-
-fn splat(g: &mut Graph, at: At, x: f64, ty: &ValueType) -> Value {
-    let literal = insert(g, at, Op::Const(Literal::Float(x)), vec![ValueType::scalar(ty.dtype)], &[])[0];
-    match ty.is_scalar() {
-        true => literal,
-        false => insert(g, at, Op::Broadcast, vec![ty.clone()], &[literal])[0],
-    }
 }

@@ -23,9 +23,9 @@
 //! States are kept by the number of the step, so the size of a step is fixed for both launches.
 
 use super::{Refused, cut::*, workspace::*};
-use crate::{facts::extent, ir::*, op::*};
+use crate::{ir::*, op::*};
 use std::collections::BTreeSet;
-use tile_base::{Mode, Size, Span};
+use tile_base::{Mode, Span};
 
 /// Slices the kernel at a loop that stands directly in its instances. `sizes` are the tile sizes that the schedule gives:
 /// that of the loop has to be one.
@@ -107,7 +107,7 @@ impl Slicer {
         let kept = states_of_outputs(graph, &f);
         let types = kept.iter().map(|&at| graph.node(node).outputs[at].clone());
         let stored: Vec<Stored> = types.map(|ty| stored(graph, ty)).collect::<Result<_, _>>()?;
-        let steps = steps(graph, node, &f)?;
+        let steps = steps(graph, node)?;
         let workspaces = kept
             .iter()
             .zip(&stored)
@@ -150,15 +150,8 @@ impl Slicer {
     fn outputs(&self, graph: &Graph) -> Result<Graph, Refused> {
         let mut g = graph.clone();
         let first = extend(&mut g, &self.workspaces, Mode::In, self.span);
-        let nodes = g.region(self.home).nodes.clone();
-        let at = nodes.iter().position(|&n| n == self.node).unwrap_or(0);
-        let (before, after) = (&nodes[..at], &nodes[at + 1..]);
-        for &node in after.iter().rev() {
-            if !matches!(g.node(node).op, Op::Yield) {
-                g.remove(node);
-            }
-        }
-        drop_effects(&mut g, before, self.node)?;
+        let before = drop_after(&mut g, self.home, self.node);
+        drop_effects(&mut g, &before, self.node)?;
         let bounds = [g.inputs(self.node)[0], g.inputs(self.node)[1]];
         let args = g.region_args(self.f.body);
         let variables = self.f.iter.variables();
@@ -169,7 +162,7 @@ impl Slicer {
         let types = args[..variables].iter().map(|&v| g.type_of(v).clone()).collect();
         let own = insert(&mut g, inside, Op::RegionArgs, types, &[]);
         let outside = needed_by(&g, self.home, &bounds);
-        for &node in before {
+        for &node in &before {
             let moves = !outside.contains(&node) && !matches!(g.node(node).op, Op::RegionArgs);
             if g.contains(node) && moves {
                 g.relocate(node, body, None);
@@ -219,22 +212,6 @@ fn drop_unused(g: &mut Graph, body: RegionId) {
         if unused && !framed && !has_effect(g, node) {
             g.remove(node);
         }
-    }
-}
-
-/// How many steps the loop has at most.
-fn steps(graph: &Graph, node: NodeId, f: &ForOp) -> Result<Size, Refused> {
-    let range = graph.inputs(node);
-    let unbounded = || Refused("has no bound that the host knows".into());
-    match f.iter {
-        Iter::Each { .. } => extent::bound(graph, range[1], extent::Side::Greatest).ok_or_else(unbounded),
-        Iter::Tiles { step: StepSize::Fixed(n), .. } => {
-            let length = extent::length(graph, range[0], range[1])
-                .or_else(|| extent::longest(graph, range[0], range[1]))
-                .ok_or_else(unbounded)?;
-            Ok(Size::CeilDiv(length.into(), Size::Const(n as i64).into()))
-        }
-        Iter::Tiles { .. } => Err(Refused("has a free step".into())),
     }
 }
 

@@ -210,6 +210,53 @@ pub(super) fn extend(g: &mut Graph, workspaces: &[Workspace], mode: Mode, span: 
     first
 }
 
+/// The same with a dimension that counts the parts. Its position, and the first workspace's object.
+pub(super) fn extend_by_parts(
+    g: &mut Graph,
+    parts: &str,
+    workspaces: &[Workspace],
+    mode: Mode,
+    span: Span,
+) -> (u32, ObjectId) {
+    g.signature.dims.push(parts.to_string());
+    (g.signature.dims.len() as u32 - 1, extend(g, workspaces, mode, span))
+}
+
+/// How many steps a loop or `par` axis has at most, by the numbers that workspaces keep them by: the index itself, or the
+/// number of the tile.
+pub(super) fn steps(graph: &Graph, node: NodeId) -> Result<Size, Refused> {
+    let (Op::For(ForOp { iter, name, .. }) | Op::Par(ParOp { iter, name, .. })) = &graph.node(node).op else {
+        return Err(Refused("is no loop".into()));
+    };
+    let range = graph.inputs(node);
+    let unbounded = || Refused(format!("goes over `{name}`, which the host cannot bound"));
+    match iter {
+        Iter::Each { .. } if !facts::nonnegative(graph, graph.node(node).region, range[0]) => {
+            Err(Refused(format!("goes over `{name}`, which may begin below 0")))
+        }
+        Iter::Each { .. } => extent::bound(graph, range[1], extent::Side::Greatest).ok_or_else(unbounded),
+        Iter::Tiles { step: StepSize::Fixed(n), .. } => {
+            let length = extent::length(graph, range[0], range[1])
+                .or_else(|| extent::longest(graph, range[0], range[1]))
+                .ok_or_else(unbounded)?;
+            Ok(Size::CeilDiv(length.into(), Size::Const(*n as i64).into()))
+        }
+        Iter::Tiles { .. } => Err(Refused(format!("goes over `{name}` by steps of a free size"))),
+    }
+}
+
+/// Drops what an instance does after a node; what stands before it.
+pub(super) fn drop_after(g: &mut Graph, home: RegionId, node: NodeId) -> Vec<NodeId> {
+    let mut nodes = g.region(home).nodes.clone();
+    let at = nodes.iter().position(|&n| n == node).unwrap_or(nodes.len());
+    for later in nodes.split_off(at).into_iter().skip(1).rev() {
+        if !matches!(g.node(later).op, Op::Yield) {
+            g.remove(later);
+        }
+    }
+    nodes
+}
+
 /// Drops every node of an instance that does something or is not used, but for `kept`. Refused when a result of what
 /// writes memory is still needed.
 pub(super) fn drop_effects(g: &mut Graph, nodes: &[NodeId], kept: NodeId) -> Result<(), Refused> {
