@@ -1,7 +1,9 @@
 //! How long things take on one device: latencies, what the memory system gives, and the clock that it keeps up.
 //!
-//! [`crate::rates`] has what a unit does at best; here is what stands between that and a kernel. Each figure has a
-//! source. Where the literature has none, the comment says *estimate*; those are small next to what they are added to.
+//! [`crate::rates`] has what a unit does at best; here is what stands between that and a kernel. Each figure names its
+//! source, or says *estimate*; those are small next to what they are added to. The figures of the four papers were
+//! written down without their tables at hand: they want a second reading, or a measurement on a device. What speaks
+//! for them so far is that whole kernels come out as published.
 //!
 //! | mark | source |
 //! | --- | --- |
