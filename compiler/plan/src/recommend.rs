@@ -10,8 +10,8 @@
 //!
 //! Where rows of a product are reduced (attention), warps own 16 rows each and columns are what one step of the loop
 //! sees. Ranking by a model of the machine comes later; until then bigger is tried first, more warps before tiles of 16
-//! columns, and must fit shared memory and, if any does, the registers ([`register_budget`]); if none does, the nearest is
-//! taken with T0602.
+//! columns. A candidate has to fit shared memory and registers ([`register_budget`]); when none fits the registers, the
+//! one that comes nearest is taken, with T0602.
 
 use std::collections::BTreeMap;
 use tile_graph::{Axis, Graph, Op, StepSize, TileBinding, TileId};

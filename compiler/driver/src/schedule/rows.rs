@@ -23,10 +23,11 @@ pub(super) struct SplitRow<'a> {
     pub item: &'a ScheduleItem,
     /// `j`
     pub path: String,
-    pub into: Into,
+    pub how: How,
 }
 
-pub(super) enum Into {
+/// What a loop or a sum is taken apart into.
+pub(super) enum How {
     /// `split j 8;`, `split j parts = cdiv(N, 512);`, over the dimensions of the kernel.
     Parts(Size),
     /// `split t states;`
@@ -91,10 +92,10 @@ impl Rows<'_> {
             true => Diagnostic::error("T0866", row.item.span, message),
             false => Diagnostic::note_at("T0866", row.item.span, message),
         };
-        d.help(match row.into {
-            Into::Parts(_) => "a loop can be split that sums (`+=`) or has a `merge` or `affine` claim, directly in the instance",
-            Into::States => "a loop can be sliced that carries a state and writes something at every step",
-            Into::Ranks(_) => "ranks are `par` axes of the kernel; the others have to tell the elements apart",
+        d.help(match row.how {
+            How::Parts(_) => "a loop can be split that sums (`+=`) or has a `merge` or `affine` claim, directly in the instance",
+            How::States => "a loop can be sliced that carries a state and writes something at every step",
+            How::Ranks(_) => "ranks are `par` axes of the kernel; the others have to tell the elements apart",
         })
     }
 }
@@ -103,15 +104,15 @@ impl SplitRow<'_> {
     /// The launches that the kernel becomes, or why it does not.
     pub fn launches(&self, graph: &Graph, request: &Request) -> Result<Launches, Refused> {
         let sizes = |name: &str| request.tiles.iter().find(|(n, _)| n == name).map(|(_, size)| *size);
-        if let Into::Ranks(ranks) = &self.into {
+        if let How::Ranks(ranks) = &self.how {
             return laws::order_sum(graph, &self.path, ranks, &sizes);
         }
         let gone = || Refused("is no loop of the kernel any more".into());
         let node = laws::loop_named(graph, &self.path).ok_or_else(gone)?;
         let affine =
             matches!(&graph.node(node).op, Op::For(ForOp { combine: LoopCombine::Affine { .. }, .. }));
-        match self.into {
-            Into::States => laws::slice_loop(graph, node, &sizes),
+        match self.how {
+            How::States => laws::slice_loop(graph, node, &sizes),
             _ if affine => laws::segment_loop(graph, node),
             _ => laws::split_launches(graph, node),
         }
@@ -119,9 +120,9 @@ impl SplitRow<'_> {
 
     /// How many parts, for the dimension that counts them.
     pub fn parts(&self) -> Option<&Size> {
-        match &self.into {
-            Into::Parts(size) => Some(size),
-            Into::States | Into::Ranks(_) => None,
+        match &self.how {
+            How::Parts(size) => Some(size),
+            How::States | How::Ranks(_) => None,
         }
     }
 }
@@ -145,20 +146,20 @@ fn tiles(item: &ScheduleItem, graph: &Graph, request: &mut Request, refused: &mu
 }
 
 fn split<'a>(item: &'a ScheduleItem, graph: &Graph) -> Result<SplitRow<'a>, Box<Diagnostic>> {
-    let into = match &item.words[..] {
-        [ScheduleWord::Path(_), ScheduleWord::Int(n, _)] if *n >= 1 => Some(Into::Parts(Size::Const(*n))),
+    let how = match &item.words[..] {
+        [ScheduleWord::Path(_), ScheduleWord::Int(n, _)] if *n >= 1 => Some(How::Parts(Size::Const(*n))),
         [ScheduleWord::Path(_), ScheduleWord::Bind(name, value)] if name.name == "parts" => {
             // Without a part there is no result.
-            guard::size(value, graph).map(|s| Into::Parts(Size::Max(Size::Const(1).into(), s.into())))
+            guard::size(value, graph).map(|s| How::Parts(Size::Max(Size::Const(1).into(), s.into())))
         }
         [ScheduleWord::Path(_), ScheduleWord::Path(word)] => match &word[..] {
-            [word] if word.name == "states" => Some(Into::States),
+            [word] if word.name == "states" => Some(How::States),
             _ => None,
         },
         _ => None,
     };
-    match into {
-        Some(into) => Ok(SplitRow { item, path: first_path(&item.words), into }),
+    match how {
+        Some(how) => Ok(SplitRow { item, path: first_path(&item.words), how }),
         None => Err(Diagnostic::error("T0806", item.span, "`split` is given no number of parts")
             .help("write `split j 8;`, `split j parts = cdiv(N, 512);` over dimensions of the kernel, or `split t states;`")
             .into()),
@@ -179,7 +180,7 @@ fn order(item: &ScheduleItem) -> Result<Option<SplitRow<'_>>, Box<Diagnostic>> {
             if rank.name == "rank" && !args.is_empty() =>
         {
             let ranks: Option<Vec<String>> = args.iter().map(name).collect();
-            ranks.map(|r| Some(SplitRow { item, path: first_path(&item.words), into: Into::Ranks(r) }))
+            ranks.map(|r| Some(SplitRow { item, path: first_path(&item.words), how: How::Ranks(r) }))
         }
         _ => None,
     }
