@@ -215,7 +215,7 @@ fn factor_of(g: &mut Graph, body: RegionId, state: Value, value: Value) -> Resul
     if value == state {
         return Ok(Factor::One);
     }
-    if !depends(g, body, state, value) {
+    if !g.made_of(body, &[value]).contains(&state) {
         return Ok(Factor::Zero);
     }
     let node = value.node;
@@ -253,24 +253,6 @@ fn factor_of(g: &mut Graph, body: RegionId, state: Value, value: Value) -> Resul
         }
         _ => Err(matrix()),
     }
-}
-
-/// Whether a value in the body is made of the state.
-fn depends(g: &Graph, body: RegionId, state: Value, value: Value) -> bool {
-    let (mut seen, mut open) = (std::collections::BTreeSet::new(), vec![value]);
-    while let Some(v) = open.pop() {
-        if v == state {
-            return true;
-        }
-        if matches!(g.node(v.node).op, Op::RegionArgs) || !g.encloses(body, g.node(v.node).region) {
-            continue;
-        }
-        if seen.insert(v.node) {
-            let nested = g.node(v.node).op.regions().into_iter().flat_map(|r| g.nodes_under(r));
-            open.extend([v.node].into_iter().chain(nested).flat_map(|n| g.inputs(n)));
-        }
-    }
-    false
 }
 
 /// The type of a decay: the factor's axes, and those of the state along `par` spans.

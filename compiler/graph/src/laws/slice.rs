@@ -161,7 +161,7 @@ impl Slicer {
         let inside = At { region: body, before: None, span: self.span };
         let types = args[..variables].iter().map(|&v| g.type_of(v).clone()).collect();
         let own = insert(&mut g, inside, Op::RegionArgs, types, &[]);
-        let outside = needed_by(&g, self.home, &bounds);
+        let outside: BTreeSet<NodeId> = g.made_of(self.home, &bounds).into_iter().map(|v| v.node).collect();
         for &node in &before {
             let moves = !outside.contains(&node) && !matches!(g.node(node).op, Op::RegionArgs);
             if g.contains(node) && moves {
@@ -237,29 +237,11 @@ fn memory_stays_apart(graph: &Graph, f: &ForOp) -> Result<(), Refused> {
 /// The carried values that something written in the body is made of.
 fn states_of_outputs(graph: &Graph, f: &ForOp) -> Vec<usize> {
     let effects = graph.region(f.body).nodes.iter().copied().filter(|&n| has_effect(graph, n));
-    let inputs: Vec<Value> = effects.flat_map(|n| all_inputs(graph, n)).collect();
-    let needed = needed_by(graph, f.body, &inputs);
-    let values = needed.iter().flat_map(|&n| all_inputs(graph, n)).chain(inputs);
+    let inputs: Vec<Value> = effects.flat_map(|n| graph.all_inputs(n)).collect();
+    let values = graph.made_of(f.body, &inputs);
     let args = graph.region_args(f.body);
-    let states: BTreeSet<usize> = values.filter_map(|v| args.iter().position(|&a| a == v)).collect();
-    states.into_iter().filter_map(|at| at.checked_sub(f.iter.variables())).collect()
-}
-
-/// Inputs of a node and of everything that it owns.
-fn all_inputs(graph: &Graph, node: NodeId) -> Vec<Value> {
-    let nested = graph.node(node).op.regions().into_iter().flat_map(|r| graph.nodes_under(r));
-    [node].into_iter().chain(nested).flat_map(|n| graph.inputs(n)).collect()
-}
-
-/// The nodes of a region that these values are made of.
-fn needed_by(graph: &Graph, region: RegionId, values: &[Value]) -> BTreeSet<NodeId> {
-    let (mut found, mut open) = (BTreeSet::new(), values.to_vec());
-    while let Some(value) = open.pop() {
-        if graph.node(value.node).region == region && found.insert(value.node) {
-            open.extend(all_inputs(graph, value.node));
-        }
-    }
-    found
+    let states = (0..args.len()).filter(|&at| values.contains(&args[at]));
+    states.filter_map(|at| at.checked_sub(f.iter.variables())).collect()
 }
 
 /// Takes the `skip` claim off a loop.
