@@ -94,6 +94,17 @@ impl Stored {
         self.dims.iter().map(|(size, _)| size.clone())
     }
 
+    /// The value of all tiles of the `par` axis that moves one of its axes, as one value of so many positions.
+    pub fn of_all_tiles(&self, axis: usize, positions: u64) -> Stored {
+        let mut ty = self.ty.clone();
+        ty.axes[axis] = crate::typing::fixed(positions);
+        let whole = |along: &Along| match *along {
+            Along::Span { axis: a, .. } if a as usize == axis => Along::Axis(a),
+            other => other,
+        };
+        Stored { ty, dims: self.dims.iter().map(|(size, along)| (size.clone(), whole(along))).collect() }
+    }
+
     /// Stores the value at `first`.
     pub fn store(&self, g: &mut Graph, at: At, object: ObjectId, first: Value, value: Value) {
         let mut ports = vec![value];
