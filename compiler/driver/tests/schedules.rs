@@ -99,6 +99,79 @@ fn a_recurrence_is_sliced_and_segmented() {
     judged(&format!("{DECAY} schedule decay {{ split t parts = cdiv(L, 32); }}"));
 }
 
+const DELTA: &str = "
+    kernel delta(k: in f32[L, H, 8], v: in f32[L, H, W], beta: in f32[L, H], s0: in f32[H, 8, W], o: out f32[L, H, W], s1: out f32[H, 8, W]) {
+        tile C in {16, 32}, BW;
+        par h in H, w in tiles(W, BW) {
+            var S: f32[8, w] = s0[h, :, w];
+            for t in tiles(L, C) affine S {
+                let kt = k[t, h, :];
+                let past = iota(t)[:, _] > iota(t)[_, :];
+                let A = unit_lower_inv(select(past, beta[t, h][:, _] * (kt @ kt.t), 0));
+                let seen = kt @ S;
+                let U = (A * beta[t, h][_, :]) @ (v[t, h, w] - seen);
+                o[t, h, w] = seen + select(past, kt @ kt.t, 0) @ U;
+                S = S + kt.t @ U;
+            }
+            s1[h, :, w] = S;
+        }
+    }
+    spec delta {
+        let S[h, c, w] = s0[h, c, w];
+        for t in 0..L {
+            o[t, h, w] = sum(c: S[h, c, w] * k[t, h, c]);
+            let u[h in 0..H, w in 0..W] = beta[t, h] * (v[t, h, w] - o[t, h, w]);
+            S[h, c, w] = S[h, c, w] + k[t, h, c] * u[h, w];
+        }
+        s1[h, c, w] = S[h, c, w];
+    }
+    test delta { L in [100, 33, 1], H = 2, W = 20; k = randn * 0.3; beta = sigmoid(randn); s1: rel 1e-3, abs 1e-4; o: rel 1e-3, abs 1e-4; }";
+
+/// The same with the state's columns first.
+fn transposed() -> String {
+    DELTA
+        .replace("f32[8, w] = s0[h, :, w]", "f32[w, 8] = s0[h, :, w].t")
+        .replace("kt @ S", "kt @ S.t")
+        .replace("S + kt.t @ U", "S + U.t @ kt")
+        .replace("s1[h, :, w] = S", "s1[h, :, w] = S.t")
+}
+
+/// Where the state is multiplied by a matrix, each segment is summed up by one.
+#[test]
+fn a_recurrence_of_matrices_is_sliced_and_segmented() {
+    judged(&format!("{DELTA} schedule delta {{ tile C = 16; split t states; require split t; }}"));
+    judged(&format!("{DELTA} schedule delta {{ split t 3; require split t; }}"));
+    judged(&format!("{} schedule delta {{ split t parts = cdiv(L, 32); require split t; }}", transposed()));
+}
+
+/// What has to be true of a state that is multiplied by a matrix.
+#[test]
+fn columns_that_are_not_cut_or_not_alike_are_not_segmented() {
+    let with = |columns: &str, step: &str| {
+        answers(&format!(
+            "kernel f(k: in f32[L, 8], a: in f32[W], s1: out f32[8, W]) {{
+                tile BW;
+                par w in tiles(W, BW) {{
+                    var S: f32[8, {columns}] = 1;
+                    for t in 0..L affine S {{
+                        let read = k[t, :][_, :] @ S;
+                        S = {step};
+                    }}
+                    s1[:, w] = S.max(1) + a[w][_, :];
+                }}
+            }}
+            spec f {{ s1[c, w] = a[w]; }}
+            test f {{ L = 3, W = 9; }}
+            schedule f {{ split t 3; }}"
+        ))
+    };
+    let refused = vec![("T0866".to_string(), false)];
+    assert_eq!(with("w", "S - k[t, :][:, _] * read"), vec![]);
+    assert_eq!(with("24", "S - k[t, :][:, _] * read"), refused);
+    assert_eq!(with("w", "S - k[t, :][:, _] * read.sum(1)"), refused);
+    assert_eq!(with("w", "S * a[w][_, :] - k[t, :][:, _] * read"), refused);
+}
+
 const SUMS: &str = "
     kernel columns(x: in f32[M, B, N], y: sum f32[B, N]) {
         tile BM, BN;
