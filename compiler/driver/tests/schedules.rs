@@ -142,6 +142,12 @@ fn a_recurrence_of_matrices_is_sliced_and_segmented() {
     judged(&format!("{DELTA} schedule delta {{ tile C = 16; split t states; require split t; }}"));
     judged(&format!("{DELTA} schedule delta {{ split t 3; require split t; }}"));
     judged(&format!("{} schedule delta {{ split t parts = cdiv(L, 32); require split t; }}", transposed()));
+    // A matrix of many rows is taken by some of its columns at a time.
+    let (rows, size) = (&DELTA.replace('8', "136"), "test delta { L = 17, H = 1, W = 4");
+    let rows = rows
+        .replace("test delta { L in [100, 33, 1], H = 2, W = 20", size)
+        .replace("randn * 0.3", "randn * 0.08");
+    judged(&format!("{rows} schedule delta {{ tile C = 16; split t 2; require split t; }}"));
 }
 
 /// What has to be true of a state that is multiplied by a matrix.

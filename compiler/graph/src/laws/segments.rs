@@ -32,6 +32,10 @@ use super::{Refused, cut::*, transition::*, workspace::*};
 use crate::{ir::*, op::*};
 use tile_base::{Mode, Size};
 
+/// A matrix is multiplied by about so many of its elements at a time, some of its columns: 64 KB in f32, so that they fit
+/// a block's shared memory beside the state.
+const AT_A_TIME: u64 = 128 * 128;
+
 /// Takes the kernel apart at an `affine` loop that stands directly in its instances.
 pub fn segment_loop(graph: &Graph, node: NodeId) -> Result<Launches, Refused> {
     let Op::For(f) = graph.node(node).op.clone() else { return Err(Refused("is not a `for`".into())) };
@@ -184,29 +188,38 @@ impl Segments {
         let name = format!("{}.combine", self.f.name);
         let last = fold(&mut g, at, &name, count, &[start], |g, inside, q, states| {
             self.state.store(g, inside, kept.start, q, states[0]);
-            let end = self.state.load(g, inside, kept.end, q);
-            let moved = self.moved(g, inside, kept.product, q, states[0]);
-            insert(g, inside, Op::Elem(ElemOp::Add), vec![self.state.ty.clone()], &[moved, end])
+            vec![self.behind(g, inside, kept, q, states[0])]
         });
         g.replace_uses(Value { node: self.node, port: 0 }, last[0]);
         g.remove(self.node);
         Ok(done(g))
     }
 
-    /// A state times what segment `q` multiplies by.
-    fn moved(&self, g: &mut Graph, at: At, product: ObjectId, q: Value, state: Value) -> Value {
-        let (op, mut operands) = match &self.moves {
-            Moves::Factor(factor) => (Op::Elem(ElemOp::Mul), [state, factor.load(g, at, product, q)]),
-            Moves::Matrix(columns, stored) => {
-                let whole = stored.of_all_tiles(columns.axis, columns.rows);
-                (Op::Dot(DotAxes::matrix()), [whole.load(g, at, product, q), state])
+    /// The state behind segment `q`, from the one that enters it.
+    fn behind(&self, g: &mut Graph, at: At, kept: Kept, q: Value, state: Value) -> Value {
+        let ty = || vec![self.state.ty.clone()];
+        let mut sum = self.state.load(g, at, kept.end, q);
+        match &self.moves {
+            Moves::Factor(factor) => {
+                let factor = factor.load(g, at, kept.product, q);
+                let moved = insert(g, at, Op::Elem(ElemOp::Mul), ty(), &[state, factor])[0];
+                sum = insert(g, at, Op::Elem(ElemOp::Add), ty(), &[moved, sum])[0];
             }
-        };
-        // Columns that come first are rows of the transposed product.
-        if matches!(self.moves, Moves::Matrix(Columns { axis: 0, .. }, _)) {
-            operands.reverse();
+            Moves::Matrix(columns, stored) => {
+                let most = (AT_A_TIME / columns.rows / 16 * 16).max(16);
+                for lo in (0..columns.rows).step_by(most as usize) {
+                    let length = most.min(columns.rows - lo);
+                    let first = scalar(g, at, Literal::Int(lo as i64));
+                    let block = stored.positions(columns.axis, first, length).load(g, at, kept.product, q);
+                    let rows = columns.rows_of(g, at, state, lo, length);
+                    // Columns that come first are rows of the transposed product.
+                    let operands = if columns.axis == 0 { [rows, block] } else { [block, rows] };
+                    let moved = insert(g, at, Op::Dot(DotAxes::matrix()), ty(), &operands)[0];
+                    sum = insert(g, at, Op::Elem(ElemOp::Add), ty(), &[sum, moved])[0];
+                }
+            }
         }
-        insert(g, at, op, vec![self.state.ty.clone()], &operands)[0]
+        sum
     }
 
     /// The kernel over each segment, from the state that enters it.

@@ -223,6 +223,17 @@ impl Columns {
             && !g.nodes_under(ROOT).into_iter().any(knows)
     }
 
+    /// Some rows of a state.
+    pub fn rows_of(self, g: &mut Graph, at: At, state: Value, lo: u64, length: u64) -> Value {
+        let mut ty = g.type_of(state).clone();
+        let axis = 1 - self.axis;
+        ty.axes[axis] = typing::fixed(length);
+        match length == self.rows {
+            true => state,
+            false => insert(g, at, Op::Slice { axis: axis as u32, lo }, vec![ty], &[state])[0],
+        }
+    }
+
     /// Makes a launch go over the columns of the matrix in place of the state's.
     pub fn of_matrix(self, g: &mut Graph) {
         let at = At { region: g.node(self.par).region, before: Some(self.par), span: g.node(self.par).span };

@@ -94,15 +94,15 @@ impl Stored {
         self.dims.iter().map(|(size, _)| size.clone())
     }
 
-    /// The value of all tiles of the `par` axis that moves one of its axes, as one value of so many positions.
-    pub fn of_all_tiles(&self, axis: usize, positions: u64) -> Stored {
+    /// Of the value over all tiles of the `par` axis that moves one of its axes, so many positions from `start` on.
+    pub fn positions(&self, axis: usize, start: Value, length: u64) -> Stored {
         let mut ty = self.ty.clone();
-        ty.axes[axis] = crate::typing::fixed(positions);
-        let whole = |along: &Along| match *along {
-            Along::Span { axis: a, .. } if a as usize == axis => Along::Axis(a),
+        ty.axes[axis] = crate::typing::fixed(length);
+        let chosen = |along: &Along| match *along {
+            Along::Span { axis: a, .. } if a as usize == axis => Along::Span { start, times: 1, axis: a },
             other => other,
         };
-        Stored { ty, dims: self.dims.iter().map(|(size, along)| (size.clone(), whole(along))).collect() }
+        Stored { ty, dims: self.dims.iter().map(|(size, along)| (size.clone(), chosen(along))).collect() }
     }
 
     /// Stores the value at `first`.
