@@ -3,6 +3,7 @@
 pub mod extent;
 pub mod linear;
 pub mod prove;
+pub mod ragged;
 pub mod range;
 
 use crate::{access::*, ir::*, op::*};

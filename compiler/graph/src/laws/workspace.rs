@@ -151,8 +151,13 @@ impl Stored {
 
 /// How a value of this type, of an instance, lies in a workspace.
 pub(super) fn stored(graph: &Graph, ty: ValueType) -> Result<Stored, Refused> {
+    stored_but_for(graph, ty, None)
+}
+
+/// The same, when what comes first tells the instances of one `par` axis apart.
+pub(super) fn stored_but_for(graph: &Graph, ty: ValueType, told: Option<NodeId>) -> Result<Stored, Refused> {
     let (mut dims, mut taken) = (vec![], vec![]);
-    for par in graph.par_nest() {
+    for par in graph.par_nest().into_iter().filter(|&par| Some(par) != told) {
         let Op::Par(p) = &graph.node(par).op else { continue };
         let range = graph.inputs(par);
         let most = extent::bound(graph, range[1], extent::Side::Greatest)
