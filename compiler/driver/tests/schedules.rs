@@ -1,10 +1,12 @@
 //! Schedules that make several launches of a kernel: the same results on the oracle, and on the simulator where the
 //! backend is there.
 
+use tile_base::Diagnostic;
 use tile_driver::{
     Session,
     testing::{FileReport, Rung, TestOptions, run_tests},
 };
+use tile_graph::Program;
 
 /// Runs the tests of a text; every case has to pass, under its schedules too.
 fn judged(text: &str) -> FileReport {
@@ -178,6 +180,40 @@ fn columns_that_are_not_cut_or_not_alike_are_not_segmented() {
     assert_eq!(with("w", "S * a[w][_, :] - k[t, :][:, _] * read"), refused);
 }
 
+const PACKED: &str = "
+    kernel packed(x: in f32[L, W], cu: in offsets<L>[NS + 1], o: out f32[L, W]) {
+        tile C in {16, 32}, BW;
+        par n in NS, w in tiles(W, BW) {
+            var S: f32[1, w] = 0;
+            for t in tiles(cu[n]..cu[n + 1], C) affine S {
+                o[t, w] = S + cumsum(x[t, w], 0);
+                S = S + x[t, w].sum(0);
+            }
+        }
+    }
+    spec packed {
+        for n in 0..NS {
+            let S[w in 0..W] = 0;
+            for t in cu[n]..cu[n + 1] { S[w] = S[w] + x[t, w]; o[t, w] = S[w]; }
+        }
+    }
+    test packed { L = 100, W = 20, NS = 4; cu = [0, 33, 33, 34, 100]; }
+    test packed { L = 31, W = 5, NS = 3; cu in [[0, 0, 0, 31], [0, 15, 31, 31]]; }";
+
+/// Sequences that lie end to end share the places of their steps.
+#[test]
+fn a_packed_recurrence_keeps_its_steps_and_not_the_longest_sequence_for_each() {
+    let states = format!("{PACKED} schedule packed {{ tile C = 16; split t states; require split t; }}");
+    judged(&states);
+    judged(&format!("{PACKED} schedule packed {{ split t 3; require split t; }}"));
+    let (program, _) = scheduled(&states, None).expect("a schedule that fits");
+    let given =
+        |name: &str| [("L", 100), ("W", 20), ("NS", 4)].iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+    let extents: Vec<i64> =
+        program.temps.iter().flat_map(|t| &t.shape).map(|s| s.eval(&given).expect("dimensions")).collect();
+    assert_eq!(extents, [100 / 16 + 4, 20]);
+}
+
 const SUMS: &str = "
     kernel columns(x: in f32[M, B, N], y: sum f32[B, N]) {
         tile BM, BN;
@@ -199,6 +235,15 @@ fn answers(text: &str) -> Vec<(String, bool)> {
 
 /// The same for one kernel or op of several.
 fn answers_of(text: &str, name: Option<&str>) -> Vec<(String, bool)> {
+    let found = match scheduled(text, name) {
+        Ok((_, notes)) => notes,
+        Err(errors) => errors,
+    };
+    found.iter().map(|d| (d.code.to_string(), d.is_error())).collect()
+}
+
+/// The program that a text's first case is under its schedules, with what is told of them.
+fn scheduled(text: &str, name: Option<&str>) -> Result<(Program, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut session = Session::new();
     let loaded = session.load_text("kernels.tile", text.to_string());
     let picked = tile_driver::compile::pick(&mut session, &loaded, name).unwrap();
@@ -213,11 +258,7 @@ fn answers_of(text: &str, name: Option<&str>) -> Vec<(String, bool)> {
     let compiled = tile_driver::compile::compile(&mut session, &loaded, &picked, &choice.instance).unwrap();
     let target = tile_driver::emit::find_target("sm_90").unwrap();
     let mut notes = vec![];
-    let found = match tile_driver::schedule::apply(&loaded, &compiled.program, target, &mut notes) {
-        Ok(_) => notes,
-        Err(errors) => errors,
-    };
-    found.iter().map(|d| (d.code.to_string(), d.is_error())).collect()
+    tile_driver::schedule::apply(&loaded, &compiled.program, target, &mut notes).map(|s| (s.program, notes))
 }
 
 #[test]
