@@ -12,7 +12,10 @@
 //! It is sound: weak loads may not be relied on to see another CTA's writes, integer reductions commute.
 
 use super::{
-    check::intervals::{self, GlobalLog, GlobalRace},
+    check::{
+        ShadowUse,
+        intervals::{self, GlobalLog, GlobalRace, SWEEP_BYTES},
+    },
     count::Counters,
     launch::{Launch, Uses},
     machine, registers,
@@ -76,6 +79,8 @@ pub struct Summary {
     pub findings: Vec<Fault>,
     /// Suspicious but tolerated, or left open by NVIDIA's texts.
     pub notes: Vec<Fault>,
+    /// What check mode kept of memory; 0 without it.
+    pub shadow: ShadowUse,
     /// Present when [`Geometry::count`] asks for them.
     pub counters: Option<Counters>,
 }
@@ -192,6 +197,8 @@ struct Tally {
     logs: Vec<GlobalLog>,
     intervals: usize,
     found: Vec<Fault>,
+    /// Of all machines together, as if they ran at once.
+    shadow: ShadowUse,
     counters: Option<Counters>,
 }
 
@@ -204,6 +211,8 @@ impl Tally {
             self.counters.get_or_insert_default().merge(*c);
         }
         self.intervals += outcome.log.intervals();
+        self.shadow.bytes += outcome.shadow.bytes;
+        self.shadow.touched += outcome.shadow.touched;
         if self.intervals > MOST_INTERVALS {
             let message = format!(
                 "the CTAs touch more than {MOST_INTERVALS} separate ranges of global memory; check a smaller grid"
@@ -217,7 +226,9 @@ impl Tally {
     }
 
     fn summary(mut self, launch: &Launch, memory: &Memory) -> Summary {
-        let races = if launch.check { intervals::global_races(&self.logs) } else { vec![] };
+        let last = (self.intervals * SWEEP_BYTES) as u64;
+        let shadow = ShadowUse { bytes: self.shadow.bytes.max(last), ..self.shadow };
+        let races = if launch.check { intervals::global_races(self.logs) } else { vec![] };
         let races: Vec<Fault> = races.iter().map(|r| global_race(launch, memory, r)).collect();
         // Where CTAs race for the same bytes, what one CTA saw there (were two of its stores of equal values?) hangs
         // on the order in which the host ran them. The race between CTAs is the finding, and is the same each time.
@@ -235,7 +246,7 @@ impl Tally {
         let ctas = launch.grid.iter().map(|&n| n as u64).product();
         let (thread_instructions, printed, counters) =
             (self.thread_instructions, self.printed, self.counters);
-        Summary { ctas, thread_instructions, findings, notes, printed, counters }
+        Summary { ctas, thread_instructions, findings, notes, printed, shadow, counters }
     }
 }
 

@@ -10,7 +10,8 @@
 
 use super::{
     Access, Check, Finding, Region,
-    shadow::{Entry, flag},
+    cell::Entry,
+    shadow::flag,
 };
 
 pub struct Held {

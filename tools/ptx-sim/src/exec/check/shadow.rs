@@ -1,12 +1,27 @@
-//! Who touched which bytes last: one cell for each 16 bytes of memory.
+//! What check mode remembers of memory: for each 16 bytes the number of a state.
 //!
-//! A cell keeps the last write inline and everything else that may still matter in a list: reads since, and writes to
-//! other bytes of the cell. Each entry has the mask of bytes it is about, so halves written by two lanes stay apart. A
-//! write forgets what it covers (it has just been compared with it); a read replaces the reads that happened before it,
-//! because whoever comes after it comes after them. In code with barriers a list is thus as long as the number of
-//! warps that read the same 16 bytes between two barriers. A cell takes 20 bytes for 16, an entry of a list 20.
+//! A state says who touched which of the 16 bytes last ([`super::cell`]), and which lanes did ([`super::lane_words`]). Bytes that
+//! an instruction touches alike have the same state, and each state is kept once:
+//!
+//! ```text
+//! warp 3 loads 128 bytes, 4 each lane      8 cells, all 17
+//! state 17                                 [read: warp 3, interval 2, line 40: ffff] [lanes: stamp 9, line 40, stride 4: ffff]
+//! ```
+//!
+//! So memory costs 4 bytes for 16, and besides it 60 bytes or so for what one instruction of a warp did in one interval,
+//! however many bytes that were. Where every 16 bytes have a history of their own, each costs a state; nothing bounds that
+//! below 4 + 16 for each access that may still matter, and another 16 for lanes. States that no memory is in any more go when the
+//! table has outgrown half of the memory that is touched.
 
-use super::clock::{Agent, Knowledge};
+use super::{
+    Region,
+    cell::{Cell, ENTRY_WORDS, Entry},
+    intern::Interner,
+    lane_words::{Half, ITEM_WORDS, Item},
+    lanes::Lanes,
+    pages::Pages,
+    shape::{Code, Shapes},
+};
 
 /// Bytes of one cell.
 pub const GRANULE: usize = 16;
@@ -21,210 +36,222 @@ pub mod flag {
     /// The scope of a strong access reaches other CTAs of the cluster, of the grid.
     pub const CLUSTER: u16 = 8;
     pub const GPU: u16 = 16;
-    /// The engine reads a tensor map, through a proxy of its own.
-    pub const MAP: u16 = 64;
     /// A write of what was there already (not kept in the shadow).
     pub const SAME: u16 = 32;
+    /// The engine reads a tensor map, through a proxy of its own.
+    pub const MAP: u16 = 64;
 }
 
-/// One access to bytes of a cell.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Entry {
-    pub agent: Agent,
-    pub interval: u32,
-    /// Instruction.
-    pub at: u32,
-    /// Bytes of the cell; 0 means none.
-    pub mask: u16,
-    pub flags: u16,
+/// A state in full, with room to be used again.
+#[derive(Clone, Default)]
+pub struct State {
+    pub cell: Cell,
+    pub write: Half,
+    pub read: Half,
 }
 
-impl Entry {
-    pub fn is(&self, flag: u16) -> bool {
-        self.flags & flag != 0
+/// Counts in the first word of a state: entries besides the last write, whether there is one, items of either half.
+#[derive(Clone, Copy)]
+struct Header {
+    rest: usize,
+    write: usize,
+    items: [usize; 2],
+}
+
+impl Header {
+    fn of_word(word: u32) -> Header {
+        let items = [(word >> 8 & 31) as usize, (word >> 3 & 31) as usize];
+        Header { rest: (word >> 13) as usize, write: (word & 1) as usize, items }
+    }
+
+    fn word(&self) -> u32 {
+        (self.rest as u32) << 13 | (self.items[0] as u32) << 8 | (self.items[1] as u32) << 3 | self.write as u32
+    }
+
+    /// Where the items begin in the words of the state.
+    fn entries_end(&self) -> usize {
+        1 + ENTRY_WORDS * (self.write + self.rest)
     }
 }
 
-const NIL: u32 = u32::MAX;
+impl State {
+    /// Of a cell whose number is this one's place in the table.
+    fn read_words(&mut self, words: &[u32], granule: u64, shapes: &Shapes) {
+        self.cell.rest.clear();
+        self.cell.write = Entry::default();
+        self.write.clear();
+        self.read.clear();
+        let Some((&header, _)) = words.split_first() else { return };
+        let header = Header::of_word(header);
+        let (entries, items) = words[1..].split_at(header.entries_end() - 1);
+        let mut entries = entries.chunks_exact(ENTRY_WORDS).map(Entry::of_words);
+        if header.write == 1 {
+            self.cell.write = entries.next().unwrap_or_default();
+        }
+        self.cell.rest.extend(entries);
+        for (n, item) in items.chunks_exact(ITEM_WORDS).map(Item::of_words).enumerate() {
+            let half = if n < header.items[0] { &mut self.write } else { &mut self.read };
+            half.add(&item, granule, shapes);
+        }
+    }
 
-#[derive(Clone, Copy)]
-pub struct Cell {
-    write: Entry,
-    rest: u32,
-}
-
-impl Default for Cell {
-    fn default() -> Self {
-        Cell { write: Entry::default(), rest: NIL }
+    fn put_words(&self, out: &mut Vec<u32>, live: impl Fn(u32) -> bool) {
+        out.clear();
+        let write = Some(self.cell.write).filter(|w| w.mask != 0);
+        out.push(0);
+        write.iter().chain(&self.cell.rest).for_each(|e| out.extend(e.words()));
+        let write_items = self.write.put_items(out, &live);
+        let read_items = self.read.put_items(out, &live);
+        let items = [write_items, read_items];
+        out[0] = Header { rest: self.cell.rest.len(), write: write.is_some() as usize, items }.word();
     }
 }
 
-#[derive(Clone, Copy)]
-struct Node {
-    entry: Entry,
-    next: u32,
-}
+/// The table may grow to this before anything is thrown out.
+const SMALL: usize = 4096;
 
-/// The lists of all cells.
 #[derive(Default)]
-pub struct Lists {
-    nodes: Vec<Node>,
-    free: Vec<u32>,
+pub struct Shadow {
+    /// Of each CTA, and of global memory: the number of each cell's state, 0 where nothing was touched.
+    shared: Vec<Vec<u32>>,
+    global: Pages,
+    states: Interner,
+    pub shapes: Shapes,
+    words: Vec<u32>,
+    /// What the tables may take before states are thrown out.
+    limit: usize,
+    /// Cells touched, of global memory and of each place for a CTA at most.
+    touched: usize,
+    touched_shared: Vec<(usize, usize)>,
+    peak: usize,
 }
 
-impl Lists {
-    fn push(&mut self, entry: Entry, next: u32) -> u32 {
-        match self.free.pop() {
-            Some(n) => {
-                self.nodes[n as usize] = Node { entry, next };
-                n
-            }
-            None => {
-                self.nodes.push(Node { entry, next });
-                self.nodes.len() as u32 - 1
-            }
-        }
+impl Shadow {
+    pub fn new(ctas: usize) -> Shadow {
+        let (shared, touched_shared) = (vec![vec![]; ctas], vec![(0, 0); ctas]);
+        Shadow { shared, touched_shared, limit: SMALL, ..Shadow::default() }
     }
-}
 
-impl Cell {
-    /// Compares an access with everything before it, then remembers it. `conflict` is called for each earlier access
-    /// to common bytes where one of the two writes.
+    /// A CTA begins at a place.
+    pub fn begin(&mut self, place: usize, shared_bytes: usize) {
+        self.measure();
+        self.touched_shared[place].0 = 0;
+        self.shared[place] = vec![0; shared_bytes.div_ceil(GRANULE)];
+    }
+
+    /// Memory that was touched, in bytes: cells of 16 count as a whole.
+    pub fn touched(&self) -> usize {
+        let shared: usize = self.touched_shared.iter().map(|(_, most)| most).sum();
+        GRANULE * (self.touched + shared)
+    }
+
+    /// The number of a cell's state.
     #[inline]
-    pub fn access(
-        &mut self,
-        lists: &mut Lists,
-        x: Entry,
-        known: &Knowledge,
-        conflict: &mut impl FnMut(&Entry),
-    ) {
-        if self.write.mask & x.mask != 0 {
-            conflict(&self.write);
-        }
-        if x.is(flag::WRITE) { self.write(lists, x, conflict) } else { self.read(lists, x, known, conflict) }
-    }
-
-    fn write(&mut self, lists: &mut Lists, x: Entry, conflict: &mut impl FnMut(&Entry)) {
-        let (mut link, mut before) = (self.rest, NIL);
-        while link != NIL {
-            let node = &mut lists.nodes[link as usize];
-            let next = node.next;
-            if node.entry.mask & x.mask != 0 {
-                conflict(&node.entry);
-                node.entry.mask &= !x.mask;
-            }
-            if node.entry.mask == 0 {
-                self.unlink(lists, before, link)
-            } else {
-                before = link
-            }
-            link = next;
-        }
-        self.write.mask &= !x.mask;
-        let same =
-            self.write.agent == x.agent && (self.write.interval, self.write.flags) == (x.interval, x.flags);
-        if self.write.mask != 0 && same {
-            self.write = Entry { mask: self.write.mask | x.mask, ..x };
-            return;
-        }
-        if self.write.mask != 0 {
-            self.rest = lists.push(self.write, self.rest);
-        }
-        self.write = x;
-    }
-
-    fn read(&mut self, lists: &mut Lists, x: Entry, known: &Knowledge, conflict: &mut impl FnMut(&Entry)) {
-        let (mut link, mut before) = (self.rest, NIL);
-        let mut kept = false;
-        while link != NIL {
-            let node = &mut lists.nodes[link as usize];
-            let (next, e) = (node.next, node.entry);
-            if e.is(flag::WRITE) {
-                if e.mask & x.mask != 0 {
-                    conflict(&e);
-                }
-                before = link;
-            } else if e.agent == x.agent && (e.interval, e.flags) == (x.interval, x.flags) {
-                node.entry.mask |= x.mask;
-                kept = true;
-                before = link;
-            } else if e.mask & !x.mask == 0 && e.flags == x.flags && known.seen.get(e.agent) >= e.interval {
-                self.unlink(lists, before, link);
-            } else {
-                before = link;
-            }
-            link = next;
-        }
-        if !kept {
-            self.rest = lists.push(x, self.rest);
+    pub fn number(&mut self, region: Region, granule: u64) -> Option<&mut u32> {
+        match region {
+            Region::Shared(cta) => self.shared[cta].get_mut(granule as usize),
+            Region::Global => Some(self.global.cell(granule)),
         }
     }
 
-    /// Reads by one agent become reads by another, at its interval.
-    pub fn adopt_reads(&mut self, lists: &mut Lists, from: Agent, (agent, interval): (Agent, u32)) {
-        let mut link = self.rest;
-        while link != NIL {
-            let node = &mut lists.nodes[link as usize];
-            if node.entry.agent == from && !node.entry.is(flag::WRITE) {
-                (node.entry.agent, node.entry.interval) = (agent, interval);
+    /// A cell is touched that was not before.
+    pub fn touch_first(&mut self, region: Region) {
+        match region {
+            Region::Global => self.touched += 1,
+            Region::Shared(cta) => {
+                let (now, most) = &mut self.touched_shared[cta];
+                *now += 1;
+                *most = (*most).max(*now);
             }
-            link = node.next;
         }
     }
 
-    fn unlink(&mut self, lists: &mut Lists, before: u32, link: u32) {
-        let next = lists.nodes[link as usize].next;
-        if before == NIL {
-            self.rest = next;
-        } else {
-            lists.nodes[before as usize].next = next;
-        }
-        lists.free.push(link);
+    fn bytes(&self) -> usize {
+        let shared: usize = self.shared.iter().map(|s| 4 * s.capacity()).sum();
+        shared + self.global.bytes() + self.tables()
     }
+
+    fn tables(&self) -> usize {
+        self.states.bytes() + self.shapes.bytes()
+    }
+
+    fn measure(&mut self) {
+        self.peak = self.peak.max(self.bytes());
+    }
+
+    /// The most memory that this took at any time.
+    pub fn peak(&mut self) -> usize {
+        self.measure();
+        self.peak
+    }
+
+    // ---- states
+
+    pub fn open(&self, id: u32, granule: u64, to: &mut State) {
+        to.read_words(self.states.get(id), granule, &self.shapes);
+    }
+
+    /// The number of a state; what it says of lanes that are long ordered is left out.
+    pub fn close(&mut self, state: &State, lanes: &Lanes) -> u32 {
+        state.put_words(&mut self.words, |stamp| lanes.live(stamp));
+        self.states.put(&self.words)
+    }
+
+    /// Nothing that is known of lanes stands any more.
+    pub fn forget_lanes(&mut self) {
+        self.sweep(|_| false);
+    }
+
+    /// Throws out states that no memory is in, if there may be many.
+    #[inline]
+    pub fn tidy(&mut self, lanes: &Lanes) {
+        if self.tables() > self.limit {
+            self.sweep(|stamp| lanes.live(stamp));
+        }
+    }
+
+    #[cold]
+    fn sweep(&mut self, live: impl Fn(u32) -> bool) {
+        let mut numbers = vec![u32::MAX; self.states.len()];
+        numbers[0] = 0;
+        let old = (std::mem::take(&mut self.states), std::mem::take(&mut self.shapes));
+        let Shadow { shared, global, states, shapes, words, .. } = self;
+        for id in shared.iter_mut().flatten().chain(global.cells_mut()) {
+            let new = &mut numbers[*id as usize];
+            if *new == u32::MAX {
+                moved(old.0.get(*id), words, |code| shapes.adopt(code, &old.1), &live);
+                *new = states.put(words);
+            }
+            *id = *new;
+        }
+        let both = self.bytes() + old.0.bytes() + old.1.bytes() + 4 * numbers.len();
+        self.peak = self.peak.max(both);
+        let live = self.tables();
+        self.limit = (live + live / 4).max(self.touched() / 2).max(SMALL);
+    }
+}
+
+/// The words of a state for other tables, without what is said of lanes that are ordered by now.
+fn moved(
+    words: &[u32],
+    out: &mut Vec<u32>,
+    mut adopt: impl FnMut(Code) -> Code,
+    live: impl Fn(u32) -> bool,
+) {
+    let mut header = Header::of_word(words[0]);
+    let (entries, items) = words.split_at(header.entries_end());
+    out.clear();
+    out.extend(entries);
+    let mut kept = [0; 2];
+    for (n, item) in items.chunks_exact(ITEM_WORDS).map(Item::of_words).enumerate() {
+        if live(item.stamp) {
+            kept[(n >= header.items[0]) as usize] += 1;
+            out.extend(Item { code: adopt(item.code), ..item }.words());
+        }
+    }
+    header.items = kept;
+    out[0] = header.word();
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(agent: Agent, mask: u16, flags: u16) -> Entry {
-        Entry { agent, interval: 1, at: agent, mask, flags }
-    }
-
-    fn conflicts(cell: &mut Cell, lists: &mut Lists, x: Entry) -> Vec<u32> {
-        let mut found = vec![];
-        cell.access(lists, x, &Knowledge::default(), &mut |e| found.push(e.agent));
-        found
-    }
-
-    #[test]
-    fn halves_of_a_cell_stay_apart() {
-        let (mut cell, mut lists) = (Cell::default(), Lists::default());
-        assert!(conflicts(&mut cell, &mut lists, entry(0, 0x00ff, flag::WRITE)).is_empty());
-        assert!(conflicts(&mut cell, &mut lists, entry(1, 0xff00, flag::WRITE)).is_empty());
-        assert_eq!(conflicts(&mut cell, &mut lists, entry(2, 0x0100, 0)), [1]);
-        assert_eq!(conflicts(&mut cell, &mut lists, entry(3, 0x0001, 0)), [0]);
-    }
-
-    #[test]
-    fn a_write_meets_every_reader_and_forgets_them() {
-        let (mut cell, mut lists) = (Cell::default(), Lists::default());
-        for agent in 0..4 {
-            conflicts(&mut cell, &mut lists, entry(agent, 0xffff, 0));
-        }
-        let mut met = conflicts(&mut cell, &mut lists, entry(9, 0xffff, flag::WRITE));
-        met.sort_unstable();
-        assert_eq!(met, [0, 1, 2, 3]);
-        assert_eq!(conflicts(&mut cell, &mut lists, entry(8, 0xffff, flag::WRITE)), [9]);
-    }
-
-    #[test]
-    fn a_read_replaces_reads_that_happened_before_it() {
-        let (mut cell, mut lists) = (Cell::default(), Lists::default());
-        conflicts(&mut cell, &mut lists, entry(0, 0xffff, 0));
-        let mut knows = Knowledge::default();
-        knows.seen.raise(0, 1);
-        cell.access(&mut lists, entry(1, 0xffff, 0), &knows, &mut |_| {});
-        assert_eq!(conflicts(&mut cell, &mut lists, entry(9, 0xffff, flag::WRITE)), [1]);
-    }
-}
+mod tests;
