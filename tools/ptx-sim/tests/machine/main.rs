@@ -13,5 +13,6 @@ mod lanes;
 mod mbarriers;
 mod races;
 mod registers;
+mod shadow;
 mod support;
 mod tensor_core;

@@ -2,32 +2,57 @@
 //!
 //! ```text
 //! put [7, 0, 5]     1
-//! put [7, 1, 5]     2
+//! put [7, 1, 5]     4
 //! put [7, 0, 5]     1, there already
 //! ```
 //!
-//! Number 0 is the empty sequence. Nothing is taken out singly; who wants to forget puts what is still of use into a fresh
-//! table ([`super::shadow`] does so when its table has grown).
+//! The number is the place of the sequence among all words, 0 that of none. A sequence says its own length, so that
+//! nothing else is kept of it but a slot in an index of numbers.
 
 use hashbrown::HashTable;
 
 pub struct Interner {
     words: Vec<u32>,
-    /// Where each sequence begins, and the end of the last.
-    starts: Vec<u32>,
     index: HashTable<u32>,
+    /// The length of the sequence that these words begin with.
+    length: fn(&[u32]) -> usize,
 }
 
-impl Default for Interner {
-    fn default() -> Self {
-        Interner { words: vec![], starts: vec![0, 0], index: HashTable::new() }
+/// New numbers by old ones.
+pub struct Moved(Vec<(u32, u32)>);
+
+impl Moved {
+    /// The new number of one that was kept.
+    pub fn get(&self, old: u32) -> u32 {
+        self.0.binary_search_by_key(&old, |m| m.0).map_or(0, |at| self.0[at].1)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
+/// A set of numbers.
+pub struct Marks(Vec<u64>);
+
+impl Marks {
+    pub fn set(&mut self, id: u32) {
+        self.0[id as usize / 64] |= 1 << (id % 64);
+    }
+
+    pub fn has(&self, id: u32) -> bool {
+        self.0[id as usize / 64] >> (id % 64) & 1 == 1
     }
 }
 
 impl Interner {
+    pub fn new(length: fn(&[u32]) -> usize) -> Interner {
+        Interner { words: vec![0], index: HashTable::new(), length }
+    }
+
     #[inline]
     pub fn get(&self, id: u32) -> &[u32] {
-        slice(&self.words, &self.starts, id)
+        if id == 0 { &[] } else { slice(&self.words, self.length, id) }
     }
 
     /// The number of a sequence.
@@ -35,32 +60,83 @@ impl Interner {
         if sequence.is_empty() {
             return 0;
         }
-        let (words, starts) = (&self.words, &self.starts);
+        let (words, length) = (&self.words, self.length);
         let hash = hash(sequence);
-        if let Some(&id) = self.index.find(hash, |&id| slice(words, starts, id) == sequence) {
+        if let Some(&id) = self.index.find(hash, |&id| words[id as usize..].starts_with(sequence)) {
             return id;
         }
-        let id = self.starts.len() as u32 - 1;
+        let id = self.words.len() as u32;
         extend(&mut self.words, sequence);
-        extend(&mut self.starts, &[self.words.len() as u32]);
-        let (words, starts) = (&self.words, &self.starts);
-        self.index.insert_unique(hash, id, |&id| self::hash(slice(words, starts, id)));
+        let words = &self.words;
+        self.index.insert_unique(hash, id, |&id| self::hash(slice(words, length, id)));
         id
     }
 
-    /// How many numbers are given, 0 included.
-    pub fn len(&self) -> usize {
-        self.starts.len() - 1
+    pub fn no_marks(&self) -> Marks {
+        Marks(vec![0; self.words.len().div_ceil(64)])
+    }
+
+    /// Every number that is marked, with its sequence.
+    pub fn marked(&self, marks: &Marks) -> impl Iterator<Item = &[u32]> {
+        let mut at = 1;
+        std::iter::from_fn(move || {
+            while at < self.words.len() {
+                let id = at as u32;
+                at += (self.length)(&self.words[at..]);
+                if marks.has(id) {
+                    return Some(self.get(id));
+                }
+            }
+            None
+        })
+    }
+
+    /// Keeps what is marked, rewritten to something that is no longer, in the memory that is there.
+    pub fn sweep(&mut self, marks: &Marks, mut rewrite: impl FnMut(&[u32], &mut Vec<u32>)) -> Moved {
+        let (mut moved, mut fresh) = (vec![], vec![]);
+        let (mut old, mut end) = (1, 1);
+        self.index.clear();
+        while old < self.words.len() {
+            let id = old as u32;
+            let length = (self.length)(&self.words[old..]);
+            if marks.has(id) {
+                fresh.clear();
+                rewrite(&self.words[old..old + length], &mut fresh);
+                let hash = hash(&fresh);
+                let (words, length) = (&self.words[..end], self.length);
+                let known = self.index.find(hash, |&id| words[id as usize..].starts_with(&fresh)).copied();
+                let new = match known {
+                    _ if fresh.is_empty() => 0,
+                    Some(known) => known,
+                    None => {
+                        let new = end as u32;
+                        self.words[end..end + fresh.len()].copy_from_slice(&fresh);
+                        end += fresh.len();
+                        let words = &self.words;
+                        self.index.insert_unique(hash, new, |&id| self::hash(slice(words, length, id)));
+                        new
+                    }
+                };
+                moved.push((id, new));
+            }
+            old += length;
+        }
+        self.words.truncate(end);
+        self.words.shrink_to(end + end / 8);
+        let (words, length) = (&self.words, self.length);
+        self.index.shrink_to_fit(|&id| self::hash(slice(words, length, id)));
+        Moved(moved)
     }
 
     /// Memory that the table takes.
     pub fn bytes(&self) -> usize {
-        4 * (self.words.capacity() + self.starts.capacity()) + self.index.allocation_size()
+        4 * self.words.capacity() + self.index.allocation_size()
     }
 }
 
-fn slice<'a>(words: &'a [u32], starts: &[u32], id: u32) -> &'a [u32] {
-    &words[starts[id as usize] as usize..starts[id as usize + 1] as usize]
+fn slice(words: &[u32], length: fn(&[u32]) -> usize, id: u32) -> &[u32] {
+    let from = &words[id as usize..];
+    &from[..length(from)]
 }
 
 /// Grows by an eighth, not by doubling: the memory is counted.
@@ -82,12 +158,33 @@ fn hash(sequence: &[u32]) -> u64 {
 mod tests {
     use super::*;
 
+    fn table() -> (Interner, Vec<u32>) {
+        let mut table = Interner::new(|words| words[0] as usize);
+        let numbers = (0..100).map(|n| table.put(&[3, n % 10, 7])).collect();
+        (table, numbers)
+    }
+
     #[test]
     fn equal_sequences_have_one_number() {
-        let mut table = Interner::default();
-        let numbers: Vec<u32> = (0..100).map(|n| table.put(&[n % 10, 7])).collect();
-        assert_eq!((table.put(&[]), table.len()), (0, 11));
-        assert!((0..100).all(|n| numbers[n] == numbers[n % 10] && table.get(numbers[n]) == [n as u32 % 10, 7]));
-        assert!(table.bytes() < 1024);
+        let (mut table, numbers) = table();
+        assert_eq!(table.put(&[]), 0);
+        assert!((0..100).all(|n| numbers[n] == numbers[n % 10] && table.get(numbers[n]) == [3, n as u32 % 10, 7]));
+        assert!(table.bytes() < 512);
+    }
+
+    #[test]
+    fn what_is_swept_keeps_what_is_marked_and_joins_what_becomes_equal() {
+        let (mut table, numbers) = table();
+        let mut marks = table.no_marks();
+        [2, 4, 5, 9].iter().for_each(|&n: &usize| marks.set(numbers[n]));
+        assert_eq!(table.marked(&marks).map(|s| s[1]).collect::<Vec<_>>(), [2, 4, 5, 9]);
+        // Halved, so that 4 and 5 are one; and 9 goes altogether.
+        let moved = table.sweep(&marks, |words, out| match words[1] {
+            9 => {}
+            n => out.extend([2, n / 2]),
+        });
+        let new = [2, 4, 5, 9].map(|n: usize| moved.get(numbers[n]));
+        assert_eq!(new, [1, 3, 3, 0]);
+        assert_eq!((table.get(1), table.get(3), table.put(&[2, 2])), (&[2, 1][..], &[2, 2][..], 3));
     }
 }

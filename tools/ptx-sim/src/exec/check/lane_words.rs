@@ -107,6 +107,46 @@ impl Item {
     }
 }
 
+/// The items of a cell: at most one for each byte.
+#[derive(Clone, Copy)]
+pub struct ItemList {
+    items: [Item; GRANULE],
+    count: usize,
+}
+
+impl Default for ItemList {
+    fn default() -> Self {
+        ItemList { items: [Item { stamp: 0, at: 0, code: Code::SEVERAL, mask: 0 }; GRANULE], count: 0 }
+    }
+}
+
+impl ItemList {
+    /// Adds bytes, to the item of the same instruction and shape if there is one.
+    pub fn push(&mut self, item: Item) {
+        let like = |i: &&mut Item| (i.stamp, i.at, i.code) == (item.stamp, item.at, item.code);
+        match self.items[..self.count].iter_mut().find(like) {
+            Some(i) => i.mask |= item.mask,
+            None => {
+                self.items[self.count] = item;
+                self.count += 1;
+            }
+        }
+    }
+
+    /// Takes one out.
+    pub fn take(&mut self, wanted: impl Fn(&Item) -> bool) -> Option<Item> {
+        let at = self.as_slice().iter().position(wanted)?;
+        let item = self.items[at];
+        self.items.copy_within(at + 1..self.count, at);
+        self.count -= 1;
+        Some(item)
+    }
+
+    pub fn as_slice(&self) -> &[Item] {
+        &self.items[..self.count]
+    }
+}
+
 /// The last writes, or reads, of the four words of a cell.
 #[derive(Clone, Copy)]
 pub struct Half {
@@ -130,6 +170,13 @@ impl Half {
         (self.words[byte / 4].lanes >> (8 * (byte % 4))) as u8
     }
 
+    /// What is known of one byte: stamp and instruction, and the lane.
+    #[cfg(test)]
+    pub fn byte(&self, byte: usize) -> Option<((u32, u32), u8)> {
+        let (word, lane) = (self.words[byte / 4], self.lane(byte));
+        (lane != NOBODY).then_some(((word.stamp, word.at), lane))
+    }
+
     pub fn add(&mut self, item: &Item, granule: u64, shapes: &Shapes) {
         let lanes = shapes.lanes(item.code, granule);
         for byte in bytes(item.mask) {
@@ -140,25 +187,15 @@ impl Half {
         }
     }
 
-    /// Writes the items of stamps that live; how many.
-    pub fn put_items(&self, out: &mut Vec<u32>, live: &impl Fn(u32) -> bool) -> usize {
-        let mut items = [Item { stamp: 0, at: 0, code: Code::SEVERAL, mask: 0 }; GRANULE];
-        let mut count = 0;
+    /// The items of stamps that live.
+    pub fn items(&self, live: &impl Fn(u32) -> bool) -> ItemList {
+        let mut items = ItemList::default();
         for (n, word) in self.words.iter().enumerate().filter(|(_, w)| w.lanes != u32::MAX && live(w.stamp)) {
             for byte in (4 * n..4 * n + 4).filter(|b| self.lane(*b) != NOBODY) {
-                let item = Item { stamp: word.stamp, at: word.at, code: self.codes[byte], mask: 0 };
-                let like = |i: &&mut Item| (i.stamp, i.at, i.code) == (item.stamp, item.at, item.code);
-                match items[..count].iter_mut().find(like) {
-                    Some(i) => i.mask |= 1 << byte,
-                    None => {
-                        items[count] = Item { mask: 1 << byte, ..item };
-                        count += 1;
-                    }
-                }
+                items.push(Item { stamp: word.stamp, at: word.at, code: self.codes[byte], mask: 1 << byte });
             }
         }
-        items[..count].iter().for_each(|i| out.extend(i.words()));
-        count
+        items
     }
 
     /// Whether an access of a shape to these bytes fares alike wherever the shape lies.

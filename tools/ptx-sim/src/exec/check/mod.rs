@@ -190,7 +190,7 @@ impl<'a> Check<'a> {
             know: vec![Knowledge::default(); warps],
             slots: vec![],
             own: vec![vec![]; warps],
-            shadow: Shadow::new(ctas),
+            shadow: Shadow::new(ctas, warps),
             defined: vec![DefinedBytes::default(); ctas],
             lanes: lanes::Lanes::new(warps),
             scratch: touch::Scratch::default(),

@@ -43,6 +43,10 @@ impl Pages {
         n
     }
 
+    pub fn cells(&self) -> impl Iterator<Item = &u32> {
+        self.lines.iter().flat_map(|line| &line.cells)
+    }
+
     /// Every cell of a line that was touched.
     pub fn cells_mut(&mut self) -> impl Iterator<Item = &mut u32> {
         self.lines.iter_mut().flat_map(|line| &mut line.cells)

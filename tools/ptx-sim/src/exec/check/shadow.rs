@@ -4,20 +4,20 @@
 //! an instruction touches alike have the same state, and each state is kept once:
 //!
 //! ```text
-//! warp 3 loads 128 bytes, 4 each lane      8 cells, all 17
+//! warp 3 loads 128 bytes, 4 each lane      8 cells, all in state 17
 //! state 17                                 [read: warp 3, interval 2, line 40: ffff] [lanes: stamp 9, line 40, stride 4: ffff]
 //! ```
 //!
-//! So memory costs 4 bytes for 16, and besides it 60 bytes or so for what one instruction of a warp did in one interval,
-//! however many bytes that were. Where every 16 bytes have a history of their own, each costs a state; nothing bounds that
-//! below 4 + 16 for each access that may still matter, and another 16 for lanes. States that no memory is in any more go when the
-//! table has outgrown half of the memory that is touched.
+//! So 16 bytes of memory cost a number ([`Number`]), and besides it 50 bytes or so for what one instruction of a warp did in
+//! one interval, however many bytes that were. Where every 16 bytes have a history of their own, each costs a state: 16
+//! bytes for an access that may still matter, another 16 for its lanes, and 20 around it. States that no memory is in any more go
+//! when the table has outgrown a quarter of the memory that is touched.
 
 use super::{
     Region,
     cell::{Cell, ENTRY_WORDS, Entry},
     intern::Interner,
-    lane_words::{Half, ITEM_WORDS, Item},
+    lane_words::{Half, ITEM_WORDS, Item, ItemList, STRONG},
     lanes::Lanes,
     pages::Pages,
     shape::{Code, Shapes},
@@ -50,72 +50,162 @@ pub struct State {
     pub read: Half,
 }
 
-/// Counts in the first word of a state: entries besides the last write, whether there is one, items of either half.
+/// The first word of a state: how many words it has, whether the first entry is the last write, and how many items of
+/// either half stand behind the entries.
 #[derive(Clone, Copy)]
 struct Header {
-    rest: usize,
-    write: usize,
+    length: usize,
+    write: bool,
     items: [usize; 2],
 }
 
 impl Header {
     fn of_word(word: u32) -> Header {
-        let items = [(word >> 8 & 31) as usize, (word >> 3 & 31) as usize];
-        Header { rest: (word >> 13) as usize, write: (word & 1) as usize, items }
+        let items = [(word >> 1 & 31) as usize, (word >> 6 & 31) as usize];
+        Header { length: (word >> 11) as usize, write: word & 1 == 1, items }
     }
 
     fn word(&self) -> u32 {
-        (self.rest as u32) << 13 | (self.items[0] as u32) << 8 | (self.items[1] as u32) << 3 | self.write as u32
+        (self.length as u32) << 11 | (self.items[1] as u32) << 6 | (self.items[0] as u32) << 1 | self.write as u32
     }
 
-    /// Where the items begin in the words of the state.
-    fn entries_end(&self) -> usize {
-        1 + ENTRY_WORDS * (self.write + self.rest)
+    /// Entries and items among the words of the state.
+    fn split<'a>(&self, words: &'a [u32]) -> (&'a [u32], &'a [u32]) {
+        words[1..].split_at(self.length - 1 - ITEM_WORDS * (self.items[0] + self.items[1]))
+    }
+}
+
+/// Marks an entry whose lanes are written with it, as is usual: the stamp stands for the warp, and one word more for the
+/// shape; instruction and bytes are the same.
+const WITH_LANES: u32 = 1 << 31;
+
+/// An entry, and its lanes if they are with it.
+fn entries(mut words: &[u32], warps: u32) -> impl Iterator<Item = (Entry, Option<Item>)> {
+    std::iter::from_fn(move || {
+        let first = words.get(..ENTRY_WORDS)?;
+        let with_lanes = first[3] & WITH_LANES != 0;
+        let mut entry = Entry::of_words(&[first[0], first[1], first[2], first[3] & !WITH_LANES]);
+        let code = words.get(ENTRY_WORDS).copied().unwrap_or_default();
+        words = &words[ENTRY_WORDS + with_lanes as usize..];
+        if !with_lanes {
+            return Some((entry, None));
+        }
+        let stamp = entry.agent;
+        entry.agent = stamp % warps;
+        Some((entry, Some(Item { stamp, at: strong_at(&entry), code: Code(code), mask: entry.mask })))
+    })
+}
+
+/// The instruction of an entry as it stands in an item.
+fn strong_at(e: &Entry) -> u32 {
+    if e.is(flag::STRONG) { e.at | STRONG } else { e.at }
+}
+
+/// Writes entries, and behind them the items that are not with one of them; how many those are.
+fn put_entries<'e>(
+    entries: impl Iterator<Item = &'e Entry>,
+    items: &mut ItemList,
+    warps: u32,
+    out: &mut Vec<u32>,
+) {
+    for e in entries {
+        let own = |i: &Item| i.mask == e.mask && i.at == strong_at(e) && i.stamp % warps == e.agent;
+        let mut words = e.words();
+        match items.take(own) {
+            Some(item) => {
+                words[0] = item.stamp;
+                words[3] |= WITH_LANES;
+                out.extend(words);
+                out.push(item.code.0);
+            }
+            None => out.extend(words),
+        }
     }
 }
 
 impl State {
-    /// Of a cell whose number is this one's place in the table.
-    fn read_words(&mut self, words: &[u32], granule: u64, shapes: &Shapes) {
+    fn clear(&mut self) {
         self.cell.rest.clear();
         self.cell.write = Entry::default();
         self.write.clear();
         self.read.clear();
-        let Some((&header, _)) = words.split_first() else { return };
-        let header = Header::of_word(header);
-        let (entries, items) = words[1..].split_at(header.entries_end() - 1);
-        let mut entries = entries.chunks_exact(ENTRY_WORDS).map(Entry::of_words);
-        if header.write == 1 {
-            self.cell.write = entries.next().unwrap_or_default();
+    }
+
+    /// Adds what a table says.
+    fn read_words(&mut self, words: &[u32], warps: u32, granule: u64, shapes: &Shapes) {
+        let Some(&first) = words.first() else { return };
+        let header = Header::of_word(first);
+        let (with_lanes, items) = header.split(words);
+        for (n, (entry, item)) in entries(with_lanes, warps).enumerate() {
+            let half = if header.write && n == 0 { &mut self.write } else { &mut self.read };
+            item.iter().for_each(|item| half.add(item, granule, shapes));
+            if header.write && n == 0 {
+                self.cell.write = entry;
+            } else {
+                self.cell.rest.push(entry);
+            }
         }
-        self.cell.rest.extend(entries);
         for (n, item) in items.chunks_exact(ITEM_WORDS).map(Item::of_words).enumerate() {
             let half = if n < header.items[0] { &mut self.write } else { &mut self.read };
             half.add(&item, granule, shapes);
         }
     }
 
-    fn put_words(&self, out: &mut Vec<u32>, live: impl Fn(u32) -> bool) {
+    /// The last write, or all the rest, or both, as words of a table; nothing if there is nothing to say.
+    fn put_words(&self, parts: Parts, warps: u32, out: &mut Vec<u32>, live: impl Fn(u32) -> bool) {
+        let (writes, others) = (parts != Parts::Others, parts != Parts::Write);
         out.clear();
-        let write = Some(self.cell.write).filter(|w| w.mask != 0);
         out.push(0);
-        write.iter().chain(&self.cell.rest).for_each(|e| out.extend(e.words()));
-        let write_items = self.write.put_items(out, &live);
-        let read_items = self.read.put_items(out, &live);
-        let items = [write_items, read_items];
-        out[0] = Header { rest: self.cell.rest.len(), write: write.is_some() as usize, items }.word();
+        let (mut of_write, mut of_reads) = (ItemList::default(), ItemList::default());
+        let mut write = None;
+        if writes {
+            of_write = self.write.items(&live);
+            write = Some(&self.cell.write).filter(|w| w.mask != 0);
+            put_entries(write.into_iter(), &mut of_write, warps, out);
+        }
+        if others {
+            of_reads = self.read.items(&live);
+            let (reads, writes) = (&mut of_reads, &mut ItemList::default());
+            for e in &self.cell.rest {
+                put_entries([e].into_iter(), if e.is(flag::WRITE) { writes } else { reads }, warps, out);
+            }
+        }
+        finish(out, write.is_some(), [of_write.as_slice(), of_reads.as_slice()]);
     }
 }
+
+/// Writes the items that are left, and the header.
+fn finish(out: &mut Vec<u32>, write: bool, items: [&[Item]; 2]) {
+    items.iter().copied().flatten().for_each(|i| out.extend(i.words()));
+    out[0] = Header { length: out.len(), write, items: items.map(<[Item]>::len) }.word();
+    if out.len() == 1 {
+        out.clear();
+    }
+}
+
+/// Which parts of a state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    Both,
+    Write,
+    Others,
+}
+
+/// The number of a cell's state. Global memory has one number for all of it: mostly it is only read or only written.
+/// Shared memory has two, for the last write and for the rest: a tile is written by rows and read by columns, say, so that
+/// every cell has another pair of writer and readers. Both 0: untouched.
+pub type Number = [u32; 2];
 
 /// The table may grow to this before anything is thrown out.
 const SMALL: usize = 4096;
 
-#[derive(Default)]
 pub struct Shadow {
     /// Of each CTA, and of global memory: the number of each cell's state, 0 where nothing was touched.
-    shared: Vec<Vec<u32>>,
+    shared: Vec<Vec<Number>>,
     global: Pages,
     states: Interner,
+    /// Of the machine.
+    warps: u32,
     pub shapes: Shapes,
     words: Vec<u32>,
     /// What the tables may take before states are thrown out.
@@ -127,16 +217,26 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    pub fn new(ctas: usize) -> Shadow {
-        let (shared, touched_shared) = (vec![vec![]; ctas], vec![(0, 0); ctas]);
-        Shadow { shared, touched_shared, limit: SMALL, ..Shadow::default() }
+    pub fn new(ctas: usize, warps: usize) -> Shadow {
+        Shadow {
+            shared: vec![vec![]; ctas],
+            global: Pages::default(),
+            states: Interner::new(|words| Header::of_word(words[0]).length),
+            warps: warps as u32,
+            shapes: Shapes::default(),
+            words: vec![],
+            limit: SMALL,
+            touched: 0,
+            touched_shared: vec![(0, 0); ctas],
+            peak: 0,
+        }
     }
 
     /// A CTA begins at a place.
     pub fn begin(&mut self, place: usize, shared_bytes: usize) {
         self.measure();
         self.touched_shared[place].0 = 0;
-        self.shared[place] = vec![0; shared_bytes.div_ceil(GRANULE)];
+        self.shared[place] = vec![[0; 2]; shared_bytes.div_ceil(GRANULE)];
     }
 
     /// Memory that was touched, in bytes: cells of 16 count as a whole.
@@ -145,12 +245,20 @@ impl Shadow {
         GRANULE * (self.touched + shared)
     }
 
-    /// The number of a cell's state.
+    /// The number of a cell's state, if there is such a cell.
     #[inline]
-    pub fn number(&mut self, region: Region, granule: u64) -> Option<&mut u32> {
+    pub fn number(&mut self, region: Region, granule: u64) -> Option<Number> {
         match region {
-            Region::Shared(cta) => self.shared[cta].get_mut(granule as usize),
-            Region::Global => Some(self.global.cell(granule)),
+            Region::Shared(cta) => self.shared[cta].get(granule as usize).copied(),
+            Region::Global => Some([*self.global.cell(granule), 0]),
+        }
+    }
+
+    #[inline]
+    pub fn set_number(&mut self, region: Region, granule: u64, number: Number) {
+        match region {
+            Region::Shared(cta) => self.shared[cta][granule as usize] = number,
+            Region::Global => *self.global.cell(granule) = number[0],
         }
     }
 
@@ -167,7 +275,7 @@ impl Shadow {
     }
 
     fn bytes(&self) -> usize {
-        let shared: usize = self.shared.iter().map(|s| 4 * s.capacity()).sum();
+        let shared: usize = self.shared.iter().map(|s| s.capacity() * size_of::<Number>()).sum();
         shared + self.global.bytes() + self.tables()
     }
 
@@ -187,14 +295,21 @@ impl Shadow {
 
     // ---- states
 
-    pub fn open(&self, id: u32, granule: u64, to: &mut State) {
-        to.read_words(self.states.get(id), granule, &self.shapes);
+    pub fn open(&self, number: Number, granule: u64, to: &mut State) {
+        to.clear();
+        number.into_iter().for_each(|id| to.read_words(self.states.get(id), self.warps, granule, &self.shapes));
     }
 
     /// The number of a state; what it says of lanes that are long ordered is left out.
-    pub fn close(&mut self, state: &State, lanes: &Lanes) -> u32 {
-        state.put_words(&mut self.words, |stamp| lanes.live(stamp));
-        self.states.put(&self.words)
+    pub fn close(&mut self, region: Region, state: &State, lanes: &Lanes) -> Number {
+        let mut number = |parts: Parts| {
+            state.put_words(parts, self.warps, &mut self.words, |stamp| lanes.live(stamp));
+            self.states.put(&self.words)
+        };
+        match region {
+            Region::Global => [number(Parts::Both), 0],
+            Region::Shared(_) => [number(Parts::Write), number(Parts::Others)],
+        }
     }
 
     /// Nothing that is known of lanes stands any more.
@@ -206,51 +321,68 @@ impl Shadow {
     #[inline]
     pub fn tidy(&mut self, lanes: &Lanes) {
         if self.tables() > self.limit {
-            self.sweep(|stamp| lanes.live(stamp));
+            self.forget_states(lanes);
         }
+    }
+
+    pub fn forget_states(&mut self, lanes: &Lanes) {
+        self.sweep(|stamp| lanes.live(stamp));
     }
 
     #[cold]
     fn sweep(&mut self, live: impl Fn(u32) -> bool) {
-        let mut numbers = vec![u32::MAX; self.states.len()];
-        numbers[0] = 0;
-        let old = (std::mem::take(&mut self.states), std::mem::take(&mut self.shapes));
-        let Shadow { shared, global, states, shapes, words, .. } = self;
-        for id in shared.iter_mut().flatten().chain(global.cells_mut()) {
-            let new = &mut numbers[*id as usize];
-            if *new == u32::MAX {
-                moved(old.0.get(*id), words, |code| shapes.adopt(code, &old.1), &live);
-                *new = states.put(words);
-            }
-            *id = *new;
+        let before = self.bytes();
+        let mut marks = self.states.no_marks();
+        let numbers = self.shared.iter().flatten().flatten().chain(self.global.cells());
+        numbers.for_each(|id| marks.set(*id));
+        let mut used = self.shapes.no_marks();
+        let codes = self.states.marked(&marks).flat_map(|words| items(words, self.warps)).filter(|i| live(i.stamp));
+        codes.filter_map(|item| item.code.in_table()).for_each(|id| used.set(id));
+        let shapes = self.shapes.sweep(&used);
+        let renamed = |code: Code| code.in_table().map_or(code, |id| Code(shapes.get(id)));
+        let warps = self.warps;
+        let states = self.states.sweep(&marks, |words, out| rewrite(words, warps, renamed, &live, out));
+        for id in self.shared.iter_mut().flatten().flatten().chain(self.global.cells_mut()) {
+            *id = states.get(*id);
         }
-        let both = self.bytes() + old.0.bytes() + old.1.bytes() + 4 * numbers.len();
-        self.peak = self.peak.max(both);
-        let live = self.tables();
-        self.limit = (live + live / 4).max(self.touched() / 2).max(SMALL);
+        self.peak = self.peak.max(before + shapes.bytes() + states.bytes() + (before / 32));
+        let left = self.tables();
+        self.limit = (left + left / 8).max(self.touched() / 4).max(SMALL);
     }
 }
 
-/// The words of a state for other tables, without what is said of lanes that are ordered by now.
-fn moved(
+/// What a state says of lanes.
+fn items(words: &[u32], warps: u32) -> impl Iterator<Item = Item> {
+    let (with_lanes, items) = Header::of_word(words[0]).split(words);
+    let with_entries = entries(with_lanes, warps).filter_map(|(_, item)| item);
+    with_entries.chain(items.chunks_exact(ITEM_WORDS).map(Item::of_words))
+}
+
+/// A state without what it says of lanes that are ordered by now, and with new names of shapes.
+fn rewrite(
     words: &[u32],
-    out: &mut Vec<u32>,
-    mut adopt: impl FnMut(Code) -> Code,
+    warps: u32,
+    renamed: impl Fn(Code) -> Code,
     live: impl Fn(u32) -> bool,
+    out: &mut Vec<u32>,
 ) {
-    let mut header = Header::of_word(words[0]);
-    let (entries, items) = words.split_at(header.entries_end());
-    out.clear();
-    out.extend(entries);
-    let mut kept = [0; 2];
+    let header = Header::of_word(words[0]);
+    let (with_lanes, items) = header.split(words);
+    out.push(0);
+    for (entry, item) in entries(with_lanes, warps) {
+        let mut kept = ItemList::default();
+        if let Some(item) = item.filter(|i| live(i.stamp)) {
+            kept.push(Item { code: renamed(item.code), ..item });
+        }
+        put_entries([&entry].into_iter(), &mut kept, warps, out);
+    }
+    let mut halves = [ItemList::default(); 2];
     for (n, item) in items.chunks_exact(ITEM_WORDS).map(Item::of_words).enumerate() {
         if live(item.stamp) {
-            kept[(n >= header.items[0]) as usize] += 1;
-            out.extend(Item { code: adopt(item.code), ..item }.words());
+            halves[(n >= header.items[0]) as usize].push(Item { code: renamed(item.code), ..item });
         }
     }
-    header.items = kept;
-    out[0] = header.word();
+    finish(out, header.write, [halves[0].as_slice(), halves[1].as_slice()]);
 }
 
 #[cfg(test)]

@@ -8,21 +8,24 @@
 //! grid   lane = i + n j at base + i step + j row        four lanes a row, as the fragments of mma.sync lie
 //! ```
 //!
-//! A line with a stride that is a power of two fits the word that names a shape ([`Code`]). A grid, and an instruction whose
-//! lanes go anywhere, are written out once, in a table. A code says nothing of which bytes were touched; who keeps one
+//! A line fits the word that names a shape ([`Code`]). A grid, and an instruction whose lanes go anywhere, are written out
+//! once, in a table. A code says nothing of which bytes were touched; who keeps one
 //! keeps a mask, too.
 
-use super::{intern::Interner, lane_words::{NOBODY, SEVERAL}, shadow::GRANULE};
+use super::{
+    intern::{Interner, Marks, Moved},
+    lane_words::{NOBODY, SEVERAL},
+    shadow::GRANULE,
+};
 use crate::exec::rows::lanes;
 
 /// The name of a shape: a line, or a place in the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Code(pub u32);
 
-/// A line: this bit, the binary logarithm of the stride, and c.
+/// A line: this bit, the stride, and c in five bits. Stride 0 is longer than any address: every byte is one lane's.
 const LINE: u32 = 1 << 31;
-/// Longer than any address: every byte is one lane's.
-const ENDLESS: u32 = 63;
+const MOST_STRIDE: u64 = (1 << 26) - 2;
 
 /// How the lanes of two shapes compare at bytes that both touch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,17 +40,17 @@ impl Code {
     /// More than one lane, whichever.
     pub const SEVERAL: Code = Code(u32::MAX);
 
-    fn line(shift: u32, c: u32) -> Code {
-        Code(LINE | shift << 5 | c & 31)
+    fn line(stride: u32, c: u32) -> Code {
+        Code(LINE | stride << 5 | c & 31)
     }
 
     /// All bytes are this lane's.
     pub fn one(lane: u32) -> Code {
-        Code::line(ENDLESS, lane.wrapping_neg())
+        Code::line(0, lane.wrapping_neg())
     }
 
     fn as_line(self) -> Option<(u32, u32)> {
-        (self != Code::SEVERAL && self.0 & LINE != 0).then_some((self.0 >> 5 & 63, self.0 & 31))
+        (self != Code::SEVERAL && self.0 & LINE != 0).then_some(((self.0 & !LINE) >> 5, self.0 & 31))
     }
 
     /// The place in the table of one that is written there.
@@ -59,7 +62,7 @@ impl Code {
         match (self.as_line(), other.as_line()) {
             _ if self == Code::SEVERAL || other == Code::SEVERAL => Relation::Differ,
             _ if self == other => Relation::Same,
-            (Some((shift, _)), Some((other, _))) if shift == other => Relation::Differ,
+            (Some((stride, _)), Some((other, _))) if stride == other => Relation::Differ,
             _ => Relation::Depends,
         }
     }
@@ -73,10 +76,15 @@ pub struct Lanes<'a> {
     pub from: &'a [u64; 32],
 }
 
-#[derive(Default)]
 pub struct Shapes {
     table: Interner,
     scratch: Vec<u32>,
+}
+
+impl Default for Shapes {
+    fn default() -> Self {
+        Shapes { table: Interner::new(length), scratch: vec![] }
+    }
 }
 
 /// First words of shapes in the table.
@@ -85,10 +93,20 @@ const SCATTER: u32 = 1;
 /// Set when lanes share bytes.
 const SHARED: u32 = 2;
 
+/// First word, mask and base; then what the kind needs.
+const COMMON: usize = 4;
+
+fn length(words: &[u32]) -> usize {
+    COMMON + if words[0] & 1 == GRID { 3 } else { words[1].count_ones() as usize }
+}
+
 impl Shapes {
     /// The shape of an instruction.
     pub fn of(&mut self, x: &Lanes) -> Code {
         let Some(first) = lanes(x.mask).next() else { return Code::SEVERAL };
+        if x.mask.count_ones() > 1 && lanes(x.mask).all(|lane| x.from[lane] == x.from[first]) {
+            return Code::SEVERAL;
+        }
         let rest = x.mask & (x.mask - 1);
         let step = lanes(rest).next().map_or(x.bytes, |second| {
             x.from[second].wrapping_sub(x.from[first]) / (second - first) as u64
@@ -133,9 +151,17 @@ impl Shapes {
         if code == Code::SEVERAL {
             return [SEVERAL; GRANULE];
         }
-        if let Some((shift, c)) = code.as_line() {
-            return std::array::from_fn(|b| ((start + b as u64) >> shift) as u8 & 31)
-                .map(|at: u8| at.wrapping_sub(c as u8) & 31);
+        if let Some((stride, c)) = code.as_line() {
+            let stride = stride as u64;
+            let (mut at, mut left) =
+                if stride == 0 { (0, u64::MAX) } else { (start / stride, stride - start % stride) };
+            return std::array::from_fn(|_| {
+                if left == 0 {
+                    (at, left) = (at + 1, stride);
+                }
+                left -= 1;
+                (at as u8).wrapping_sub(c as u8) & 31
+            });
         }
         let mut out = [NOBODY; GRANULE];
         let words = self.table.get(code.0);
@@ -160,9 +186,13 @@ impl Shapes {
         out
     }
 
-    /// Puts a shape of another table into this one.
-    pub fn adopt(&mut self, code: Code, from: &Shapes) -> Code {
-        code.in_table().map_or(code, |at| Code(self.table.put(from.table.get(at))))
+    pub fn no_marks(&self) -> Marks {
+        self.table.no_marks()
+    }
+
+    /// Keeps the shapes that are marked.
+    pub fn sweep(&mut self, marks: &Marks) -> Moved {
+        self.table.sweep(marks, |words, out| out.extend(words))
     }
 
     pub fn bytes(&self) -> usize {
@@ -172,17 +202,18 @@ impl Shapes {
 
 /// The line that all lanes lie on, if there is one of this stride.
 fn line(x: &Lanes, first: usize, stride: u64) -> Option<Code> {
-    if !stride.is_power_of_two() || stride < x.bytes {
+    if stride < x.bytes || stride > MOST_STRIDE {
         return None;
     }
-    let shift = stride.trailing_zeros();
-    let c = (x.from[first] >> shift).wrapping_sub(first as u64) & 31;
-    let last = x.bytes - 1;
-    let fits = |lane: usize| {
-        let at = x.from[lane];
-        (at >> shift).wrapping_sub(lane as u64) & 31 == c && (at + last) >> shift == at >> shift
+    let base = x.from[first];
+    // A power of two by shifts: an instruction has this asked each time.
+    let (at, rest) = match stride.is_power_of_two() {
+        true => (base >> stride.trailing_zeros(), base & (stride - 1)),
+        false => (base / stride, base % stride),
     };
-    lanes(x.mask).all(fits).then(|| Code::line(shift, c as u32))
+    let fits = |lane: usize| x.from[lane] == base.wrapping_add((lane - first) as u64 * stride);
+    let within = rest + x.bytes <= stride && lanes(x.mask).all(fits);
+    within.then(|| Code::line(stride as u32, (at as u32).wrapping_sub(first as u32)))
 }
 
 /// Lanes of a row, the step between them, and that between rows, of a grid of all lanes.
@@ -238,7 +269,9 @@ mod tests {
         holds(u32::MAX, 32, |lane| base + 32 * lane, false);
         holds(1 << 7, 4, |_| base + 12, false);
         // Rows of a matrix, padded; fragments; anything; lanes that share.
-        holds(u32::MAX, 16, |lane| base + 272 * lane, true);
+        holds(u32::MAX, 16, |lane| base + 272 * lane, false);
+        holds(u32::MAX, 2, |lane| base + 7 + 3 * lane, false);
+        holds(u32::MAX, 16, |lane| base + 124 + 104 * lane, true);
         holds(u32::MAX, 8, |lane| base + lane % 4 * 8 + lane / 4 * 1000, true);
         holds(u32::MAX, 4, |lane| base + 4 * (lane ^ 5), true);
         holds(0x0f0f_0f0f, 1, |lane| base + lane * lane, true);
@@ -248,7 +281,7 @@ mod tests {
 
     #[test]
     fn relations_hold_at_every_byte() {
-        let codes = [Code::line(2, 0), Code::line(2, 5), Code::line(4, 0), Code::one(3), Code::one(4)];
+        let codes = [Code::line(4, 0), Code::line(4, 5), Code::line(12, 0), Code::line(12, 1), Code::one(3), Code::one(4)];
         let shapes = Shapes::default();
         for (a, b) in codes.iter().flat_map(|a| codes.iter().map(move |b| (*a, *b))) {
             for granule in 0..64 {

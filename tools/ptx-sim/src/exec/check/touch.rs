@@ -17,7 +17,7 @@ use super::{
     clock::Agent,
     conflict::{Verdict, judge},
     lane_words::{AtCell, Halves, LaneAccess, STRONG, Unordered},
-    shadow::{GRANULE, State, flag},
+    shadow::{GRANULE, Number, State, flag},
     shape::{Code, Lanes},
 };
 use crate::exec::rows::lanes;
@@ -33,7 +33,7 @@ pub struct Scratch {
 const STEPS: usize = 8;
 
 /// A state, the bytes touched, and the state after it.
-type Step = (u32, u16, u32);
+type Step = (Number, u16, Number);
 
 /// One instruction, or operation, on its way over memory.
 pub struct Pass {
@@ -67,7 +67,7 @@ pub struct PartLanes<'a> {
 
 impl Pass {
     #[inline]
-    fn known(&self, from: u32, mask: u16) -> Option<u32> {
+    fn known(&self, from: Number, mask: u16) -> Option<Number> {
         let known = self.steps[..self.count.min(STEPS)].iter().find(|s| (s.0, s.1) == (from, mask));
         known.map(|s| s.2)
     }
@@ -82,7 +82,7 @@ impl Check<'_> {
     /// A pass whose lanes are not told apart.
     pub fn pass(&mut self, x: Access) -> Pass {
         self.shadow.tidy(&self.lanes);
-        Pass { x, interval: self.interval(x.agent), code: None, steps: [(0, 0, 0); STEPS], count: 0 }
+        Pass { x, interval: self.interval(x.agent), code: None, steps: [([0; 2], 0, [0; 2]); STEPS], count: 0 }
     }
 
     /// A pass of an instruction of these lanes.
@@ -137,7 +137,7 @@ impl Check<'_> {
     /// Bytes of one cell.
     #[inline]
     pub fn touch_cell(&mut self, pass: &mut Pass, part: &Part, by: Option<PartLanes>) {
-        let Some(&mut before) = self.shadow.number(part.region, part.granule) else { return };
+        let Some(before) = self.shadow.number(part.region, part.granule) else { return };
         let after = match pass.known(before, part.mask) {
             Some(after) => after,
             None => self.step(pass, part, by, before),
@@ -145,16 +145,14 @@ impl Check<'_> {
         if after == before {
             return;
         }
-        if let Some(number) = self.shadow.number(part.region, part.granule) {
-            *number = after;
-        }
-        if before == 0 {
+        self.shadow.set_number(part.region, part.granule, after);
+        if before == [0; 2] {
             self.shadow.touch_first(part.region);
         }
     }
 
     /// Works out the state of a cell after an access, and says what is wrong with it.
-    fn step(&mut self, pass: &mut Pass, part: &Part, by: Option<PartLanes>, before: u32) -> u32 {
+    fn step(&mut self, pass: &mut Pass, part: &Part, by: Option<PartLanes>, before: Number) -> Number {
         let x = Access { lane: part.lane, ..pass.x };
         let mut scratch = std::mem::take(&mut self.scratch);
         self.shadow.open(before, part.granule, &mut scratch.state);
@@ -164,7 +162,7 @@ impl Check<'_> {
             let at = LanesAt { part, by, code, apart };
             general &= self.against_lanes(x, &at, &mut scratch);
         }
-        let after = self.shadow.close(&scratch.state, &self.lanes);
+        let after = self.shadow.close(part.region, &scratch.state, &self.lanes);
         if general {
             pass.learn((before, part.mask, after));
         }
@@ -250,19 +248,17 @@ impl Check<'_> {
     /// The reads that an operation made of these bytes count as the warp's own from here on: it has waited for them.
     pub fn adopt_reads(&mut self, region: Region, from: u64, bytes: u64, slot: Agent, warp: usize) {
         let interval = self.know[warp].seen.get(warp as Agent);
-        let mut last = (0, 0);
+        let mut last = ([0; 2], [0; 2]);
         for granule in from / GRANULE as u64..(from + bytes).div_ceil(GRANULE as u64) {
-            let Some(&mut before) = self.shadow.number(region, granule) else { continue };
+            let Some(before) = self.shadow.number(region, granule) else { continue };
             if before != last.0 {
                 let mut scratch = std::mem::take(&mut self.scratch);
                 self.shadow.open(before, granule, &mut scratch.state);
                 scratch.state.cell.adopt_reads(slot, (warp as Agent, interval));
-                last = (before, self.shadow.close(&scratch.state, &self.lanes));
+                last = (before, self.shadow.close(region, &scratch.state, &self.lanes));
                 self.scratch = scratch;
             }
-            if let Some(number) = self.shadow.number(region, granule) {
-                *number = last.1;
-            }
+            self.shadow.set_number(region, granule, last.1);
         }
     }
 }
@@ -274,3 +270,6 @@ struct LanesAt<'a> {
     code: Code,
     apart: bool,
 }
+
+#[cfg(test)]
+mod tests;
