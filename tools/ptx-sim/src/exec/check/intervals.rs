@@ -234,7 +234,7 @@ mod tests {
                 log.write(4096 * row + 4 * column, 4, 1);
             }
         }
-        assert!(log.bytes() < 1500 * 16, "{}", log.bytes());
+        assert!(log.bytes() < 1600 * 16, "{}", log.bytes());
         log.finish();
         assert_eq!(log.intervals(), 1000);
     }

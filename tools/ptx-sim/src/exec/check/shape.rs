@@ -285,8 +285,8 @@ mod tests {
         let shapes = Shapes::default();
         for (a, b) in codes.iter().flat_map(|a| codes.iter().map(move |b| (*a, *b))) {
             for granule in 0..64 {
-                let same = shapes.lanes(a, granule).iter().zip(shapes.lanes(b, granule)).filter(|(a, b)| **a == *b);
-                let same = same.count();
+                let (of_a, of_b) = (shapes.lanes(a, granule), shapes.lanes(b, granule));
+                let same = of_a.iter().zip(&of_b).filter(|(a, b)| a == b).count();
                 match a.relation(b) {
                     Relation::Same => assert_eq!(same, 16),
                     Relation::Differ => assert_eq!(same, 0),

@@ -127,7 +127,7 @@ impl Both<'_> {
 fn the_short_way_is_the_plain_one() {
     let kernel = kernel();
     let mut check = Check::new(&kernel, 1, 1, WARPS);
-    check.begin(0, [0; 3], 8192);
+    check.begin(0, [0; 3], 1 << 15);
     let mut both = Both { check, plain: HashMap::new(), short: 0, conflicts: 0 };
     let mut random = Random(1);
     for step in 0..6000 {
