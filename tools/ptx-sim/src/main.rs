@@ -102,6 +102,8 @@ fn run(run: &Run) -> Result<Report, String> {
         dynamic_shared: run.shared,
         step_limit: run.steps,
         check: run.check,
+        after: vec![],
+        keep: false,
         count: run.count || run.sample,
         sample: None,
         seed: run.seed,

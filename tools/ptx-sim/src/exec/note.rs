@@ -11,6 +11,7 @@ use super::{
     check::{
         Access, Check, Region,
         clock::Knowledge,
+        earlier::GridLog,
         intervals::GlobalLog,
         shadow::{GRANULE, flag},
         shape::Lanes,
@@ -20,6 +21,7 @@ use super::{
     world::{Me, Place, World},
 };
 use crate::fault::FaultKind;
+use std::sync::Arc;
 
 /// What one instruction does to the places of its lanes.
 #[derive(Clone, Copy)]
@@ -54,6 +56,7 @@ impl<'a> World<'a> {
         let Some(check) = &mut self.check else { return u32::MAX };
         let mut read = u32::MAX;
         let mut range = Range { touch, open: None };
+        let mut far = Far { log: &mut self.log, after: self.launch.after };
         let (mut regions, mut from) = ([Region::Global; 32], [0; 32]);
         let mut remembered = 0;
         for lane in lanes(mask) {
@@ -66,7 +69,7 @@ impl<'a> World<'a> {
             match regions[lane] {
                 Region::Global => {
                     touch.leaves("global memory", lane, check);
-                    range.add(from[lane], &mut self.log);
+                    range.add(from[lane], lane, &mut far, check);
                 }
                 Region::Shared(cta) => {
                     let at = from[lane] as usize;
@@ -83,7 +86,7 @@ impl<'a> World<'a> {
                 }
             }
         }
-        range.close(&mut self.log);
+        range.close(&mut far, check);
         if remembered != 0 {
             touch.cells(remembered, &regions, &from, check);
         }
@@ -98,8 +101,11 @@ impl<'a> World<'a> {
                 None => check.touch(region, from, bytes, x),
             }
         }
-        if region == Region::Global {
-            log(&mut self.log, (from, from + bytes), x.flags, x.at);
+        if region == Region::Global
+            && let Some(check) = &mut self.check
+        {
+            let mut far = Far { log: &mut self.log, after: self.launch.after };
+            far.note((from, from + bytes), &x, check);
         }
     }
 
@@ -202,39 +208,50 @@ impl Touch {
     }
 }
 
-/// The range of global memory that lanes are being gathered for.
+/// The range of global memory that lanes are being gathered for, and the first of them.
 struct Range {
     touch: Touch,
-    open: Option<(u64, u64)>,
+    open: Option<(u64, u64, usize)>,
 }
 
 impl Range {
-    fn add(&mut self, from: u64, out: &mut Option<GlobalLog>) {
+    fn add(&mut self, from: u64, lane: usize, out: &mut Far, check: &mut Check) {
         let end = from + self.touch.bytes;
         self.open = match self.open {
-            Some((lo, hi)) if hi == from => Some((lo, end)),
-            Some((lo, hi)) if from >= lo && end <= hi => Some((lo, hi)),
+            Some((lo, hi, first)) if hi == from => Some((lo, end, first)),
+            Some((lo, hi, first)) if from >= lo && end <= hi => Some((lo, hi, first)),
             _ => {
-                self.close(out);
-                Some((from, end))
+                self.close(out, check);
+                Some((from, end, lane))
             }
         };
     }
 
-    fn close(&mut self, out: &mut Option<GlobalLog>) {
-        if let Some(range) = self.open.take() {
-            log(out, range, self.touch.flags, self.touch.me.at);
+    fn close(&mut self, out: &mut Far, check: &mut Check) {
+        if let Some((lo, hi, lane)) = self.open.take() {
+            out.note((lo, hi), &self.touch.access(self.touch.flags, lane), check);
         }
     }
 }
 
-fn log(log: &mut Option<GlobalLog>, (lo, hi): (u64, u64), flags: u16, at: u32) {
-    let Some(log) = log else { return };
-    if flags & flag::STRONG != 0 {
-        log.atomic(lo, hi - lo, at);
-    } else if flags & flag::WRITE != 0 {
-        log.write(lo, hi - lo, at);
-    } else {
-        log.read(lo, hi - lo, at);
+/// Those outside of the machine that accesses to global memory may meet: other CTAs, later, and earlier launches.
+struct Far<'w> {
+    log: &'w mut Option<GlobalLog>,
+    after: &'w [Arc<GridLog>],
+}
+
+impl Far<'_> {
+    fn note(&mut self, (lo, hi): (u64, u64), x: &Access, check: &mut Check) {
+        if check.beside_earlier(x.warp) {
+            check.against_earlier(self.after, (lo, hi), x);
+        }
+        let Some(log) = self.log else { return };
+        if x.flags & flag::STRONG != 0 {
+            log.atomic(lo, hi - lo, x.at);
+        } else if x.flags & flag::WRITE != 0 {
+            log.write(lo, hi - lo, x.at);
+        } else {
+            log.read(lo, hi - lo, x.at);
+        }
     }
 }

@@ -7,6 +7,7 @@ mod asynchronous;
 mod barriers;
 mod clusters;
 mod definedness;
+mod dependent;
 mod divergence;
 mod grids;
 mod lanes;

@@ -16,14 +16,14 @@ use std::{
 
 /// Bytes, and the instruction that touched the first of them.
 #[derive(Clone, Copy, Debug)]
-struct Touched {
-    lo: u64,
+pub struct Touched {
+    pub lo: u64,
     len: u32,
-    at: u32,
+    pub at: u32,
 }
 
 impl Touched {
-    fn hi(&self) -> u64 {
+    pub fn hi(&self) -> u64 {
         self.lo + self.len as u64
     }
 
@@ -40,7 +40,7 @@ impl Touched {
 
 /// Ranges of one kind: those in order, apart from each other, and the latest as they came.
 #[derive(Clone, Debug, Default)]
-struct Ranges {
+pub struct Ranges {
     sorted: Vec<Touched>,
     latest: Vec<Touched>,
 }
@@ -76,6 +76,11 @@ impl Ranges {
         self.sorted.dedup_by(|next, t| t.take(next.lo, next.hi()));
     }
 
+    /// Those that were put in order.
+    pub fn sorted(&self) -> &[Touched] {
+        &self.sorted
+    }
+
     fn bytes(&self) -> usize {
         (self.sorted.capacity() + self.latest.capacity()) * size_of::<Touched>()
     }
@@ -100,6 +105,23 @@ impl GlobalLog {
 
     pub fn atomic(&mut self, addr: u64, bytes: u64, at: u32) {
         self.atomics.add(addr, bytes, at);
+    }
+
+    /// Takes in what another CTA, which has ended, did.
+    pub fn join(&mut self, other: &GlobalLog) {
+        for (ranges, more) in
+            [(&mut self.reads, &other.reads), (&mut self.writes, &other.writes), (&mut self.atomics, &other.atomics)]
+        {
+            more.sorted.iter().for_each(|t| ranges.add(t.lo, t.len as u64, t.at));
+        }
+    }
+
+    pub fn of(&self, kind: Kind) -> &Ranges {
+        match kind {
+            Kind::Read => &self.reads,
+            Kind::Write => &self.writes,
+            Kind::Atomic => &self.atomics,
+        }
     }
 
     /// The CTA has ended: everything in order, and no room for more.
@@ -150,8 +172,8 @@ struct Span {
 /// What the last comparison takes for each interval of a log.
 pub const SWEEP_BYTES: usize = size_of::<Span>();
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
     Read,
     Write,
     Atomic,

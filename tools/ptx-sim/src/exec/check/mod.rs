@@ -18,6 +18,7 @@ pub mod cell;
 pub mod clock;
 mod conflict;
 pub mod defined;
+pub mod earlier;
 pub mod guess;
 mod intern;
 pub mod intervals;
@@ -118,33 +119,51 @@ impl Findings<'_> {
     }
 
     pub fn report(&mut self, f: Finding) {
+        let other = f.other.map(|(at, agent)| {
+            let (cta, warp) = self.place(agent);
+            let (line, loc) = self.line(at);
+            Other { line, loc, cta, warp }
+        });
         let other_at = f.other.map(|o| o.0);
+        self.add(f, other_at, other);
+    }
+
+    /// A finding the other side of which is an access of another launch.
+    pub fn report_beside(&mut self, f: Finding, other: Other) {
+        self.add(f, Some(ELSEWHERE | other.line), Some(other));
+    }
+
+    fn line(&self, at: u32) -> (u32, (u32, u32)) {
+        self.kernel.code.get(at as usize).map_or((0, (0, 0)), |i| (i.line, i.loc))
+    }
+
+    /// `other_at`: what tells this finding from others of its kind and instruction.
+    fn add(&mut self, f: Finding, other_at: Option<u32>, other: Option<Other>) {
         if self.seen(f.kind, f.severity, f.at, other_at) {
             return;
         }
         self.known.insert((f.kind, f.severity, f.at, other_at));
         self.notes += (f.severity == Severity::Note) as usize;
-        let line = |at: u32| self.kernel.code.get(at as usize).map_or((0, (0, 0)), |i| (i.line, i.loc));
-        let other = f.other.map(|(at, agent)| {
-            let (cta, warp) = self.place(agent);
-            Box::new(Other { line: line(at).0, loc: line(at).1, cta, warp })
-        });
         let (cta, warp) = self.place(f.warp as Agent);
+        let (line, loc) = self.line(f.at);
         self.faults.push(Fault {
             kind: f.kind,
             severity: f.severity,
             message: f.message,
-            line: line(f.at).0,
-            loc: line(f.at).1,
+            line,
+            loc,
             cta,
             warp,
             lane: f.lane,
-            other,
+            other: other.map(Box::new),
             missing: f.missing,
             before: vec![],
         });
     }
 }
+
+/// Marks a line of another launch's text among the numbers of instructions.
+const ELSEWHERE: u32 = 1 << 31;
 
 struct Slot {
     interval: u32,
@@ -155,6 +174,8 @@ pub struct Check<'a> {
     /// What each warp knows.
     pub know: Vec<Knowledge>,
     slots: Vec<Slot>,
+    /// The launches that may still run, as one agent.
+    ahead: Option<Agent>,
     /// The slots of each warp.
     own: Vec<Vec<Agent>>,
     shadow: Shadow,
@@ -175,7 +196,14 @@ pub struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub fn new(kernel: &'a Kernel, ctas: usize, ctas_per_cluster: usize, warps_per_cta: usize) -> Self {
+    /// `beside`: launches ahead of this one may still run.
+    pub fn new(
+        kernel: &'a Kernel,
+        ctas: usize,
+        ctas_per_cluster: usize,
+        warps_per_cta: usize,
+        beside: bool,
+    ) -> Self {
         let warps = ctas * warps_per_cta;
         let findings = Findings {
             kernel,
@@ -186,9 +214,10 @@ impl<'a> Check<'a> {
             faults: vec![],
             notes: 0,
         };
-        Check {
+        let mut check = Check {
             know: vec![Knowledge::default(); warps],
             slots: vec![],
+            ahead: None,
             own: vec![vec![]; warps],
             shadow: Shadow::new(ctas, warps),
             defined: vec![DefinedBytes::default(); ctas],
@@ -202,7 +231,9 @@ impl<'a> Check<'a> {
             held: vec![],
             map_fences: vec![],
             fenced_map: Clock::default(),
-        }
+        };
+        check.ahead = beside.then(|| check.grids_ahead());
+        check
     }
 
     /// A CTA begins at a place of the machine, perhaps one where another has ended.

@@ -126,7 +126,7 @@ impl Both<'_> {
 #[test]
 fn the_short_way_is_the_plain_one() {
     let kernel = kernel();
-    let mut check = Check::new(&kernel, 1, 1, WARPS);
+    let mut check = Check::new(&kernel, 1, 1, WARPS, false);
     check.begin(0, [0; 3], 1 << 15);
     let mut both = Both { check, plain: HashMap::new(), short: 0, conflicts: 0 };
     let mut random = Random(1);
