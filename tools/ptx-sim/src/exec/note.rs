@@ -205,6 +205,7 @@ impl Touch {
         if let Some((part, by)) = open {
             check.touch_cell(&mut pass, &part, Some(by));
         }
+        check.end_pass(pass);
     }
 }
 

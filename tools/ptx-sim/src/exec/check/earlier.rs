@@ -91,6 +91,7 @@ impl Check<'_> {
     pub fn wait_for_grids(&mut self, warp: usize) {
         if let Some(ahead) = self.ahead {
             self.know[warp].seen.raise(ahead, OVER);
+            self.learned[warp] += 1;
         }
     }
 

@@ -173,6 +173,8 @@ struct Slot {
 pub struct Check<'a> {
     /// What each warp knows.
     pub know: Vec<Knowledge>,
+    /// For each warp: goes up with what it knows of others.
+    learned: Vec<u64>,
     slots: Vec<Slot>,
     /// The launches that may still run, as one agent.
     ahead: Option<Agent>,
@@ -183,6 +185,7 @@ pub struct Check<'a> {
     defined: Vec<DefinedBytes>,
     pub lanes: lanes::Lanes,
     scratch: touch::Scratch,
+    passes: touch::Passes,
     pub strong: strong::Strong,
     pub findings: Findings<'a>,
     warps_per_cta: usize,
@@ -216,6 +219,7 @@ impl<'a> Check<'a> {
         };
         let mut check = Check {
             know: vec![Knowledge::default(); warps],
+            learned: vec![0; warps],
             slots: vec![],
             ahead: None,
             own: vec![vec![]; warps],
@@ -223,6 +227,7 @@ impl<'a> Check<'a> {
             defined: vec![DefinedBytes::default(); ctas],
             lanes: lanes::Lanes::new(warps),
             scratch: touch::Scratch::default(),
+            passes: touch::Passes::default(),
             strong: strong::Strong::new(warps),
             findings,
             warps_per_cta,
@@ -252,6 +257,7 @@ impl<'a> Check<'a> {
                 know.seen.raise(slot, self.slots[slot as usize - self.own.len()].interval);
             }
             self.know[warp] = know;
+            self.learned[warp] += 1;
             self.strong.forget(warp);
         }
     }
@@ -285,6 +291,7 @@ impl<'a> Check<'a> {
     pub fn learn(&mut self, warp: usize, from: &Knowledge) {
         self.lanes.acquire(warp);
         self.know[warp].join(from);
+        self.learned[warp] += 1;
     }
 
     /// `fence.proxy.async`: what is known is now fenced too, for the spaces that it names.
@@ -296,6 +303,7 @@ impl<'a> Check<'a> {
         if global {
             know.fenced_global.join(&know.seen);
         }
+        self.learned[warp] += 1;
         self.next_interval(warp);
     }
 
@@ -321,6 +329,7 @@ impl<'a> Check<'a> {
     /// A warp has waited for an operation of its own.
     pub fn close_slot(&mut self, warp: usize, (slot, interval): (Agent, u32)) {
         self.know[warp].seen.raise(slot, interval);
+        self.learned[warp] += 1;
     }
 
     /// What somebody learns who waits for an operation through an mbarrier: all that its issuer knew, and its effects.

@@ -212,6 +212,8 @@ pub struct Shadow {
     limit: usize,
     /// Cells touched, of global memory and of each place for a CTA at most.
     touched: usize,
+    /// How often states were thrown out, and numbers given anew.
+    pub sweeps: u32,
     touched_shared: Vec<(usize, usize)>,
     peak: usize,
 }
@@ -227,6 +229,7 @@ impl Shadow {
             words: vec![],
             limit: SMALL,
             touched: 0,
+            sweeps: 0,
             touched_shared: vec![(0, 0); ctas],
             peak: 0,
         }
@@ -331,6 +334,7 @@ impl Shadow {
 
     #[cold]
     fn sweep(&mut self, live: impl Fn(u32) -> bool) {
+        self.sweeps += 1;
         let before = self.bytes();
         let mut marks = self.states.no_marks();
         let numbers = self.shared.iter().flatten().flatten().chain(self.global.cells());

@@ -86,6 +86,7 @@ impl Check<'_> {
             for (needed, k) in aside {
                 if order.scope >= needed {
                     self.know[warp].join(&k);
+                    self.learned[warp] += 1;
                 } else {
                     self.strong.aside[warp].push((needed, k));
                 }
@@ -109,7 +110,7 @@ impl Check<'_> {
             self.lanes.relaxed_read(warp)
         }
         let (per_cta, per_cluster) = (self.warps_per_cta, self.ctas_per_cluster);
-        let Check { know, strong, .. } = self;
+        let Check { know, strong, learned, .. } = self;
         let Some(left) = strong.places.get(&(region, addr)) else { return };
         for r in left {
             let needed = r.warp.map_or(Scope::Gpu, |w| scope_between(w, warp, per_cta, per_cluster));
@@ -118,6 +119,7 @@ impl Check<'_> {
             }
             if order.acquires() {
                 know[warp].join(&r.knowledge);
+                learned[warp] += 1;
                 continue;
             }
             let aside = &mut strong.aside[warp];

@@ -8,7 +8,8 @@
 //!                                                                 cells 1-7: 0 becomes 17
 //! ```
 //!
-//! A step is worked out for each cell where a conflict is found, and where the lanes of an earlier access, still in the way,
+//! When a warp comes to an instruction again, and has learned nothing since, the pass goes on: a loop that streams works out
+//! nothing. A step is worked out for each cell where a conflict is found, and where the lanes of an earlier access, still in the way,
 //! compare with these in a way that depends on the place.
 
 use super::{
@@ -41,8 +42,35 @@ pub struct Pass {
     interval: u32,
     /// Shape of its lanes, and whether none share a byte; `None`: lanes are not told apart.
     code: Option<(Code, bool)>,
+    /// What its steps hang on besides.
+    standing: Standpoint,
     steps: [Step; STEPS],
     count: usize,
+}
+
+/// Where a warp stands when it makes a pass: its span of lanes, how much it has learned of others, and since when the numbers of
+/// states stand.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Standpoint {
+    span: u32,
+    learned: u64,
+    sweeps: u32,
+}
+
+/// The latest passes of instructions, each at the place that warp and instruction give it.
+#[derive(Default)]
+pub struct Passes(Vec<Option<Box<Pass>>>);
+
+/// How many are kept.
+const PASSES: usize = 64;
+
+impl Passes {
+    fn place(&mut self, x: &Access) -> &mut Option<Box<Pass>> {
+        if self.0.is_empty() {
+            self.0.resize_with(PASSES, || None);
+        }
+        &mut self.0[(x.warp * 37 + x.at as usize) % PASSES]
+    }
 }
 
 /// What a pass touches of one cell.
@@ -82,25 +110,54 @@ impl Check<'_> {
     /// A pass whose lanes are not told apart.
     pub fn pass(&mut self, x: Access) -> Pass {
         self.shadow.tidy(&self.lanes);
-        Pass { x, interval: self.interval(x.agent), code: None, steps: [([0; 2], 0, [0; 2]); STEPS], count: 0 }
+        self.fresh_pass(x, None)
+    }
+
+    fn fresh_pass(&self, x: Access, code: Option<(Code, bool)>) -> Pass {
+        let (interval, standing) = (self.interval(x.agent), self.standpoint(x.warp));
+        Pass { x, interval, code, standing, steps: [([0; 2], 0, [0; 2]); STEPS], count: 0 }
+    }
+
+    fn standpoint(&self, warp: usize) -> Standpoint {
+        let (span, learned) = (self.lanes.warps[warp].now(), self.learned[warp]);
+        Standpoint { span, learned, sweeps: self.shadow.sweeps }
     }
 
     /// A pass of an instruction of these lanes.
-    pub fn pass_of_lanes(&mut self, x: Access, of: &Lanes) -> Pass {
+    pub fn pass_of_lanes(&mut self, x: Access, of: &Lanes) -> Box<Pass> {
         if self.lanes.worn_out(x.warp) {
             self.lanes.restart();
             self.shadow.forget_lanes();
         }
+        self.shadow.tidy(&self.lanes);
         let standing = &mut self.lanes.warps[x.warp];
         if x.agent as usize == x.warp {
             (standing.touched, standing.touched_now) = (true, true);
         } else if !standing.touched {
-            return self.pass(x);
+            return Box::new(self.fresh_pass(x, None));
         }
-        let mut pass = self.pass(x);
         let code = self.shadow.shapes.of(of);
-        pass.code = Some((code, self.shadow.shapes.apart(code)));
-        pass
+        let code = Some((code, self.shadow.shapes.apart(code)));
+        match self.passes.place(&x).take() {
+            Some(mut old) => {
+                let goes_on = (old.x.agent, old.x.warp, old.x.at, old.x.flags)
+                    == (x.agent, x.warp, x.at, x.flags)
+                    && (old.interval, old.standing) == (self.interval(x.agent), self.standpoint(x.warp))
+                    && old.code == code;
+                match goes_on {
+                    true => old.x.lane = x.lane,
+                    false => *old = self.fresh_pass(x, code),
+                }
+                old
+            }
+            None => Box::new(self.fresh_pass(x, code)),
+        }
+    }
+
+    /// The pass is over; it may go on when its warp comes by again.
+    pub fn end_pass(&mut self, pass: Box<Pass>) {
+        let place = self.passes.place(&pass.x);
+        *place = Some(pass);
     }
 
     /// A range of bytes, whatever the lane.
@@ -116,6 +173,7 @@ impl Check<'_> {
         let by = PartLanes { mask: 1 << lane, same: 0, bytes, from: &begins };
         let mut pass = self.pass_of_lanes(x, &Lanes { mask: by.mask, bytes, from: &begins });
         self.touch_range(&mut pass, region, from..from + bytes, Some(by));
+        self.end_pass(pass);
     }
 
     pub(in crate::exec) fn touch_range(

@@ -69,6 +69,7 @@ impl Both<'_> {
         if let Some((part, lanes)) = open {
             self.part(&mut pass, &part, of, lanes);
         }
+        self.check.end_pass(pass);
     }
 
     fn part(&mut self, pass: &mut Pass, part: &Part, of: &Lanes, mask: u32) {
