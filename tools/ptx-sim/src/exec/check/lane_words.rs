@@ -107,43 +107,12 @@ impl Item {
     }
 }
 
-/// The items of a cell: at most one for each byte.
-#[derive(Clone, Copy)]
-pub struct ItemList {
-    items: [Item; GRANULE],
-    count: usize,
-}
-
-impl Default for ItemList {
-    fn default() -> Self {
-        ItemList { items: [Item { stamp: 0, at: 0, code: Code::SEVERAL, mask: 0 }; GRANULE], count: 0 }
-    }
-}
-
-impl ItemList {
-    /// Adds bytes, to the item of the same instruction and shape if there is one.
-    pub fn push(&mut self, item: Item) {
-        let like = |i: &&mut Item| (i.stamp, i.at, i.code) == (item.stamp, item.at, item.code);
-        match self.items[..self.count].iter_mut().find(like) {
-            Some(i) => i.mask |= item.mask,
-            None => {
-                self.items[self.count] = item;
-                self.count += 1;
-            }
-        }
-    }
-
-    /// Takes one out.
-    pub fn take(&mut self, wanted: impl Fn(&Item) -> bool) -> Option<Item> {
-        let at = self.as_slice().iter().position(wanted)?;
-        let item = self.items[at];
-        self.items.copy_within(at + 1..self.count, at);
-        self.count -= 1;
-        Some(item)
-    }
-
-    pub fn as_slice(&self) -> &[Item] {
-        &self.items[..self.count]
+/// Adds bytes to a list of items, to the item of the same instruction and shape if there is one.
+pub fn push_item(items: &mut Vec<Item>, item: Item) {
+    let like = |i: &&mut Item| (i.stamp, i.at, i.code) == (item.stamp, item.at, item.code);
+    match items.iter_mut().find(like) {
+        Some(i) => i.mask |= item.mask,
+        None => items.push(item),
     }
 }
 
@@ -187,28 +156,31 @@ impl Half {
         }
     }
 
-    /// The items of stamps that live.
-    pub fn items(&self, live: &impl Fn(u32) -> bool) -> ItemList {
-        let mut items = ItemList::default();
+    /// Lists the items of stamps that live.
+    pub fn items(&self, live: &impl Fn(u32) -> bool, items: &mut Vec<Item>) {
+        items.clear();
         for (n, word) in self.words.iter().enumerate().filter(|(_, w)| w.lanes != u32::MAX && live(w.stamp)) {
             for byte in (4 * n..4 * n + 4).filter(|b| self.lane(*b) != NOBODY) {
-                items.push(Item { stamp: word.stamp, at: word.at, code: self.codes[byte], mask: 1 << byte });
+                push_item(items, Item { stamp: word.stamp, at: word.at, code: self.codes[byte], mask: 1 << byte });
             }
         }
-        items
     }
 
     /// Whether an access of a shape to these bytes fares alike wherever the shape lies.
     fn alike_everywhere(&self, mask: u16, code: Code, standing: &Standing) -> bool {
-        bytes(mask).all(|byte| {
-            let other = self.codes[byte];
-            self.lane(byte) == NOBODY
-                || !standing.holds(self.words[byte / 4].stamp)
-                || match other.relation(code) {
-                    Relation::Same => true,
-                    Relation::Differ => !standing.partial(),
-                    Relation::Depends => false,
-                }
+        self.words.iter().enumerate().all(|(n, word)| {
+            let touched = mask >> (4 * n) & 15;
+            touched == 0
+                || word.lanes == u32::MAX
+                || !standing.holds(word.stamp)
+                || (4 * n..4 * n + 4).filter(|b| mask >> b & 1 == 1).all(|byte| {
+                    self.lane(byte) == NOBODY
+                        || match self.codes[byte].relation(code) {
+                            Relation::Same => true,
+                            Relation::Differ => !standing.partial(),
+                            Relation::Depends => false,
+                        }
+                })
         })
     }
 

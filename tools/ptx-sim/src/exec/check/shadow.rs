@@ -17,7 +17,7 @@ use super::{
     Region,
     cell::{Cell, ENTRY_WORDS, Entry},
     intern::Interner,
-    lane_words::{Half, ITEM_WORDS, Item, ItemList, STRONG},
+    lane_words::{Half, ITEM_WORDS, Item, STRONG, push_item},
     lanes::Lanes,
     pages::Pages,
     shape::{Code, Shapes},
@@ -101,25 +101,19 @@ fn strong_at(e: &Entry) -> u32 {
     if e.is(flag::STRONG) { e.at | STRONG } else { e.at }
 }
 
-/// Writes entries, and behind them the items that are not with one of them; how many those are.
-fn put_entries<'e>(
-    entries: impl Iterator<Item = &'e Entry>,
-    items: &mut ItemList,
-    warps: u32,
-    out: &mut Vec<u32>,
-) {
-    for e in entries {
-        let own = |i: &Item| i.mask == e.mask && i.at == strong_at(e) && i.stamp % warps == e.agent;
-        let mut words = e.words();
-        match items.take(own) {
-            Some(item) => {
-                words[0] = item.stamp;
-                words[3] |= WITH_LANES;
-                out.extend(words);
-                out.push(item.code.0);
-            }
-            None => out.extend(words),
+/// Writes an entry, with its lanes if they are among the items; they are taken out of those.
+fn put_entry(e: &Entry, items: &mut Vec<Item>, warps: u32, out: &mut Vec<u32>) {
+    let own = |i: &Item| i.mask == e.mask && i.at == strong_at(e) && i.stamp % warps == e.agent;
+    let mut words = e.words();
+    match items.iter().position(own) {
+        Some(at) => {
+            let item = items.remove(at);
+            words[0] = item.stamp;
+            words[3] |= WITH_LANES;
+            out.extend(words);
+            out.push(item.code.0);
         }
+        None => out.extend(words),
     }
 }
 
@@ -152,32 +146,44 @@ impl State {
     }
 
     /// The last write, or all the rest, or both, as words of a table; nothing if there is nothing to say.
-    fn put_words(&self, parts: Parts, warps: u32, out: &mut Vec<u32>, live: impl Fn(u32) -> bool) {
+    fn put_words(&self, parts: Parts, warps: u32, buffers: &mut Buffers, live: impl Fn(u32) -> bool) {
         let (writes, others) = (parts != Parts::Others, parts != Parts::Write);
+        let Buffers { words: out, items: [of_write, of_reads] } = buffers;
         out.clear();
         out.push(0);
-        let (mut of_write, mut of_reads) = (ItemList::default(), ItemList::default());
-        let mut write = None;
+        of_write.clear();
+        of_reads.clear();
+        let write = writes && self.cell.write.mask != 0;
         if writes {
-            of_write = self.write.items(&live);
-            write = Some(&self.cell.write).filter(|w| w.mask != 0);
-            put_entries(write.into_iter(), &mut of_write, warps, out);
+            self.write.items(&live, of_write);
+        }
+        if write {
+            put_entry(&self.cell.write, of_write, warps, out);
         }
         if others {
-            of_reads = self.read.items(&live);
-            let (reads, writes) = (&mut of_reads, &mut ItemList::default());
+            self.read.items(&live, of_reads);
             for e in &self.cell.rest {
-                put_entries([e].into_iter(), if e.is(flag::WRITE) { writes } else { reads }, warps, out);
+                match e.is(flag::WRITE) {
+                    true => out.extend(e.words()),
+                    false => put_entry(e, of_reads, warps, out),
+                }
             }
         }
-        finish(out, write.is_some(), [of_write.as_slice(), of_reads.as_slice()]);
+        finish(out, write, [of_write, of_reads]);
     }
 }
 
+/// Room for the words of a state on their way to a table.
+#[derive(Default)]
+struct Buffers {
+    words: Vec<u32>,
+    items: [Vec<Item>; 2],
+}
+
 /// Writes the items that are left, and the header.
-fn finish(out: &mut Vec<u32>, write: bool, items: [&[Item]; 2]) {
-    items.iter().copied().flatten().for_each(|i| out.extend(i.words()));
-    out[0] = Header { length: out.len(), write, items: items.map(<[Item]>::len) }.word();
+fn finish(out: &mut Vec<u32>, write: bool, items: [&Vec<Item>; 2]) {
+    items.into_iter().flatten().for_each(|i| out.extend(i.words()));
+    out[0] = Header { length: out.len(), write, items: items.map(Vec::len) }.word();
     if out.len() == 1 {
         out.clear();
     }
@@ -207,7 +213,7 @@ pub struct Shadow {
     /// Of the machine.
     warps: u32,
     pub shapes: Shapes,
-    words: Vec<u32>,
+    buffers: Buffers,
     /// What the tables may take before states are thrown out.
     limit: usize,
     /// Cells touched, of global memory and of each place for a CTA at most.
@@ -226,7 +232,7 @@ impl Shadow {
             states: Interner::new(|words| Header::of_word(words[0]).length),
             warps: warps as u32,
             shapes: Shapes::default(),
-            words: vec![],
+            buffers: Buffers::default(),
             limit: SMALL,
             touched: 0,
             sweeps: 0,
@@ -306,8 +312,8 @@ impl Shadow {
     /// The number of a state; what it says of lanes that are long ordered is left out.
     pub fn close(&mut self, region: Region, state: &State, lanes: &Lanes) -> Number {
         let mut number = |parts: Parts| {
-            state.put_words(parts, self.warps, &mut self.words, |stamp| lanes.live(stamp));
-            self.states.put(&self.words)
+            state.put_words(parts, self.warps, &mut self.buffers, |stamp| lanes.live(stamp));
+            self.states.put(&self.buffers.words)
         };
         match region {
             Region::Global => [number(Parts::Both), 0],
@@ -373,20 +379,19 @@ fn rewrite(
     let header = Header::of_word(words[0]);
     let (with_lanes, items) = header.split(words);
     out.push(0);
+    let mut kept = vec![];
     for (entry, item) in entries(with_lanes, warps) {
-        let mut kept = ItemList::default();
-        if let Some(item) = item.filter(|i| live(i.stamp)) {
-            kept.push(Item { code: renamed(item.code), ..item });
-        }
-        put_entries([&entry].into_iter(), &mut kept, warps, out);
+        kept.extend(item.filter(|i| live(i.stamp)).map(|i| Item { code: renamed(i.code), ..i }));
+        put_entry(&entry, &mut kept, warps, out);
     }
-    let mut halves = [ItemList::default(); 2];
+    let mut halves = [vec![], vec![]];
     for (n, item) in items.chunks_exact(ITEM_WORDS).map(Item::of_words).enumerate() {
         if live(item.stamp) {
-            halves[(n >= header.items[0]) as usize].push(Item { code: renamed(item.code), ..item });
+            let half = &mut halves[(n >= header.items[0]) as usize];
+            push_item(half, Item { code: renamed(item.code), ..item });
         }
     }
-    finish(out, header.write, [halves[0].as_slice(), halves[1].as_slice()]);
+    finish(out, header.write, [&halves[0], &halves[1]]);
 }
 
 #[cfg(test)]

@@ -25,9 +25,18 @@ use crate::exec::rows::lanes;
 
 /// Room that every access uses again.
 #[derive(Default)]
-pub struct Scratch {
+pub struct Scratch(Option<Box<Working>>);
+
+#[derive(Default)]
+struct Working {
     state: State,
     unordered: Vec<(u64, u64, Access, Unordered)>,
+}
+
+impl Scratch {
+    fn take(&mut self) -> Box<Working> {
+        self.0.take().unwrap_or_default()
+    }
 }
 
 /// Steps that a pass remembers.
@@ -212,7 +221,7 @@ impl Check<'_> {
     /// Works out the state of a cell after an access, and says what is wrong with it.
     fn step(&mut self, pass: &mut Pass, part: &Part, by: Option<PartLanes>, before: Number) -> Number {
         let x = Access { lane: part.lane, ..pass.x };
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = self.scratch.take();
         self.shadow.open(before, part.granule, &mut scratch.state);
         let bad = self.against_agents(pass, part, &mut scratch.state);
         let mut general = bad.is_none();
@@ -230,7 +239,7 @@ impl Check<'_> {
         for (from, end, x, found) in scratch.unordered.drain(..) {
             self.lanes_unordered(part.region, from..end, x, &found);
         }
-        self.scratch = scratch;
+        self.scratch.0 = Some(scratch);
         after
     }
 
@@ -271,9 +280,9 @@ impl Check<'_> {
     /// Are the lanes of one instruction in order with other lanes of their warp? An asynchronous operation begins where its
     /// lane stands, and is not remembered here: what comes after it, the clocks judge. Whether the answer would be the same
     /// at every cell of this state.
-    fn against_lanes(&self, x: Access, at: &LanesAt, scratch: &mut Scratch) -> bool {
+    fn against_lanes(&self, x: Access, at: &LanesAt, scratch: &mut Working) -> bool {
         let standing = &self.lanes.warps[x.warp];
-        let Scratch { state, unordered } = scratch;
+        let Working { state, unordered } = scratch;
         let own = x.agent as usize == x.warp;
         let (mask, code, apart) = (at.part.mask, at.code, at.apart);
         let cell = AtCell { mask, code, apart, flags: x.flags, own, standing };
@@ -310,11 +319,11 @@ impl Check<'_> {
         for granule in from / GRANULE as u64..(from + bytes).div_ceil(GRANULE as u64) {
             let Some(before) = self.shadow.number(region, granule) else { continue };
             if before != last.0 {
-                let mut scratch = std::mem::take(&mut self.scratch);
+                let mut scratch = self.scratch.take();
                 self.shadow.open(before, granule, &mut scratch.state);
                 scratch.state.cell.adopt_reads(slot, (warp as Agent, interval));
                 last = (before, self.shadow.close(region, &scratch.state, &self.lanes));
-                self.scratch = scratch;
+                self.scratch.0 = Some(scratch);
             }
             self.shadow.set_number(region, granule, last.1);
         }

@@ -75,7 +75,7 @@ impl Both<'_> {
     fn part(&mut self, pass: &mut Pass, part: &Part, of: &Lanes, mask: u32) {
         let place = (part.region, part.granule);
         let by = PartLanes { mask, same: 0, bytes: of.bytes, from: of.from };
-        let mut scratch = Scratch { state: self.plain.remove(&place).unwrap_or_default(), unordered: vec![] };
+        let mut scratch = Working { state: self.plain.remove(&place).unwrap_or_default(), unordered: vec![] };
         let bad = self.check.against_agents(pass, part, &mut scratch.state);
         if let Some((code, apart)) = pass.code {
             self.check.against_lanes(pass.x, &LanesAt { part, by, code, apart }, &mut scratch);
