@@ -67,6 +67,9 @@ struct Run {
     /// Of a launch behind --then: it may begin before the one ahead has ended (programmatic serialization).
     #[arg(long, requires = "check")]
     programmatic: bool,
+    /// Begin the clusters in an order made from this seed, instead of that of their numbers.
+    #[arg(long, value_name = "SEED")]
+    cta_order: Option<u64>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -147,6 +150,7 @@ fn run(run: &Run, keep: bool, session: &mut Session) -> Result<Report, String> {
         count: run.count || run.sample,
         sample: None,
         seed: run.seed,
+        cta_order: run.cta_order,
     };
     let sample = geometry.count.then(|| time::sample(&kernel, &geometry, target, run.sample));
     let geometry = Geometry { sample, ..geometry };
