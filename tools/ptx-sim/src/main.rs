@@ -24,7 +24,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a kernel, or several in a row.
-    #[command(after_help = "Behind `--then` stands another launch in the same way; it can name the buffers of those before.")]
+    #[command(
+        after_help = "Behind `--then` stands another launch in the same way; it can name the buffers of those before."
+    )]
     Run(Run),
 }
 

@@ -322,7 +322,14 @@ impl<'a> Machine<'a> {
         log.finish();
         let findings = self.findings();
         let counters = self.world.counters.take();
-        Outcome { thread_instructions: self.work, printed: self.world.printed, findings, log, shadow, counters }
+        Outcome {
+            thread_instructions: self.work,
+            printed: self.world.printed,
+            findings,
+            log,
+            shadow,
+            counters,
+        }
     }
 }
 

@@ -405,7 +405,11 @@ impl Queue {
                 return;
             }
             let (region, granule) = (Region::Shared(me.cta), address as u64 / 16);
-            check.touch_cell(&mut pass, &Part { region, granule, mask: u16::MAX, lane: None, same: false }, None);
+            check.touch_cell(
+                &mut pass,
+                &Part { region, granule, mask: u16::MAX, lane: None, same: false },
+                None,
+            );
             let bytes = check.shared_bytes_defined(me.cta, address as usize, 16);
             if bytes != u16::MAX {
                 undefined(line, chunk, bytes);

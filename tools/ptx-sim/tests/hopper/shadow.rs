@@ -9,8 +9,8 @@ fn share(ptx: &str, mut problem: Problem) -> f64 {
     let module = read::parse(ptx).expect("a kernel");
     let kernel = decode::kernel(&module, problem.entry).expect("a kernel");
     let geometry = Geometry { check: true, ..problem.geometry };
-    let summary =
-        ptx_sim::run(&kernel, &mut problem.memory, &geometry, &problem.params).unwrap_or_else(|f| panic!("{f}"));
+    let summary = ptx_sim::run(&kernel, &mut problem.memory, &geometry, &problem.params)
+        .unwrap_or_else(|f| panic!("{f}"));
     assert!(summary.findings.is_empty(), "{}", summary.findings[0]);
     println!("{}: {:?}", problem.entry, summary.shadow);
     summary.shadow.bytes as f64 / summary.shadow.touched as f64

@@ -33,7 +33,14 @@ fn second(ptx: &str, grids: [u32; 2]) -> Vec<Fault> {
     let at = memory.allocate("p", &[0; 1024]);
     let mut run = |entry: &str, grid: u32, after: Vec<Arc<GridLog>>| {
         let kernel = decode::kernel(&module, entry).unwrap_or_else(|e| panic!("{e}\n{ptx}"));
-        let geometry = Geometry { grid: [grid, 1, 1], block: [THREADS, 1, 1], check: true, keep: true, after, ..Geometry::default() };
+        let geometry = Geometry {
+            grid: [grid, 1, 1],
+            block: [THREADS, 1, 1],
+            check: true,
+            keep: true,
+            after,
+            ..Geometry::default()
+        };
         ptx_sim::run(&kernel, &mut memory, &geometry, &at.to_le_bytes()).unwrap_or_else(|f| panic!("{f}"))
     };
     let first = run("first", grids[0], vec![]);
@@ -95,7 +102,10 @@ fn without_a_wait_it_is_a_race() {
 #[test]
 fn starting_early_orders_nothing() {
     race(&format!("{WRITE}\ngriddepcontrol.launch_dependents;"), READ);
-    race(&format!("{WRITE}\ngriddepcontrol.launch_dependents;"), &format!("griddepcontrol.launch_dependents;\n{READ}"));
+    race(
+        &format!("{WRITE}\ngriddepcontrol.launch_dependents;"),
+        &format!("griddepcontrol.launch_dependents;\n{READ}"),
+    );
 }
 
 #[test]

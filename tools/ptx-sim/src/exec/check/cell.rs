@@ -67,7 +67,11 @@ impl Cell {
         if self.write.mask & x.mask != 0 {
             conflict(&self.write);
         }
-        if x.is(flag::WRITE) { self.write(x, conflict) } else { self.read(x, known, conflict) }
+        if x.is(flag::WRITE) {
+            self.write(x, conflict)
+        } else {
+            self.read(x, known, conflict)
+        }
         if self.rest.len() > 1 {
             self.rest.sort_unstable();
         }

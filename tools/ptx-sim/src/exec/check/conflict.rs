@@ -64,7 +64,15 @@ pub fn judge(
 }
 
 impl Check<'_> {
-    pub(super) fn conflict(&mut self, region: Region, granule: u64, mask: u16, x: Access, e: &Entry, v: Verdict) {
+    pub(super) fn conflict(
+        &mut self,
+        region: Region,
+        granule: u64,
+        mask: u16,
+        x: Access,
+        e: &Entry,
+        v: Verdict,
+    ) {
         let (kind, severity, missing) = match (v, region) {
             (Verdict::Race, Region::Shared(_)) => {
                 (FaultKind::SharedRace, Severity::Refuted, self.missing_order(x, e))

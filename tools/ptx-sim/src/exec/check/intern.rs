@@ -148,9 +148,8 @@ pub fn extend<T: Copy>(to: &mut Vec<T>, more: &[T]) {
 }
 
 fn hash(sequence: &[u32]) -> u64 {
-    let mixed = sequence
-        .iter()
-        .fold(0u64, |h, &w| (h.rotate_left(5) ^ w as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mixed =
+        sequence.iter().fold(0u64, |h, &w| (h.rotate_left(5) ^ w as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed ^ mixed >> 32
 }
 
@@ -168,7 +167,9 @@ mod tests {
     fn equal_sequences_have_one_number() {
         let (mut table, numbers) = table();
         assert_eq!(table.put(&[]), 0);
-        assert!((0..100).all(|n| numbers[n] == numbers[n % 10] && table.get(numbers[n]) == [3, n as u32 % 10, 7]));
+        assert!(
+            (0..100).all(|n| numbers[n] == numbers[n % 10] && table.get(numbers[n]) == [3, n as u32 % 10, 7])
+        );
         assert!(table.bytes() < 512);
     }
 

@@ -109,9 +109,11 @@ impl GlobalLog {
 
     /// Takes in what another CTA, which has ended, did.
     pub fn join(&mut self, other: &GlobalLog) {
-        for (ranges, more) in
-            [(&mut self.reads, &other.reads), (&mut self.writes, &other.writes), (&mut self.atomics, &other.atomics)]
-        {
+        for (ranges, more) in [
+            (&mut self.reads, &other.reads),
+            (&mut self.writes, &other.writes),
+            (&mut self.atomics, &other.atomics),
+        ] {
             more.sorted.iter().for_each(|t| ranges.add(t.lo, t.len as u64, t.at));
         }
     }
@@ -145,7 +147,13 @@ impl GlobalLog {
 
     fn spans(self, cta: usize) -> impl Iterator<Item = Span> {
         let of = move |ranges: Ranges, kind| {
-            ranges.sorted.into_iter().map(move |t| Span { lo: t.lo, len: t.len, cta: cta as u32, at: t.at, kind })
+            ranges.sorted.into_iter().map(move |t| Span {
+                lo: t.lo,
+                len: t.len,
+                cta: cta as u32,
+                at: t.at,
+                kind,
+            })
         };
         of(self.reads, Kind::Read).chain(of(self.writes, Kind::Write)).chain(of(self.atomics, Kind::Atomic))
     }

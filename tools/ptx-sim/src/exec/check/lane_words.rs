@@ -161,7 +161,10 @@ impl Half {
         items.clear();
         for (n, word) in self.words.iter().enumerate().filter(|(_, w)| w.lanes != u32::MAX && live(w.stamp)) {
             for byte in (4 * n..4 * n + 4).filter(|b| self.lane(*b) != NOBODY) {
-                push_item(items, Item { stamp: word.stamp, at: word.at, code: self.codes[byte], mask: 1 << byte });
+                push_item(
+                    items,
+                    Item { stamp: word.stamp, at: word.at, code: self.codes[byte], mask: 1 << byte },
+                );
             }
         }
     }

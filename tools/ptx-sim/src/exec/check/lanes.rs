@@ -231,6 +231,12 @@ impl Lanes {
         self.warps[warp].last > MOST_STAMPS
     }
 
+    #[cfg(test)]
+    pub fn wear_out(&mut self, warp: usize) {
+        let step = self.warps.len() as u32;
+        self.warps[warp].last = (MOST_STAMPS / step + 1) * step + warp as u32;
+    }
+
     /// Forgets all spans; what memory remembers has to be swept before, with nothing living.
     pub fn restart(&mut self) {
         let step = self.warps.len() as u32;

@@ -8,9 +8,9 @@
 //! state 17                                 [read: warp 3, interval 2, line 40: ffff] [lanes: stamp 9, line 40, stride 4: ffff]
 //! ```
 //!
-//! So 16 bytes of memory cost a number ([`Number`]), and besides it 50 bytes or so for what one instruction of a warp did in
+//! So 16 bytes of memory cost a number ([`Number`]), and besides it 34 bytes or so for what one instruction of a warp did in
 //! one interval, however many bytes that were. Where every 16 bytes have a history of their own, each costs a state: 16
-//! bytes for an access that may still matter, another 16 for its lanes, and 20 around it. States that no memory is in any more go
+//! bytes for an access that may still matter, 4 to 20 for its lanes, and 14 around them. States that no memory is in any more go
 //! when the table has outgrown a quarter of the memory that is touched.
 
 use super::{
@@ -66,7 +66,10 @@ impl Header {
     }
 
     fn word(&self) -> u32 {
-        (self.length as u32) << 11 | (self.items[1] as u32) << 6 | (self.items[0] as u32) << 1 | self.write as u32
+        (self.length as u32) << 11
+            | (self.items[1] as u32) << 6
+            | (self.items[0] as u32) << 1
+            | self.write as u32
     }
 
     /// Entries and items among the words of the state.
@@ -306,7 +309,9 @@ impl Shadow {
 
     pub fn open(&self, number: Number, granule: u64, to: &mut State) {
         to.clear();
-        number.into_iter().for_each(|id| to.read_words(self.states.get(id), self.warps, granule, &self.shapes));
+        number
+            .into_iter()
+            .for_each(|id| to.read_words(self.states.get(id), self.warps, granule, &self.shapes));
     }
 
     /// The number of a state; what it says of lanes that are long ordered is left out.
@@ -346,7 +351,8 @@ impl Shadow {
         let numbers = self.shared.iter().flatten().flatten().chain(self.global.cells());
         numbers.for_each(|id| marks.set(*id));
         let mut used = self.shapes.no_marks();
-        let codes = self.states.marked(&marks).flat_map(|words| items(words, self.warps)).filter(|i| live(i.stamp));
+        let codes =
+            self.states.marked(&marks).flat_map(|words| items(words, self.warps)).filter(|i| live(i.stamp));
         codes.filter_map(|item| item.code.in_table()).for_each(|id| used.set(id));
         let shapes = self.shapes.sweep(&used);
         let renamed = |code: Code| code.in_table().map_or(code, |id| Code(shapes.get(id)));

@@ -108,9 +108,9 @@ impl Shapes {
             return Code::SEVERAL;
         }
         let rest = x.mask & (x.mask - 1);
-        let step = lanes(rest).next().map_or(x.bytes, |second| {
-            x.from[second].wrapping_sub(x.from[first]) / (second - first) as u64
-        });
+        let step = lanes(rest)
+            .next()
+            .map_or(x.bytes, |second| x.from[second].wrapping_sub(x.from[first]) / (second - first) as u64);
         let widest = x.bytes.next_power_of_two();
         line(x, first, step).or_else(|| line(x, first, widest)).unwrap_or_else(|| self.written(x, first))
     }
@@ -125,7 +125,12 @@ impl Shapes {
                 self.scratch.extend([n as u32, step as u32, row as u32]);
             }
             None => {
-                self.scratch.extend([SCATTER | (x.bytes as u32) << 8, x.mask, base as u32, (base >> 32) as u32]);
+                self.scratch.extend([
+                    SCATTER | (x.bytes as u32) << 8,
+                    x.mask,
+                    base as u32,
+                    (base >> 32) as u32,
+                ]);
                 self.scratch.extend(lanes(x.mask).map(|lane| x.from[lane].wrapping_sub(base) as u32));
                 let far = |lane: usize| x.from[lane].wrapping_sub(base) as i64 as i32 as i64 as u64;
                 if lanes(x.mask).any(|lane| base.wrapping_add(far(lane)) != x.from[lane]) {
@@ -172,7 +177,8 @@ impl Shapes {
                 GRID => {
                     let [per_row, step, row] = [words[4], words[5], words[6]];
                     let lane = lane as u32;
-                    ((lane % per_row) as i64 * step as i32 as i64) + (lane / per_row) as i64 * row as i32 as i64
+                    ((lane % per_row) as i64 * step as i32 as i64)
+                        + (lane / per_row) as i64 * row as i32 as i64
                 }
                 _ => words[4 + n] as i32 as i64,
             };
@@ -281,7 +287,14 @@ mod tests {
 
     #[test]
     fn relations_hold_at_every_byte() {
-        let codes = [Code::line(4, 0), Code::line(4, 5), Code::line(12, 0), Code::line(12, 1), Code::one(3), Code::one(4)];
+        let codes = [
+            Code::line(4, 0),
+            Code::line(4, 5),
+            Code::line(12, 0),
+            Code::line(12, 1),
+            Code::one(3),
+            Code::one(4),
+        ];
         let shapes = Shapes::default();
         for (a, b) in codes.iter().flat_map(|a| codes.iter().map(move |b| (*a, *b))) {
             for granule in 0..64 {

@@ -246,7 +246,8 @@ impl Check<'_> {
     /// The worst that is wrong with an access, judged by the clocks of warps and operations.
     fn against_agents(&self, pass: &Pass, part: &Part, state: &mut State) -> Option<(Entry, Verdict)> {
         let (x, same) = (pass.x, part.same);
-        let entry = Entry { agent: x.agent, interval: pass.interval, at: x.at, mask: part.mask, flags: x.flags };
+        let entry =
+            Entry { agent: x.agent, interval: pass.interval, at: x.at, mask: part.mask, flags: x.flags };
         let known = &self.know[x.warp];
         let warps = self.own.len();
         let (per_cta, per_cluster) = (self.warps_per_cta, self.ctas_per_cluster);

@@ -57,7 +57,10 @@ fn states_without_memory_go_and_the_rest_stay() {
 fn what_is_ordered_is_left_out() {
     let (mut shadow, lanes) = (Shadow::new(1, 2), Lanes::new(2));
     // The first stamps of two warps are 2 and 3; 1 is long ago.
-    let (old, never) = (shadow.close(Region::Global, &state(0, 1, 0xffff), &lanes), shadow.close(Region::Global, &state(0, 1, 0), &lanes));
+    let (old, never) = (
+        shadow.close(Region::Global, &state(0, 1, 0xffff), &lanes),
+        shadow.close(Region::Global, &state(0, 1, 0), &lanes),
+    );
     assert_eq!(old, never);
     assert_ne!(shadow.close(Region::Global, &state(0, 2, 0xffff), &lanes), never);
 }

@@ -113,7 +113,12 @@ impl Both<'_> {
         match random.below(8) {
             0..3 => self.check.lanes.order(warp, u32::MAX, true),
             3 => self.check.lanes.order(warp, 0xffff << (16 * random.below(2)), false),
-            4 => self.check.lanes.stand(warp, [u32::MAX, 0xff, 0xffff_ff00][random.below(3) as usize], u32::MAX, false),
+            4 => self.check.lanes.stand(
+                warp,
+                [u32::MAX, 0xff, 0xffff_ff00][random.below(3) as usize],
+                u32::MAX,
+                false,
+            ),
             5 => self.check.lanes.fence(warp, true, true),
             6 => self.check.lanes.release(warp),
             _ => {
@@ -140,7 +145,11 @@ fn the_short_way_is_the_plain_one() {
         let flags = [0, 0, flag::WRITE, flag::WRITE, flag::WRITE | strong, strong][random.below(6) as usize];
         let region = if random.below(3) == 0 { Region::Global } else { Region::Shared(0) };
         let (agent, at) = (warp as u32, random.below(5) as u32);
-        both.access(Access { agent, warp, at, flags, lane: None }, &Lanes { mask, bytes, from: &from }, region);
+        both.access(
+            Access { agent, warp, at, flags, lane: None },
+            &Lanes { mask, bytes, from: &from },
+            region,
+        );
         for _ in 0..random.below(4) {
             both.order(&mut random);
         }
@@ -151,4 +160,19 @@ fn the_short_way_is_the_plain_one() {
         }
     }
     assert!(both.short > 1000 && both.conflicts > 1000, "{} short, {} conflicts", both.short, both.conflicts);
+}
+
+#[test]
+fn lanes_are_forgotten_when_stamps_run_out_and_told_apart_again() {
+    let kernel = kernel();
+    let mut check = Check::new(&kernel, 1, 1, WARPS, false);
+    check.begin(0, [0; 3], 1024);
+    let store = |check: &mut Check, at: u32, lane: u32| {
+        let x = Access { agent: 0, warp: 0, at, flags: flag::WRITE, lane: Some(lane) };
+        check.touch_by_lane(Region::Shared(0), 16, 4, x, lane);
+        check.findings.faults.len()
+    };
+    assert_eq!((store(&mut check, 1, 0), store(&mut check, 2, 1)), (0, 1));
+    check.lanes.wear_out(0);
+    assert_eq!((store(&mut check, 3, 2), store(&mut check, 4, 3)), (1, 2));
 }
