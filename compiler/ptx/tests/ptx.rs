@@ -4,6 +4,7 @@
 
 mod collectives;
 mod random;
+mod shadow;
 mod small;
 mod support;
 mod triangular;
