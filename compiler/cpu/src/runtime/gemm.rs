@@ -47,7 +47,7 @@ unsafe fn dot_of<T>(args: *const i64) -> Dot<T> {
 
 pub unsafe extern "C" fn dot_f32(env: *mut Env, args: *const i64) -> i64 {
     // SAFETY: operands are tiles of the extents given, checked by the code generator.
-    unsafe { run_f32(&dot_of(args), &mut (*env).packing) }
+    unsafe { run_f32(&dot_of(args), &mut *(*env).packing) }
     0
 }
 

@@ -132,6 +132,11 @@ pub enum RowStep {
         d: MaskId,
         a: MaskId,
     },
+    /// A condition that is the same along the row: whether a word is 1 and not 0.
+    SplatMask {
+        d: MaskId,
+        from: Word,
+    },
     /// Folds the row into a word through the running value `sum`.
     Reduce {
         kind: ReduceKind,
@@ -181,7 +186,7 @@ pub fn available() -> bool {
 /// Words: program, length of the row, then those that the program names (their numbers count from 0 after these two).
 pub unsafe extern "C" fn run_row(env: *mut super::Env, args: *const i64) -> i64 {
     // SAFETY: the words are as the code generator wrote them.
-    unsafe { run(args, &mut (*env).rows) }
+    unsafe { run(args, &mut *(*env).rows) }
     0
 }
 
@@ -263,6 +268,9 @@ mod avx512 {
                     RowStep::Constant { d, value } => {
                         self.registers[d as usize] = [_mm512_set1_ps(value); PARTS];
                     }
+                    RowStep::SplatMask { d, from } => {
+                        self.masks[d as usize] = [(self.word(from) as __mmask16 & 1).wrapping_neg(); PARTS];
+                    }
                     RowStep::Reduce { kind, sum, .. } => {
                         self.sums[sum as usize] = [_mm512_set1_ps(identity(kind)); PARTS];
                     }
@@ -287,7 +295,7 @@ mod avx512 {
         unsafe fn chunk<const WHOLE: bool>(&mut self, program: &RowProgram, from: usize, live: usize) {
             for step in &program.steps {
                 match *step {
-                    RowStep::Splat { .. } | RowStep::Constant { .. } => {}
+                    RowStep::Splat { .. } | RowStep::Constant { .. } | RowStep::SplatMask { .. } => {}
                     // SAFETY: as the caller promised.
                     RowStep::Load { d, from: word } => unsafe { self.load::<WHOLE>(d, word, from, live) },
                     RowStep::Store { a, to } => unsafe { self.store::<WHOLE>(a, to, from, live) },

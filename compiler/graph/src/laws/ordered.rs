@@ -14,11 +14,11 @@
 //! ```
 //!
 //! Within one instance the program has an order already. Two instances of one rank must not add to one element, which the
-//! law has to see: every `par` axis that is no rank is the base of a coordinate by itself. The price is memory, a copy of
-//! the tensor for each rank.
+//! law has to see: every `par` axis that is no rank keeps its instances apart (see [`crate::facts::apart`]). The price is
+//! memory, a copy of the tensor for each rank.
 
 use super::{Refused, cut::*, slice::fix_step, workspace::*};
-use crate::{access::*, ir::*, op::*};
+use crate::{access::*, facts::apart::apart, ir::*, op::*};
 use tile_base::{Mode, Size, Span};
 
 /// Makes the sums into the tensor `object` a matter of the `par` axes `ranks`, in that order. `sizes` are the
@@ -41,9 +41,7 @@ pub fn order_sum(
         axes.push(par);
     }
     let adds = accumulations(&graph, object);
-    for &node in &adds {
-        one_instance_a_rank(&graph, node, &axes)?;
-    }
+    one_instance_a_rank(&graph, object, &axes)?;
     let extents = axes.iter().map(|&par| steps(&graph, par)).collect::<Result<Vec<Size>, _>>()?;
     let workspace = Workspace {
         name: unique(&graph.signature, &format!("{}_ranks", graph.object(object).name)),
@@ -62,28 +60,16 @@ fn accumulations(graph: &Graph, object: ObjectId) -> Vec<NodeId> {
     graph.nodes_under(ROOT).into_iter().filter(adds).collect()
 }
 
-/// Whether instances that add to one element differ in a rank.
-fn one_instance_a_rank(graph: &Graph, node: NodeId, ranks: &[NodeId]) -> Result<(), Refused> {
-    let (inputs, Some(access)) = (graph.inputs(node), graph.node(node).op.access()) else { return Ok(()) };
-    let bases: Vec<Value> = access
-        .coords
-        .iter()
-        .filter_map(|c| match c.index {
-            CoordIndex::Affine { base: Some(port), .. } => Some(inputs[port as usize]),
-            _ => None,
-        })
-        .collect();
-    for par in graph.par_nest().into_iter().filter(|p| !ranks.contains(p)) {
+/// Whether instances that add to one element differ in a rank: whatever is no rank keeps them apart.
+fn one_instance_a_rank(graph: &Graph, object: ObjectId, ranks: &[NodeId]) -> Result<(), Refused> {
+    let apart = apart(graph, object);
+    for par in graph.par_nest().into_iter().filter(|p| !ranks.contains(p) && !apart.contains(p)) {
         let Op::Par(p) = &graph.node(par).op else { continue };
-        // The index of the axis, or where its tile begins.
-        let first = graph.region_args(p.body)[0];
-        if !bases.contains(&first) {
-            let message = format!(
-                "is added to by several instances of `{}`, which is no rank: name it in `rank({}, …)`",
-                p.name, p.name
-            );
-            return Err(Refused(message));
-        }
+        let message = format!(
+            "is added to by several instances of `{}`, which is no rank: name it in `rank({}, …)`",
+            p.name, p.name
+        );
+        return Err(Refused(message));
     }
     Ok(())
 }

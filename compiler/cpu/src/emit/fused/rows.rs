@@ -30,6 +30,8 @@ enum Source {
     Address(Tile, Map),
     /// A value that does not move along the row.
     Float(Value, Map),
+    /// A bool that does not move along the row.
+    Truth(Value, Map),
     Limit(Bound),
     /// Room for the result of a reduction.
     Result,
@@ -95,12 +97,13 @@ impl Emit<'_, '_> {
             words.push(match source {
                 Source::Address(tile, map) => self.address(tile, map, nest),
                 Source::Float(value, map) => {
-                    let v = match nest.row.get(&(*value, map.clone())) {
-                        Some(reg) => reg.low,
-                        None => self.scalar(*value)?,
-                    };
+                    let v = self.row_value(nest, *value, map)?;
                     let bits = self.recast(v, types::I32);
                     self.fb.ins().uextend(types::I64, bits)
+                }
+                Source::Truth(value, map) => {
+                    let v = self.row_value(nest, *value, map)?;
+                    self.fb.ins().uextend(types::I64, v)
                 }
                 Source::Limit(bound) => {
                     let limit = self.bound_value(nest, bound)?;
@@ -118,6 +121,14 @@ impl Emit<'_, '_> {
         self.call(rows::run_row);
         let results: Vec<Option<Reg>> = row.results.iter().map(|&w| Some(self.float_result(w))).collect();
         self.end_sums(nest, job, results)
+    }
+
+    /// A scalar, or what was computed before the pass along the row.
+    fn row_value(&self, nest: &Nest, value: Value, map: &Map) -> Result<ir::Value> {
+        match nest.row.get(&(value, map.clone())) {
+            Some(reg) => Ok(reg.low),
+            None => self.scalar(value),
+        }
     }
 
     /// A word of the last call, as the f32 in its low bits.
@@ -200,12 +211,11 @@ impl Walk<'_, '_, '_> {
             self.step(RowStep::Constant { d, value: v as f32 });
             return Some(d);
         }
-        if graph.type_of(value).is_scalar() || !self.nest.moves(map) {
-            let known = graph.type_of(value).is_scalar() || self.nest.row.contains_key(&(value, map.clone()));
-            let from = self.word(Source::Float(value, map.clone()));
+        if self.stands(value, map) {
+            let from = self.known(value, map).then(|| self.word(Source::Float(value, map.clone())))?;
             let d = self.register()?;
             self.step(RowStep::Splat { d, from });
-            return known.then_some(d);
+            return Some(d);
         }
         if !self.emit.is_written_out(self.nest, value) {
             let tile = match self.nest.stored.get(&value.node) {
@@ -279,12 +289,28 @@ impl Walk<'_, '_, '_> {
         if let Some(&m) = self.conditions.get(&key) {
             return Some(m);
         }
-        if !self.nest.moves(map) || !self.emit.is_written_out(self.nest, value) {
+        let m = if self.stands(value, map) {
+            let from = self.known(value, map).then(|| self.word(Source::Truth(value, map.clone())))?;
+            let d = self.mask()?;
+            self.step(RowStep::SplatMask { d, from });
+            d
+        } else if self.emit.is_written_out(self.nest, value) {
+            self.new_condition(value, map)?
+        } else {
             return None;
-        }
-        let m = self.new_condition(value, map)?;
+        };
         self.conditions.insert(key, m);
         Some(m)
+    }
+
+    /// Whether a value is the same along the row.
+    fn stands(&self, value: Value, map: &Map) -> bool {
+        self.emit.graph.type_of(value).is_scalar() || !self.nest.moves(map)
+    }
+
+    /// Whether a value that stands has been computed.
+    fn known(&self, value: Value, map: &Map) -> bool {
+        self.emit.graph.type_of(value).is_scalar() || self.nest.row.contains_key(&(value, map.clone()))
     }
 
     fn new_condition(&mut self, value: Value, map: &Map) -> Option<MaskId> {
