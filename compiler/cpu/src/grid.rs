@@ -76,11 +76,8 @@ impl Tools {
         // A line more than tiles take: vector loads of the last row may look past it.
         let wanted = bytes.saturating_add(256);
         let kept = TOOLS.with_borrow_mut(Option::take);
-        let mut tools = kept.unwrap_or_else(|| Tools {
-            arena: None,
-            packing: Packing::default(),
-            rows: Scratch::new(),
-        });
+        let mut tools =
+            kept.unwrap_or_else(|| Tools { arena: None, packing: Packing::default(), rows: Scratch::new() });
         if tools.arena.as_ref().is_none_or(|a| (a.layout.size() as u64) < wanted) {
             tools.arena = None;
             tools.arena = Some(Zeroed::new(wanted).ok_or(Failure::Memory(bytes))?);
