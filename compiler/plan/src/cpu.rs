@@ -5,14 +5,16 @@
 //!
 //! | role | size | why |
 //! | --- | --- | --- |
-//! | rows of dots | multiple of 14, to 504 (126 beside a row-wise loop) | whole microkernels |
-//! | columns of dots | multiple of 32, to 512 | whole microkernels, half of L2 for the packed operand |
+//! | rows of dots | 504 (126 beside a row-wise loop) | 36 (9) microkernels for each packed panel of columns |
+//! | columns of dots | 512 (128 beside a row-wise loop) | half of L2 for the packed operand |
 //! | contraction only (streams) | 256 | a packed panel of 32 columns fills L1 |
-//! | columns of one dot and contraction of the next | 256 | scores of a block of rows stay in L2 |
+//! | columns of one dot and contraction or rows of another | 256 | scores of a block of rows stay in L2 |
+//! | rows and columns of one dot (chunks of a recurrence) | 64 | the work grows with the size |
 //! | no dot | rows of a tile within 64 KiB, or 4096 elements | operands and results in L1 and L2 |
 //!
-//! A size never exceeds the dimension it cuts, and row tiles shrink until every thread has a few instances. Sizes
-//! promise not to matter for results, so none of this is a question of correctness.
+//! The dimension that is cut is cut evenly, into tiles of about that size: 512 rows are four tiles of 128 and not four of
+//! 126 and one of 8. Row tiles shrink until every thread has a few instances. Sizes promise not to matter for
+//! results, so none of this is a question of correctness.
 
 use std::collections::BTreeMap;
 use tile_graph::{Axis, DotAxes, Graph, Iter, NodeId, Op, StepSize, TileBinding, TileId};
@@ -23,6 +25,8 @@ struct Role {
     rows: bool,
     columns: bool,
     contracted: bool,
+    /// Rows and columns of one dot.
+    square: bool,
 }
 
 /// Rows and columns of the microkernel.
@@ -39,13 +43,12 @@ pub fn recommend_cpu(graph: &Graph, dims: &[i64]) -> TileBinding {
     let mut binding = TileBinding::new();
     for at in 0..graph.tiles.len() {
         let tile = TileId::new(at);
-        let wanted = match roles.get(&tile) {
-            Some(role) => dot_size(graph, *role),
-            None => row_size(graph, tile),
-        };
-        let wanted = match extent(graph, tile, dims) {
-            Some(n) => wanted.min(n.max(1)),
-            None => wanted,
+        let extent = extent(graph, tile, dims);
+        let wanted = match (roles.get(&tile), extent) {
+            (Some(role), Some(n)) => evenly(n, dot_size(graph, *role), role),
+            (Some(role), None) => dot_size(graph, *role),
+            (None, Some(n)) => row_size(graph, tile).min(n.max(1)),
+            (None, None) => row_size(graph, tile),
         };
         binding.set(tile, allowed(graph, tile, wanted));
     }
@@ -65,6 +68,7 @@ fn roles(graph: &Graph) -> BTreeMap<TileId, Role> {
     for node in graph.node_ids() {
         let Op::Dot(DotAxes { lhs_batch, rhs_batch, lhs_k, rhs_k }) = &graph.node(node).op else { continue };
         let inputs = graph.inputs(node);
+        let mut free: Vec<TileId> = vec![];
         for (side, batch, k) in [(0, lhs_batch, *lhs_k), (1, rhs_batch, *rhs_k)] {
             for (at, &axis) in graph.type_of(inputs[side]).axes.iter().enumerate() {
                 let Some(tile) = tile_of(axis) else { continue };
@@ -72,8 +76,14 @@ fn roles(graph: &Graph) -> BTreeMap<TileId, Role> {
                 match (side, at as u32) {
                     (_, at) if at == k => role.contracted = true,
                     (_, at) if batch.contains(&at) => {}
-                    (0, _) => role.rows = true,
-                    _ => role.columns = true,
+                    (0, _) => {
+                        role.rows = true;
+                        free.push(tile);
+                    }
+                    _ => {
+                        role.columns = true;
+                        role.square |= free.contains(&tile);
+                    }
                 }
             }
         }
@@ -92,25 +102,23 @@ fn is_row_wise(graph: &Graph) -> bool {
 fn dot_size(graph: &Graph, role: Role) -> u64 {
     let fused = is_row_wise(graph);
     match role {
-        Role { rows: true, columns: true, contracted: true } => 64,
-        Role { columns: true, contracted: true, .. } => 8 * COLUMNS,
-        Role { rows: true, .. } => {
-            if fused {
-                9 * ROWS
-            } else {
-                36 * ROWS
-            }
-        }
-        Role { columns: true, .. } => {
-            if fused {
-                4 * COLUMNS
-            } else {
-                16 * COLUMNS
-            }
-        }
+        Role { square: true, .. } => 64,
+        Role { columns: true, contracted: true, .. } | Role { rows: true, columns: true, .. } => 8 * COLUMNS,
+        Role { rows: true, .. } if fused => 9 * ROWS,
+        Role { rows: true, .. } => 36 * ROWS,
+        Role { columns: true, .. } if fused => 4 * COLUMNS,
+        Role { columns: true, .. } => 16 * COLUMNS,
         Role { contracted: true, .. } => 256,
         _ => 64,
     }
+}
+
+/// The size near `wanted` that cuts `extent` into equal tiles, but for what is lost to whole vectors of columns.
+fn evenly(extent: u64, wanted: u64, role: &Role) -> u64 {
+    let extent = extent.max(1);
+    let tiles = ((extent + wanted / 2) / wanted).max(1);
+    let size = extent.div_ceil(tiles);
+    if role.columns { size.next_multiple_of(COLUMNS).min(extent) } else { size }
 }
 
 /// Rows of the widest tile along this tile size that fit, or a run of elements.
