@@ -82,6 +82,7 @@ impl Tools {
             tools.arena = None;
             tools.arena = Some(Zeroed::new(wanted).ok_or(Failure::Memory(bytes))?);
         }
+        tools.packing.forget();
         Ok(tools)
     }
 
