@@ -12,6 +12,8 @@
 //! j: no coordinate hangs on it                                                              may meet
 //! ```
 //!
+//! (The tiles of one axis do not overlap, so where a tile begins stands for its index.)
+//!
 //! An axis keeps instances apart when along one dimension of the tensor it gives each of its steps an interval that ends
 //! before that of the next one begins; the rest of the interval may hang on what encloses the axis, which is the same
 //! for the instances compared. All additions to the tensor have to agree on the dimension and the intervals: where
@@ -57,14 +59,18 @@ fn intervals(graph: &Graph, node: NodeId, par: NodeId) -> Vec<Interval> {
             let CoordIndex::Affine { base: Some(port), terms } = &coord.index else { return None };
             let base = inputs[*port as usize];
             let owner = loop_of(graph, base, terms, axes)?;
-            let begins = if owner == par { Linear::atom(Atom::Value(base)) } else { run(graph, owner, par)? };
+            let begins = match owner == par {
+                true => Linear::atom(Atom::Value(base)),
+                false if base.port == 0 => run(graph, owner, par)?,
+                false => return None,
+            };
             Some(Interval { dim, begins })
         })
         .collect()
 }
 
 /// The loop or `par` whose range the coordinate `base + terms` runs over: `base` is its index, or the start of its tile
-/// and the terms are the positions in that tile.
+/// and the terms are the positions in that tile; or `base` is the number of the tile, by itself.
 fn loop_of(graph: &Graph, base: Value, terms: &[(u32, i64)], axes: &[Axis]) -> Option<NodeId> {
     let region = graph.node(base.node).region;
     let owner = graph.region(region).owner?;
@@ -73,12 +79,12 @@ fn loop_of(graph: &Graph, base: Value, terms: &[(u32, i64)], axes: &[Axis]) -> O
         Op::For(f) if f.body == region => f.iter,
         _ => return None,
     };
-    let variable = matches!(graph.node(base.node).op, Op::RegionArgs) && base.port == 0;
+    let variable = matches!(graph.node(base.node).op, Op::RegionArgs);
     let moving: Vec<(Axis, i64)> =
         terms.iter().map(|&(a, s)| (axes[a as usize], s)).filter(|(a, _)| *a != Axis::One).collect();
-    let inside = match (iter, &moving[..]) {
-        (_, []) => true,
-        (Iter::Tiles { span, .. }, [(axis, 1)]) => *axis == Axis::span(span),
+    let inside = match (iter, base.port, &moving[..]) {
+        (_, 0, []) | (Iter::Tiles { .. }, 2, []) => true,
+        (Iter::Tiles { span, .. }, 0, [(axis, 1)]) => *axis == Axis::span(span),
         _ => false,
     };
     (variable && inside).then_some(owner)

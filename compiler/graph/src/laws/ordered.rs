@@ -74,6 +74,20 @@ fn one_instance_a_rank(graph: &Graph, object: ObjectId, ranks: &[NodeId]) -> Res
     Ok(())
 }
 
+/// Whether a floating-point sum of a kernel hangs on the order of its instances, or of the elements of a gathered tile.
+pub fn adds_in_no_order(graph: &Graph) -> bool {
+    let gathers = |c: &Coord| matches!(c.index, CoordIndex::Gather { .. });
+    graph.nodes_under(ROOT).into_iter().any(|node| {
+        let Op::Accumulate(access) = &graph.node(node).op else { return false };
+        let float = graph.object(access.object).dtype.is_float();
+        let meet = || {
+            let apart = apart(graph, access.object);
+            graph.par_nest().iter().any(|par| !apart.contains(par))
+        };
+        float && (access.coords.iter().any(gathers) || meet())
+    })
+}
+
 /// The kernel, each rank adding into its own part of the workspace.
 fn by_rank(
     graph: &Graph,
