@@ -250,11 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_multiples_of_the_microkernel() {
-        let graph = samples::matmul(DType::F32);
-        let found = sizes(&graph, &[4096, 4096, 4096]);
-        assert!(found.iter().any(|(n, s)| n == "BM" && s % ROWS == 0), "{found:?}");
-        assert!(found.iter().any(|(n, s)| n == "BN" && s % COLUMNS == 0), "{found:?}");
+    fn dimensions_are_cut_evenly_and_columns_into_whole_vectors() {
+        let graph = samples::flash(DType::F32, 64, false);
+        assert_eq!(sizes(&graph, &[1, 512, 8, 512, 8]), [("BM".into(), 128), ("BN".into(), 256)]);
+        // Three tiles of rows; four of columns, of 250 filled up to whole vectors.
+        assert_eq!(sizes(&graph, &[1, 400, 8, 1000, 8]), [("BM".into(), 134), ("BN".into(), 256)]);
+        let product = sizes(&samples::matmul(DType::F32), &[4096, 4096, 4096]);
+        assert!(product.iter().all(|(_, size)| 4096 % size == 0), "{product:?}");
     }
 
     #[test]
