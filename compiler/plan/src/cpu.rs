@@ -8,7 +8,7 @@
 //! | rows of dots | 504 (126 beside a row-wise loop) | 36 (9) microkernels for each packed panel of columns |
 //! | columns of dots | 512 (128 beside a row-wise loop) | half of L2 for the packed operand |
 //! | contraction only (streams) | 256 | a packed panel of 32 columns fills L1 |
-//! | columns of one dot and contraction or rows of another | 256 | scores of a block of rows stay in L2 |
+//! | columns of one dot and contraction or rows of another | 256 (128 in a kernel that skips steps) | scores of a block of rows stay in L2; of small blocks more are skipped |
 //! | rows and columns of one dot (chunks of a recurrence) | 64 | the work grows with the size |
 //! | no dot | rows of a tile within 64 KiB, or 4096 elements | operands and results in L1 and L2 |
 //!
@@ -17,7 +17,7 @@
 //! results, so none of this is a question of correctness.
 
 use std::collections::BTreeMap;
-use tile_graph::{Axis, DotAxes, Graph, Iter, NodeId, Op, StepSize, TileBinding, TileId};
+use tile_graph::{Axis, DotAxes, Graph, Iter, Literal, NodeId, Op, StepSize, TileBinding, TileId};
 
 /// What the dots do along a tile size.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -99,11 +99,21 @@ fn is_row_wise(graph: &Graph) -> bool {
     })
 }
 
+/// Whether some loop passes over steps (blocks that a mask hides).
+fn skips(graph: &Graph) -> bool {
+    let never = |region| graph.literal(graph.yields(region)[0]) == Some(Literal::Bool(false));
+    graph.node_ids().any(|n| match &graph.node(n).op {
+        Op::For(f) => f.skip.is_some_and(|region| !never(region)),
+        _ => false,
+    })
+}
+
 fn dot_size(graph: &Graph, role: Role) -> u64 {
     let fused = is_row_wise(graph);
+    let scores = if skips(graph) { 4 * COLUMNS } else { 8 * COLUMNS };
     match role {
         Role { square: true, .. } => 64,
-        Role { columns: true, contracted: true, .. } | Role { rows: true, columns: true, .. } => 8 * COLUMNS,
+        Role { columns: true, contracted: true, .. } | Role { rows: true, columns: true, .. } => scores,
         Role { rows: true, .. } if fused => 9 * ROWS,
         Role { rows: true, .. } => 36 * ROWS,
         Role { columns: true, .. } if fused => 4 * COLUMNS,
@@ -255,6 +265,8 @@ mod tests {
         assert_eq!(sizes(&graph, &[1, 512, 8, 512, 8]), [("BM".into(), 128), ("BN".into(), 256)]);
         // Three tiles of rows; four of columns, of 250 filled up to whole vectors.
         assert_eq!(sizes(&graph, &[1, 400, 8, 1000, 8]), [("BM".into(), 134), ("BN".into(), 256)]);
+        let causal = samples::flash(DType::F32, 64, true);
+        assert_eq!(sizes(&causal, &[1, 512, 8, 512, 8]), [("BM".into(), 128), ("BN".into(), 128)]);
         let product = sizes(&samples::matmul(DType::F32), &[4096, 4096, 4096]);
         assert!(product.iter().all(|(_, size)| 4096 % size == 0), "{product:?}");
     }
