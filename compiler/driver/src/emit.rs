@@ -184,7 +184,8 @@ pub fn for_device(
     if stages.iter().any(|s| s.needs_llvm()) {
         backend_there()?;
     }
-    let Scheduled { program, requests } = schedule::apply(loaded, program, target, notes)?;
+    let Scheduled { program, requests } =
+        session.timer.time("laws", || schedule::apply(loaded, program, target, notes))?;
     let (mut plans, mut plan_texts) = (vec![], vec![]);
     for (graph, request) in program.graphs.iter().zip(&requests) {
         let plan = session.timer.time("plan", || tile_plan::plan(graph, target, request))?;
