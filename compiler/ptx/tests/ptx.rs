@@ -3,6 +3,7 @@
 //! One binary, because linking LLVM is the slow part.
 
 mod collectives;
+mod random;
 mod small;
 mod support;
 mod triangular;
