@@ -31,11 +31,7 @@ pub fn run(args: &Bench) -> bool {
 }
 
 /// A file that cannot be measured is told and passed over.
-fn measure(
-    session: &mut Session,
-    args: &Bench,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<(String, CompileTime)> {
+fn measure(session: &mut Session, args: &Bench, found: &mut Vec<Diagnostic>) -> Vec<(String, CompileTime)> {
     let mut results = vec![];
     match (given(&args.choose), tile_files(&args.paths)) {
         (Ok(given), Ok(files)) => {
@@ -61,9 +57,7 @@ fn of_file(
         Some(name) => vec![name.clone()],
         None => compile_time::names(session, file)?,
     };
-    let of = |name: &String| {
-        compile_time::measure(session, file, name, given, &args.target, REPETITIONS)
-    };
+    let of = |name: &String| compile_time::measure(session, file, name, given, &args.target, REPETITIONS);
     names.iter().map(of).collect()
 }
 
@@ -71,7 +65,9 @@ fn as_json(file: &str, m: &CompileTime) -> Value {
     let stages: BTreeMap<&str, Value> = m
         .stages
         .iter()
-        .map(|(stage, s)| (*stage, json!({"ms": rounded(milliseconds(s.wall)), "cpu_ms": rounded(milliseconds(s.cpu))})))
+        .map(|(stage, s)| {
+            (*stage, json!({"ms": rounded(milliseconds(s.wall)), "cpu_ms": rounded(milliseconds(s.cpu))}))
+        })
         .collect();
     json!({
         "file": file, "kernel": m.kernel, "launches": m.launches, "repetitions": REPETITIONS,
@@ -101,8 +97,10 @@ fn as_table(results: &[(String, CompileTime)]) -> String {
 fn row(m: &CompileTime, stages: &[&str]) -> Vec<String> {
     let ms = |time| format!("{:.1}", milliseconds(time));
     let mut row = vec![m.kernel.clone(), m.launches.to_string(), ms(m.spent.wall), ms(m.spent.cpu)];
-    row.extend(stages.iter().map(|stage| {
-        m.stages.iter().find(|(name, _)| name == stage).map_or("-".into(), |(_, s)| ms(s.cpu))
-    }));
+    row.extend(
+        stages.iter().map(|stage| {
+            m.stages.iter().find(|(name, _)| name == stage).map_or("-".into(), |(_, s)| ms(s.cpu))
+        }),
+    );
     row
 }
