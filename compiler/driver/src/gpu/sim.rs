@@ -5,7 +5,7 @@
 
 use ptx_sim::{Fault, FaultKind, Severity, Summary, decode, memory::Memory, read};
 use tile_base::{Diagnostic, Sources, Span};
-use tile_runtime::{LaunchImage, Sequence, Storage};
+use tile_runtime::{Launch, LaunchImage, Sequence, Storage};
 use tile_tensor::Arguments;
 
 /// Findings that are shown of one launch; they tend to repeat.
@@ -44,7 +44,8 @@ pub fn simulate(
             Some(read) => read,
             unread => unread.insert(Code::read(ptx[launch.module], image)?),
         };
-        let summary = run(code, image, &mut memory, &launch.parameters(&addresses), sources)?;
+        let parameters = parameters(launch, &addresses)?;
+        let summary = run(code, image, &mut memory, &parameters, sources)?;
         done.notes.extend(shown(image, &code.module, &summary.notes, sources));
         done.summaries.push(summary);
     }
@@ -85,6 +86,13 @@ fn run(
         true => Ok(summary),
         false => Err(shown(image, &code.module, &summary.findings, sources)),
     }
+}
+
+/// The parameter bytes of a launch, tensor maps as the simulator has them.
+pub(super) fn parameters(launch: &Launch, addresses: &[u64]) -> Result<Vec<u8>, Vec<Diagnostic>> {
+    launch
+        .parameters(addresses, tile_runtime::simulated)
+        .map_err(|e| vec![refused(&launch.image, &format!("a tensor map: {e}"))])
 }
 
 /// A launch in check mode.

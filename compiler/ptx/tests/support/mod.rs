@@ -161,6 +161,15 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
             push(&mut block, &(s.to_f64() as f32).to_le_bytes());
         }
     }
+    for map in &plan.maps {
+        let (Some(base), Argument::Tensor(t)) = (bases[map.param], &arguments[map.param]) else { continue };
+        let shape: Vec<u64> = t.shape.iter().map(|&n| n as u64).collect();
+        let address = base + (t.offset() * t.dtype.bits() / 8) as u64;
+        let map =
+            map.template.of(&shape, &t.strides, address).unwrap_or_else(|e| panic!("{}: {e}", map.name));
+        block.resize(block.len().next_multiple_of(64), 0);
+        block.extend_from_slice(&map.encode());
+    }
     let blocks: i64 = plan.grid.iter().map(|a| a.count.eval(&dim).expect("a grid size")).product();
     let geometry = Geometry {
         grid: [blocks as u32, 1, 1],
