@@ -167,7 +167,7 @@ fn attempt(
     let layouts = infer::infer(&shapes, classes, warps, &anchors);
     let (dots, mut placed) = dots::place(&shapes, dot_shapes, &layouts, &bulk.loads);
     let mbarriers = placed.mbarrier_room();
-    let mut buffers = placed.buffers;
+    let mut buffers = std::mem::take(&mut placed.buffers);
     let conversions = convert::insert(&shapes, &layouts, &dots, warps, &mut buffers);
     let parts = memory::Parts {
         graph,
