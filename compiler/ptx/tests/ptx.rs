@@ -2,6 +2,7 @@
 //!
 //! One binary, because linking LLVM is the slow part.
 
+mod bulk;
 mod collectives;
 mod small;
 mod support;

@@ -1,6 +1,6 @@
 //! Kernels of the library as graphs, and emitted PTX on the simulator beside the oracle.
 
-use ptx_sim::{Geometry, decode, memory::Memory, read};
+use ptx_sim::{Fault, Geometry, Summary, decode, memory::Memory, read};
 use std::path::Path;
 use tile_base::{DType, signature::ParamKind};
 use tile_graph::{Graph, Program};
@@ -131,8 +131,22 @@ pub fn arguments(
     Arguments(all.collect())
 }
 
-/// Runs emitted PTX as docs/abi.md says; outputs land in the arguments.
+/// Runs emitted PTX, which has to be clean; outputs land in the arguments.
 pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arguments: &mut Arguments) {
+    let summary = launch(graph, plan, ptx, dims, arguments).unwrap_or_else(|f| panic!("{}: {f}", graph.name));
+    assert!(summary.findings.is_empty(), "{}: {}", graph.name, summary.findings[0]);
+    // Among the notes: lanes that store copies of one element to one place.
+    assert!(summary.notes.is_empty(), "{}: {}", graph.name, summary.notes[0]);
+}
+
+/// Runs emitted PTX as docs/abi.md says; outputs land in the arguments.
+pub fn launch(
+    graph: &Graph,
+    plan: &Plan,
+    ptx: &str,
+    dims: &[(&str, i64)],
+    arguments: &mut Arguments,
+) -> Result<Summary, Fault> {
     let module = read::parse(ptx).unwrap_or_else(|e| panic!("{e}\n{ptx}"));
     let kernel = decode::kernel(&module, &graph.name).unwrap_or_else(|e| panic!("{e}"));
     let mut memory = Memory::new();
@@ -178,17 +192,14 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
         check: true,
         ..Geometry::default()
     };
-    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &block)
-        .unwrap_or_else(|f| panic!("{}: {f}", graph.name));
-    assert!(summary.findings.is_empty(), "{}: {}", graph.name, summary.findings[0]);
-    // Among the notes: lanes that store copies of one element to one place.
-    assert!(summary.notes.is_empty(), "{}: {}", graph.name, summary.notes[0]);
+    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &block)?;
     for (argument, base) in arguments.iter_mut().zip(bases) {
         if let (Argument::Tensor(t), Some(base)) = (argument, base) {
             let bytes = memory.contents(base).expect("an allocation");
             t.bytes_mut().copy_from_slice(&bytes);
         }
     }
+    Ok(summary)
 }
 
 /// The plan and PTX of a kernel.
