@@ -180,7 +180,7 @@ fn each_guard_of_the_protocol_is_needed() {
         ("too many bytes", subject.changed(expect, 0, |l| last_operand(l, "16384")), &[Deadlock]),
         (
             "bytes of one panel",
-            subject.changed(expect, 1, |l| last_operand(l, "64")),
+            subject.changed(expect, 1, |l| last_operand(l, "4096")),
             &[MbarrierMisuse, Deadlock],
         ),
         ("no wait for a", subject.changed(wait, 0, taken_for_granted), &[SharedRace]),
