@@ -11,6 +11,10 @@
 //! 4. the launch's tensor can be described: base and strides in multiples of 16 bytes ([`Template::of`]; asked before
 //!    each launch, and answered by a plan without this load where it does not hold).
 //!
+//! In a loop the tile of the next step is fetched while this one is worked on, into the other half of a buffer twice as
+//! large, where the next step is known early: bases of the load are the loop's position or do not change in it, and
+//! whether the step is passed over follows from scalars. Where two tiles do not fit shared memory, one is.
+//!
 //! Worked example, `k[b, j, g, :]` over `k: f16[B, N, HK, 64]` with 32 keys a step, used as `q @ k.t`: a box of 64 x 1 x
 //! 32 x 1, innermost first, at (0, g, j.start, b). Channels are contracted, and 64 is all there are. Keys are not: the
 //! last step may take what it likes.
@@ -46,9 +50,27 @@ pub struct Bulk {
     pub loads: BTreeMap<NodeId, Load>,
     /// Wishes that are not granted.
     pub refused: Vec<Diagnostic>,
+    /// Whether tiles may be fetched one step ahead.
+    pub may_be_ahead: bool,
 }
 
 impl Bulk {
+    /// The loop around a load, where each of its steps can fetch the tile of the next one.
+    pub fn ahead(&self, g: &Graph, load: NodeId) -> Option<NodeId> {
+        let owner = g.region(g.node(load).region).owner.filter(|_| self.may_be_ahead)?;
+        let Op::For(f) = &g.node(owner).op else { return None };
+        let forward = match f.iter {
+            Iter::Each { reverse } | Iter::Tiles { reverse, .. } => !reverse && !f.early_exit,
+        };
+        let scalars = |n: &NodeId| g.node(*n).outputs.iter().all(|t| t.is_scalar());
+        let early = f.skip.is_none_or(|skip| g.nodes_under(skip).iter().all(scalars));
+        let inside = g.nodes_under(f.body);
+        let start = g.region_args(f.body)[0];
+        let known =
+            |v: Value| v == start || !inside.contains(&v.node) || matches!(g.node(v.node).op, Op::Const(_));
+        (forward && early && g.inputs(load).into_iter().all(known)).then_some(owner)
+    }
+
     /// A tensor that nothing but the copy engine reads may have any extent: nobody relies on whole vectors of it.
     pub fn classes(&self, g: &Graph, classes: &[TensorClass]) -> Vec<TensorClass> {
         let alone = |object: usize| {
@@ -79,9 +101,15 @@ pub struct Load {
 }
 
 /// Loads that a request wants from the copy engine, as far as they qualify.
-pub fn loads(s: &Shapes, target: &Target, classes: &[TensorClass], request: &Request) -> Bulk {
+pub fn loads(
+    s: &Shapes,
+    target: &Target,
+    classes: &[TensorClass],
+    request: &Request,
+    may_be_ahead: bool,
+) -> Bulk {
     let g = s.graph;
-    let mut out = Bulk::default();
+    let mut out = Bulk { may_be_ahead, ..Bulk::default() };
     for wish in &request.bulk {
         let found = named(g, &wish.path);
         let mut reasons: Vec<String> = vec![];

@@ -160,8 +160,8 @@ pub struct Placed {
     /// Loads that the copy engine does, each with its map.
     pub bulk: BTreeMap<NodeId, usize>,
     pub maps: Vec<MapPlan>,
-    /// By number of an mbarrier, where its phases begin and end.
-    pub mbarriers: Vec<NodeId>,
+    /// By number of an mbarrier, as [`Mbarriers::all`].
+    pub mbarriers: Vec<(NodeId, u32)>,
     /// Values whose copy in shared memory serves several dots.
     staged: BTreeMap<Value, Staging>,
 }
@@ -171,7 +171,7 @@ pub fn place(
     s: &Shapes,
     shapes: Vec<Shape>,
     layouts: &Layouts,
-    bulk: &BTreeMap<NodeId, bulk::Load>,
+    bulk: &bulk::Bulk,
 ) -> (BTreeMap<NodeId, Dot>, Placed) {
     let mut placed = Placed::default();
     let mut dots = BTreeMap::new();
@@ -202,7 +202,7 @@ fn operand(
     port: usize,
     value: Value,
     layouts: &Layouts,
-    bulk: &BTreeMap<NodeId, bulk::Load>,
+    bulk: &bulk::Bulk,
     placed: &mut Placed,
 ) -> Operand {
     let k_axis = if port == 0 { shape.axes.lhs_k } else { shape.axes.rhs_k } as usize;
@@ -212,7 +212,7 @@ fn operand(
     let single = |v: Value, k: usize| s.graph.type_of(v).axes.get(k) == Some(&tile_graph::Axis::One);
     let clear = |v: Value, k: usize| (single(v, k) || !whole(v, k) && !zero_past_end(s, v, k)).then_some(k);
     let (source, order) = behind_permutations(s.graph, value);
-    let load = bulk.get(&source.node);
+    let load = bulk.loads.get(&source.node);
     if let (0, Instruction::Mma(mma)) = (port, shape.instruction)
         && k_axis == 1
         && load.is_none()
@@ -249,15 +249,21 @@ fn operand(
         _ => Written::After(source.node),
     };
     let staging = match load {
-        Some(load) => placed.by_bulk(s.graph, source, load.laid_out(needs), written, shape.at),
+        Some(load) => {
+            let ahead = match written {
+                Written::Before(_) => bulk.ahead(s.graph, source.node),
+                Written::After(_) => None,
+            };
+            placed.by_bulk(s.graph, source, load.laid_out(needs), (written, ahead), shape.at)
+        }
         None => {
             let from = &layouts[&source];
             let extents = [from.coverage(0).max(needs[0]), from.coverage(1).max(needs[1])];
             let fast = if from.contiguous(0) > from.contiguous(1) { 0 } else { 1 };
             let element = (fed(s.graph.type_of(source).dtype).bits() / 8) as u32;
             let place = SharedLayout::swizzled(extents, fast, element);
-            let buffer = placed.room(s.graph, source, &place, Buffer::default().align);
-            Staging { source, order, place, buffer, written, clear, mbarrier: None }
+            let buffer = placed.room(s.graph, source, place.bytes(), Buffer::default().align);
+            Staging { source, order, place, buffer, written, clear, mbarrier: None, ahead: None }
         }
     };
     let staging = Staging { order, ..staging };
@@ -268,9 +274,9 @@ fn operand(
 }
 
 impl Placed {
-    fn room(&mut self, g: &Graph, source: Value, place: &SharedLayout, align: u32) -> BufferId {
+    fn room(&mut self, g: &Graph, source: Value, bytes: u32, align: u32) -> BufferId {
         let name = g.node(source.node).path.clone().unwrap_or_else(|| source.node.to_string());
-        self.buffers.push(Buffer { name, bytes: place.bytes(), align, ..Buffer::default() });
+        self.buffers.push(Buffer { name, bytes, align, ..Buffer::default() });
         self.buffers.len() - 1
     }
 
@@ -280,7 +286,7 @@ impl Placed {
         g: &Graph,
         source: Value,
         (place, template): (SharedLayout, Template),
-        written: Written,
+        (written, ahead): (Written, Option<NodeId>),
         dot: NodeId,
     ) -> Staging {
         if let Op::Load(access) = &g.node(source.node).op {
@@ -288,13 +294,15 @@ impl Placed {
             let map = MapPlan { param: object.param, name: object.name.clone(), template };
             self.bulk.insert(source.node, bulk::map_of(&mut self.maps, map));
         }
-        self.mbarriers.push(match written {
+        let at = match written {
             Written::Before(_) => dot,
             Written::After(load) => load,
-        });
-        let buffer = self.room(g, source, &place, place.period());
+        };
+        let stages = if ahead.is_some() { STAGES } else { 1 };
+        self.mbarriers.push((at, stages));
+        let buffer = self.room(g, source, place.bytes() * stages, place.period());
         let mbarrier = Some(self.mbarriers.len() - 1);
-        Staging { source, order: [0, 1], place, buffer, written, clear: None, mbarrier }
+        Staging { source, order: [0, 1], place, buffer, written, clear: None, mbarrier, ahead }
     }
 
     /// Layouts without those of tiles that the copy engine loads, which nobody holds in registers.
@@ -305,11 +313,11 @@ impl Placed {
 
     /// Room for the mbarriers themselves, where there are any.
     pub fn mbarrier_room(&mut self) -> Option<Mbarriers> {
-        let at = std::mem::take(&mut self.mbarriers);
-        let bytes = 8 * at.len() as u32;
+        let all = std::mem::take(&mut self.mbarriers);
+        let bytes = 8 * STAGES * all.len() as u32;
         (bytes > 0).then(|| {
             self.buffers.push(Buffer { name: "mbarriers".into(), bytes, ..Buffer::default() });
-            Mbarriers { buffer: self.buffers.len() - 1, at }
+            Mbarriers { buffer: self.buffers.len() - 1, all }
         })
     }
 }

@@ -75,7 +75,11 @@ pub fn plan(graph: &Graph, target: &'static Target, request: &Request) -> Result
     let mut refused = vec![];
     let mut nearest: Option<Plan> = None;
     for candidate in recommend::candidates(graph, &given, request.warps) {
-        let plan = attempt(graph, target, &candidate, &classes, &given, request)?;
+        let attempt = |ahead| attempt(graph, target, &candidate, &classes, &given, (request, ahead));
+        let mut plan = attempt(true)?;
+        if !plan.bulk.is_empty() && plan.shared_bytes() > target.shared_per_block {
+            plan = attempt(false)?;
+        }
         let Err(misfit) = legal::fits(&plan) else { return Ok(plan) };
         refused.push(misfit.why);
         if misfit.spills_little && nearest.as_ref().is_none_or(|n| plan.pressure() < n.pressure()) {
@@ -152,11 +156,11 @@ fn attempt(
     candidate: &recommend::Candidate,
     classes: &[TensorClass],
     given: &TileBinding,
-    request: &Request,
+    (request, ahead): (&Request, bool),
 ) -> Result<Plan, Vec<Diagnostic>> {
     let (binding, warps) = (&candidate.binding, candidate.warps);
     let shapes = Shapes::new(graph, binding, classes);
-    let bulk = bulk::loads(&shapes, target, classes, request);
+    let bulk = bulk::loads(&shapes, target, classes, request, ahead);
     if tile_base::diagnostic::any_error(&bulk.refused) {
         return Err(bulk.refused);
     }
@@ -165,7 +169,7 @@ fn attempt(
     let dot_shapes = dots::shapes(&shapes, target, warps)?;
     let anchors: Vec<_> = dot_shapes.iter().map(|d| (d.result(), d.layout.clone())).collect();
     let layouts = infer::infer(&shapes, classes, warps, &anchors);
-    let (dots, mut placed) = dots::place(&shapes, dot_shapes, &layouts, &bulk.loads);
+    let (dots, mut placed) = dots::place(&shapes, dot_shapes, &layouts, &bulk);
     let mbarriers = placed.mbarrier_room();
     let mut buffers = std::mem::take(&mut placed.buffers);
     let conversions = convert::insert(&shapes, &layouts, &dots, warps, &mut buffers);

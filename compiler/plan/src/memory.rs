@@ -9,6 +9,9 @@
 //! barrier on its account: all threads wait for its mbarrier before they go on. And because every thread reads the
 //! buffer behind that wait, the barrier before the next copy also keeps a slow thread from missing a phase.
 //!
+//! Tiles that are fetched one step ahead ([`crate::bulk`]) are written at the head of each step, into the half of their
+//! buffers that the step before has read: one barrier there serves all of them.
+//!
 //! Worked example, the loop of a matmul: `load a; load b; dot`. The dot stages `a` (last trip's dot read that
 //! buffer: barrier), stages `b` (nothing since: none), reads both (written just now: barrier). Two barriers a trip.
 
@@ -144,6 +147,7 @@ impl Parts<'_> {
             for (at, operand) in [&plan.lhs, &plan.rhs].into_iter().enumerate() {
                 if let Operand::Shared(s) = operand
                     && s.written == Written::Before(dot)
+                    && s.ahead.is_none()
                 {
                     out.push(staging(s, Slot::Stage(at as u32)));
                 }
@@ -154,6 +158,7 @@ impl Parts<'_> {
                 }
             }
         }
+        out.extend(fetched_ahead(self.dots, node).into_iter().map(|s| staging(s, Slot::Fill)));
         if let Some(&buffer) = self.cross_warp.get(&node) {
             out.push(Event { slot: Slot::Partial, buffer, touch: Touch::Write });
             out.push(Event { slot: Slot::Combine, buffer, touch: Touch::Read });
@@ -190,6 +195,13 @@ impl Parts<'_> {
     }
 }
 
+/// Operands of which every step of the loop `node` fetches the next one's.
+pub fn fetched_ahead(dots: &BTreeMap<NodeId, Dot>, node: NodeId) -> Vec<&Staging> {
+    let operands = dots.values().flat_map(|d| [&d.lhs, &d.rhs]);
+    let shared = operands.filter_map(|o| if let Operand::Shared(s) = o { Some(s) } else { None });
+    shared.filter(|s| s.ahead == Some(node)).collect()
+}
+
 /// Operands that are written to shared memory right after a node, each buffer once.
 pub fn kept_after(dots: &BTreeMap<NodeId, Dot>, node: NodeId) -> Vec<&Staging> {
     let mut out: Vec<&Staging> = vec![];
@@ -221,6 +233,10 @@ impl Lives<'_> {
             }
             if matches!(self.parts.graph.node(node).op, Op::For(_) | Op::While { .. }) {
                 self.loops.push((start, self.at));
+                // What is fetched ahead is on its way also where nobody looks at it.
+                for s in fetched_ahead(self.parts.dots, node) {
+                    self.life[s.buffer] = Some((start, self.at));
+                }
             }
             self.note(self.parts.after(node));
         }
@@ -266,6 +282,8 @@ impl Barriers<'_> {
                 for region in op.regions() {
                     self.assume(region);
                 }
+                let ahead = fetched_ahead(self.parts.dots, node);
+                self.events(node, ahead.into_iter().map(|s| staging(s, Slot::Ahead)).collect());
                 for region in op.regions() {
                     self.region(region);
                 }

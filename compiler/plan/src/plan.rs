@@ -112,7 +112,13 @@ pub struct Staging {
     pub clear: Option<usize>,
     /// The copy engine writes it and arrives on the mbarrier of this number; otherwise the threads do.
     pub mbarrier: Option<usize>,
+    /// The loop of which every step fetches the tile of the next one: the buffer has room for [`STAGES`] tiles, and there
+    /// is an mbarrier for each.
+    pub ahead: Option<NodeId>,
 }
+
+/// Tiles in a buffer that is filled one step ahead.
+pub const STAGES: u32 = 2;
 
 /// A tensor map that the kernel takes as a parameter.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,12 +129,13 @@ pub struct MapPlan {
     pub template: Template,
 }
 
-/// Words of 64 bits in a buffer that lives as long as the kernel.
+/// Words of 64 bits in a buffer that lives as long as the kernel: [`STAGES`] for each number, of which one without a
+/// step ahead uses the first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mbarriers {
     pub buffer: BufferId,
-    /// By number, the node in whose code a phase of it begins and ends.
-    pub at: Vec<NodeId>,
+    /// By number, the node before whose code a phase of it ends, and how many words it uses.
+    pub all: Vec<(NodeId, u32)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -196,6 +203,9 @@ pub enum Slot {
     Combine,
     /// Before a step of an exchange.
     Step(u32),
+    /// Before a loop fetches its first tiles, and at the head of a step, before those of the next.
+    Fill,
+    Ahead,
 }
 
 /// What a tensor's strides are taken to be.
@@ -268,7 +278,12 @@ impl Plan {
     pub fn mbarriers_under(&self, graph: &Graph, regions: &[RegionId]) -> Vec<usize> {
         let Some(all) = &self.mbarriers else { return vec![] };
         let inside: BTreeSet<NodeId> = regions.iter().flat_map(|&r| graph.nodes_under(r)).collect();
-        (0..all.at.len()).filter(|&n| inside.contains(&all.at[n])).collect()
+        (0..all.all.len()).filter(|&n| inside.contains(&all.all[n].0)).collect()
+    }
+
+    /// Operands of which every step of a loop fetches the next one's.
+    pub fn fetched_ahead(&self, node: NodeId) -> Vec<&Staging> {
+        crate::memory::fetched_ahead(&self.dots, node)
     }
 
     /// Bytes of dynamic shared memory.

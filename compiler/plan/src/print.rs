@@ -112,7 +112,8 @@ fn dots(out: &mut String, graph: &Graph, plan: &Plan) {
                     Written::After(n) => format!("kept after {}", name(graph, n)),
                     Written::Before(_) => "staged".into(),
                 };
-                let waits = s.mbarrier.map(|n| format!(" by mbarrier {n}")).unwrap_or_default();
+                let ahead = if s.ahead.is_some() { ", a step ahead" } else { "" };
+                let waits = s.mbarrier.map(|n| format!(" by mbarrier {n}{ahead}")).unwrap_or_default();
                 let panels = match s.place.panels() {
                     1 => String::new(),
                     n => format!("{n} panels, "),

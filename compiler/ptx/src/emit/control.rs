@@ -1,5 +1,5 @@
-//! Loops and branches. Carried tiles become one carried register each; behind them stand the phases of mbarriers that
-//! the code inside may end ([`super::bulk`]).
+//! Loops and branches. Carried tiles become one carried register each; behind them stand the turns of mbarriers that
+//! the code inside waits for ([`super::bulk`]).
 
 use super::{Emission, Emit};
 use crate::text::{Ty, V};
@@ -22,12 +22,13 @@ impl Emit<'_> {
         };
         let step = self.t.i64(step);
         let ended = self.mbarriers_under(&self.g.node(node).op.regions());
-        initial.extend(self.phases_of(&ended));
+        initial.extend(self.turns_of(&ended));
         if f.early_exit {
             return self.for_until(node, f, (lo, hi, step), &initial, &sizes, &ended);
         }
+        self.fetch_first(node, f, (lo, hi, step))?;
         let (variable, carried) = self.t.open_for((lo, hi, step), &initial);
-        let carried = self.take_phases(&ended, &carried);
+        let carried = self.take_turns(&ended, &carried);
         let variables = self.loop_variables(f, variable, (lo, hi, step));
         let arguments = self.g.region_args(f.body);
         self.bind(&arguments, &variables);
@@ -35,13 +36,12 @@ impl Emit<'_> {
         for (argument, registers) in arguments[f.iter.variables()..].iter().zip(&carried) {
             self.values.insert(*argument, registers.clone());
         }
-        let mut next = match f.skip {
-            Some(skip) => self.unless(node, skip, f, &variables, &carried)?,
-            None => self.body(f.body, 0)?,
-        };
-        next.extend(self.phases_of(&ended));
+        let skipped = self.skips(node, f, &variables)?;
+        self.fetch_next(node, f, variable, (lo, hi, step), skipped)?;
+        let mut next = self.unless(skipped, f, &carried)?;
+        next.extend(self.turns_of(&ended));
         let results = self.t.close_for(&next);
-        Ok(split(self.take_phases(&ended, &results), &sizes))
+        Ok(split(self.take_turns(&ended, &results), &sizes))
     }
 
     /// A loop with a `break`: it goes on while there is a trip left and the last one did not say stop. What that trip
@@ -63,7 +63,7 @@ impl Emit<'_> {
         let left = self.t.icmp("slt", carried[0], hi);
         let goes = self.t.int_op("and", left, carried[1]);
         let carried = self.t.does(goes, &carried);
-        let carried = self.take_phases(ended, &carried);
+        let carried = self.take_turns(ended, &carried);
         let variables = self.loop_variables(f, carried[0], (lo, hi, step));
         let arguments = self.g.region_args(f.body);
         self.bind(&arguments, &variables);
@@ -73,11 +73,11 @@ impl Emit<'_> {
         }
         let mut next = self.body(f.body, 0)?;
         let stops = next.remove(0);
-        next.extend(self.phases_of(ended));
+        next.extend(self.turns_of(ended));
         let following = self.t.add(carried[0], step);
         let goes_on = self.t.int_op("xor", stops, yes);
         let results = self.t.close_while(&[&[following, goes_on], &next[..]].concat());
-        Ok(split(&self.take_phases(ended, &results)[2..], sizes))
+        Ok(split(&self.take_turns(ended, &results)[2..], sizes))
     }
 
     /// `while`: the condition is the same for the whole block, so barriers inside are reached by all or none.
@@ -95,9 +95,9 @@ impl Emit<'_> {
             initial.extend(registers);
         }
         let ended = self.mbarriers_under(&[condition, body]);
-        initial.extend(self.phases_of(&ended));
+        initial.extend(self.turns_of(&ended));
         let mut carried = self.t.open_while(&initial);
-        let tiles = self.take_phases(&ended, &carried);
+        let tiles = self.take_turns(&ended, &carried);
         self.bind_tiles(condition, &split(tiles, &sizes));
         self.region(condition)?;
         let [holds] = self.g.yields(condition)[..] else {
@@ -105,14 +105,14 @@ impl Emit<'_> {
         };
         let holds = self.scalar(node, holds)?;
         carried.truncate(carried.len() - ended.len());
-        carried.extend(self.phases_of(&ended));
+        carried.extend(self.turns_of(&ended));
         let carried = self.t.does(holds, &carried);
-        let tiles = self.take_phases(&ended, &carried);
+        let tiles = self.take_turns(&ended, &carried);
         self.bind_tiles(body, &split(tiles, &sizes));
         let mut next = self.body(body, 0)?;
-        next.extend(self.phases_of(&ended));
+        next.extend(self.turns_of(&ended));
         let results = self.t.close_while(&next);
-        Ok(split(self.take_phases(&ended, &results), &sizes))
+        Ok(split(self.take_turns(&ended, &results), &sizes))
     }
 
     fn bind_tiles(&mut self, region: RegionId, tiles: &[Vec<V>]) {
@@ -138,40 +138,38 @@ impl Emit<'_> {
         self.input(node, port)
     }
 
-    /// The body unless the claim `skip` holds; then nothing changes.
-    fn unless(
-        &mut self,
-        node: NodeId,
-        skip: RegionId,
-        f: &ForOp,
-        variables: &[V],
-        carried: &[Vec<V>],
-    ) -> Emission<Vec<V>> {
+    /// Whether the claim `skip` of a loop holds for a step.
+    pub(super) fn skips(&mut self, node: NodeId, f: &ForOp, variables: &[V]) -> Emission<V> {
+        let Some(skip) = f.skip else { return Ok(self.t.int(Ty::I1, 0)) };
         let arguments = self.g.region_args(skip);
         self.bind(&arguments, variables);
         self.region(skip)?;
         let [holds] = self.g.yields(skip)[..] else {
             return Err(self.bug(node, "a skip claim gives one bool"));
         };
-        let holds = self.scalar(node, holds)?;
-        let mut same: Vec<V> = carried.concat();
-        if self.t.known(holds) == Some(0) {
-            return self.body(f.body, 0);
-        }
-        let ended = self.mbarriers_under(&[f.body]);
-        same.extend(self.phases_of(&ended));
-        let types: Vec<Ty> = same.iter().map(|v| v.ty).collect();
-        let yes = self.t.int(Ty::I1, 1);
-        let runs = self.t.int_op("xor", holds, yes);
-        self.t.open_if(runs, &types);
-        let mut next = self.body(f.body, 0)?;
-        next.extend(self.phases_of(&ended));
-        self.t.otherwise(&next);
-        let results = self.t.close_if(&same);
-        Ok(self.take_phases(&ended, &results).to_vec())
+        self.scalar(node, holds)
     }
 
-    fn loop_variables(&mut self, f: &ForOp, variable: V, (lo, hi, step): (V, V, V)) -> Vec<V> {
+    /// The body unless the step is passed over; then nothing changes.
+    fn unless(&mut self, skipped: V, f: &ForOp, carried: &[Vec<V>]) -> Emission<Vec<V>> {
+        if self.t.known(skipped) == Some(0) {
+            return self.body(f.body, 0);
+        }
+        let mut same: Vec<V> = carried.concat();
+        let ended = self.mbarriers_under(&[f.body]);
+        same.extend(self.turns_of(&ended));
+        let types: Vec<Ty> = same.iter().map(|v| v.ty).collect();
+        let yes = self.t.int(Ty::I1, 1);
+        let runs = self.t.int_op("xor", skipped, yes);
+        self.t.open_if(runs, &types);
+        let mut next = self.body(f.body, 0)?;
+        next.extend(self.turns_of(&ended));
+        self.t.otherwise(&next);
+        let results = self.t.close_if(&same);
+        Ok(self.take_turns(&ended, &results).to_vec())
+    }
+
+    pub(super) fn loop_variables(&mut self, f: &ForOp, variable: V, (lo, hi, step): (V, V, V)) -> Vec<V> {
         match f.iter {
             Iter::Each { reverse: false } => vec![variable],
             Iter::Each { reverse: true } => {
@@ -224,17 +222,17 @@ impl Emit<'_> {
             types.extend(vec![super::register_type(ty.dtype); count]);
         }
         let ended = self.mbarriers_under(&[then, otherwise]);
-        let before = self.phases_of(&ended);
+        let before = self.turns_of(&ended);
         types.extend(before.iter().map(|v| v.ty));
         self.t.open_if(condition, &types);
         let mut values = self.body(then, 0)?;
-        values.extend(self.phases_of(&ended));
+        values.extend(self.turns_of(&ended));
         self.t.otherwise(&values);
-        self.take_phases(&ended, &before);
+        self.take_turns(&ended, &before);
         let mut values = self.body(otherwise, 0)?;
-        values.extend(self.phases_of(&ended));
+        values.extend(self.turns_of(&ended));
         let results = self.t.close_if(&values);
-        Ok(split(self.take_phases(&ended, &results), &sizes))
+        Ok(split(self.take_turns(&ended, &results), &sizes))
     }
 }
 

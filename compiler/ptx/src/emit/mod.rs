@@ -55,7 +55,7 @@ use std::collections::{HashMap, HashSet};
 use tile_base::{DType, Diagnostic, Span};
 use tile_graph::{Graph, Literal, NodeId, Op, ROOT, RegionId, Value};
 use tile_layout::Layout;
-use tile_plan::{Conversion, How, Plan, RESULT, Slot, result_port, shape::Shapes};
+use tile_plan::{BufferId, Conversion, How, Plan, RESULT, Slot, result_port, shape::Shapes};
 
 /// A function of MLIR text, and the span behind each location number.
 pub struct Emitted {
@@ -81,8 +81,10 @@ pub struct Emit<'a> {
     scalars: HashMap<u32, V>,
     /// Tensor maps, in the order of the plan.
     maps: Vec<V>,
-    /// By mbarrier, the parity of its next phase where the code being written stands.
-    phases: Vec<V>,
+    /// By mbarrier, how many tiles have arrived on it where the code being written stands.
+    turns: Vec<V>,
+    /// Of buffers with several tiles, where in it the one lies that is read, in bytes.
+    halves: HashMap<BufferId, V>,
     lane: V,
     warp: V,
     /// Base of dynamic shared memory.

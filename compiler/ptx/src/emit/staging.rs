@@ -34,7 +34,10 @@ impl Emit<'_> {
         let (thread, flip, constant) = self.swizzled(place, row, column);
         let flip = self.t.i32(i64::from(flip));
         let offset = self.t.int_op("xor", thread, flip);
-        let pointer = self.t.offset(self.shared, offset);
+        let mut pointer = self.t.offset(self.shared, offset);
+        if let Some(&half) = self.halves.get(&staging.buffer) {
+            pointer = self.t.offset(pointer, half);
+        }
         let constant = self.t.i32(i64::from(base + constant));
         self.t.offset(pointer, constant)
     }
@@ -89,8 +92,13 @@ impl Emit<'_> {
 
     /// Writes a value to its place in shared memory, or has it written.
     pub(super) fn stage(&mut self, node: NodeId, staging: &Staging) -> Emission<()> {
-        if staging.mbarrier.is_some() {
-            return self.fetch(node, staging);
+        match (staging.mbarrier, staging.ahead) {
+            (Some(_), Some(_)) => return Ok(()),
+            (Some(number), None) => {
+                let (always, turn) = (self.t.int(Ty::I1, 1), self.turns[number]);
+                return self.fetch(node, staging, always, turn, None);
+            }
+            (None, _) => {}
         }
         let value = staging.source;
         let layout = self.layout(value)?;
