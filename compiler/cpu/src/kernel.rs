@@ -1,4 +1,4 @@
-//! A compiled program and its run: launches in order, temporaries, host integers.
+//! A compiled program and its run: launches in order on the threads, temporaries in the process's memory.
 //!
 //! Code is made for a *class* of strides: for each tensor, whether neighbours along its last axis are neighbours in
 //! memory. The class in which all are is compiled by [`compile`]; another one the first time that arguments ask for
@@ -9,17 +9,16 @@ use crate::{
     grid::{Failure, Launch, absent},
     jit::{self, Code},
     runtime::{MAX_RANK, ObjectRecord},
-    views::{Given, View, bind_dims, check_overlap, limits},
+    views::{View, limits},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
-use tile_base::{DType, Diagnostic, Mode, Size, signature::ParamKind};
-use tile_graph::{Arg, Graph, Part, Program, Step, TileBinding};
+use tile_base::{DType, Diagnostic, Mode, signature::ParamKind};
+use tile_graph::{Graph, Program, TileBinding};
+use tile_host::{Buffer, Given, Machine, Outcome, Region};
 use tile_tensor::{Argument, Arguments, Scalar, Tensor};
-
-type Outcome<T> = Result<T, Vec<Diagnostic>>;
 
 /// A program compiled for this machine.
 pub struct CpuKernel {
@@ -125,25 +124,25 @@ impl CpuKernel {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         };
-        let mut host = Host::new(self, arguments, &dims, threads)?;
-        host.steps(&self.program.steps)
+        let given = tile_host::whole(&self.program, arguments);
+        let mut machine = OnThreads::new(self, arguments, threads)?;
+        tile_host::run(&self.program, &given, &dims, &mut machine)
     }
 }
 
-/// Host code in progress.
-struct Host<'a> {
+/// One run: launches go to the threads, one after the other.
+struct OnThreads<'a> {
     kernel: &'a CpuKernel,
     threads: usize,
-    params: Vec<Given>,
+    params: Vec<Option<View>>,
     temps: Vec<Option<Tensor>>,
-    names: BTreeMap<String, i64>,
 }
 
-impl<'a> Host<'a> {
-    fn new(kernel: &'a CpuKernel, arguments: &mut Arguments, dims: &[i64], threads: usize) -> Outcome<Self> {
+impl<'a> OnThreads<'a> {
+    fn new(kernel: &'a CpuKernel, arguments: &mut Arguments, threads: usize) -> Outcome<Self> {
         let signature = &kernel.program.signature;
         let mut params = vec![];
-        for (at, (param, argument)) in signature.params.iter().zip(arguments.iter_mut()).enumerate() {
+        for (param, argument) in signature.params.iter().zip(arguments.iter_mut()) {
             params.push(match (param, argument) {
                 (ParamKind::Tensor(p), Argument::Tensor(t)) => {
                     if t.rank() > MAX_RANK {
@@ -151,151 +150,53 @@ impl<'a> Host<'a> {
                             format!("`{}` has rank {}, the CPU backend takes {MAX_RANK}", p.name, t.rank());
                         return Err(vec![Diagnostic::global("T0701", message)]);
                     }
-                    Given::View(View::of(at, t, p.mode.writes()))
+                    Some(View::of(t, p.mode.writes()))
                 }
-                (ParamKind::Scalar(p), Argument::Scalar(s)) => {
-                    Given::Scalar(s.of_dtype(p.dtype).unwrap_or(*s))
-                }
-                _ => Given::Absent,
+                _ => None,
             });
         }
-        Ok(Host {
-            kernel,
-            threads,
-            params,
-            temps: kernel.program.temps.iter().map(|_| None).collect(),
-            names: signature.dims.iter().cloned().zip(dims.iter().copied()).collect(),
-        })
+        Ok(OnThreads { kernel, threads, params, temps: kernel.program.temps.iter().map(|_| None).collect() })
     }
 
-    fn size(&self, size: &Size) -> Outcome<i64> {
-        let tile = |name: &str| {
-            let mut all = self.kernel.program.graphs.iter().zip(&self.kernel.bindings);
-            all.find_map(|(g, b)| b.get(g.tile_named(name)?)).map(|s| s as i64)
+    fn view(&mut self, region: &Region) -> Option<View> {
+        let whole = match region.buffer {
+            Buffer::Param(at) => self.params[at].clone()?,
+            Buffer::Temp(at) => View::of(self.temps[at].as_mut()?, true),
         };
-        size.eval(&|n| self.names.get(n).copied().or_else(|| tile(n))).map_err(|e| {
-            let kernel = &self.kernel.program.signature.kernel;
-            let message = format!("a host integer of `{kernel}` has no value: {e}");
-            vec![Diagnostic::global("T0705", message).help("use smaller dimensions")]
-        })
+        Some(whole.part(region))
+    }
+}
+
+impl Machine for OnThreads<'_> {
+    fn tile(&self, name: &str) -> Outcome<Option<i64>> {
+        let mut all = self.kernel.program.graphs.iter().zip(&self.kernel.bindings);
+        Ok(all.find_map(|(g, b)| b.get(g.tile_named(name)?)).map(|size| size as i64))
     }
 
-    fn extent(&self, size: &Size, what: &str) -> Outcome<usize> {
-        let value = self.size(size)?;
-        usize::try_from(value).map_err(|_| {
-            let message = format!("{what} is {size} = {value}, which is negative");
-            vec![Diagnostic::global("T0705", message)]
-        })
-    }
-
-    fn steps(&mut self, steps: &'a [Step]) -> Outcome<()> {
-        for step in steps {
-            match step {
-                Step::Launch { graph, args } => self.launch(*graph, args)?,
-                Step::Let { name, value } => {
-                    let value = self.size(value)?;
-                    self.names.insert(name.clone(), value);
-                }
-                Step::For { name, lo, hi, body } => {
-                    let outer = self.names.get(name).copied();
-                    for at in self.size(lo)?..self.size(hi)? {
-                        self.names.insert(name.clone(), at);
-                        self.steps(body)?;
-                    }
-                    match outer {
-                        Some(v) => self.names.insert(name.clone(), v),
-                        None => self.names.remove(name),
-                    };
-                }
-                Step::If { lhs, op, rhs, then, otherwise } => {
-                    let holds = op.holds(self.size(lhs)?, self.size(rhs)?);
-                    self.steps(if holds { then } else { otherwise })?;
-                }
-            }
+    fn temporary(&mut self, at: usize, shape: &[usize]) -> Outcome<()> {
+        let temp = &self.kernel.program.temps[at];
+        let mut found = vec![];
+        let count = tile_tensor::element_count(shape).unwrap_or(usize::MAX) as u64;
+        tile_tensor::launch::check_memory(count.saturating_mul(temp.dtype.bits() as u64 / 8 + 1), &mut found);
+        if !found.is_empty() {
+            return Err(found);
         }
+        let tensor = Tensor::try_zeros(temp.dtype, shape).map_err(|e| {
+            let message = format!("the temporary `{}` cannot be made: {e}", temp.name);
+            vec![Diagnostic::global("T0706", message).help("use smaller dimensions")]
+        })?;
+        self.temps[at] = Some(tensor);
         Ok(())
     }
 
-    fn temp(&mut self, at: usize) -> Outcome<View> {
-        let program = &self.kernel.program;
-        if self.temps[at].is_none() {
-            let temp = &program.temps[at];
-            let what = format!("an extent of the temporary `{}`", temp.name);
-            let shape: Vec<usize> =
-                temp.shape.iter().map(|s| self.extent(s, &what)).collect::<Result<_, _>>()?;
-            let mut found = vec![];
-            let count = tile_tensor::element_count(&shape).unwrap_or(usize::MAX) as u64;
-            tile_tensor::launch::check_memory(
-                count.saturating_mul(temp.dtype.bits() as u64 / 8 + 1),
-                &mut found,
-            );
-            if !found.is_empty() {
-                return Err(found);
-            }
-            let tensor = Tensor::try_zeros(temp.dtype, &shape).map_err(|e| {
-                vec![Diagnostic::global(
-                    "T0706",
-                    format!("the temporary `{}` cannot be made: {e}", temp.name),
-                )]
-            })?;
-            self.temps[at] = Some(tensor);
-        }
-        let buffer = program.signature.params.len() + at;
-        match &mut self.temps[at] {
-            Some(tensor) => Ok(View::of(buffer, tensor, true)),
-            None => Err(vec![]),
-        }
-    }
-
-    fn given(&mut self, arg: &Arg) -> Outcome<Given> {
-        Ok(match arg {
-            Arg::Size(size) => Given::Scalar(Scalar::Int(self.size(size)?)),
-            Arg::Float(x) => Given::Scalar(Scalar::Float(*x)),
-            Arg::Absent => Given::Absent,
-            Arg::Param(at) => self.params[*at].clone(),
-            Arg::Temp(at) => Given::View(self.temp(*at)?),
-            Arg::Part { of, subscripts } => match self.given(of)? {
-                Given::View(whole) => Given::View(self.part(whole, subscripts)?),
-                other => other,
-            },
-        })
-    }
-
-    fn part(&self, whole: View, subscripts: &[Part]) -> Outcome<View> {
-        let mut ranges = vec![];
-        for (axis, &extent) in whole.shape.iter().enumerate() {
-            let (lo, hi, kept) = match subscripts.get(axis) {
-                Some(Part::At(at)) => {
-                    let at = self.extent(at, "a subscript of a launch's argument")?;
-                    (at, at.saturating_add(1), false)
-                }
-                Some(Part::Range(lo, hi)) => {
-                    let what = "a subscript of a launch's argument";
-                    (self.extent(lo, what)?, self.extent(hi, what)?, true)
-                }
-                Some(Part::All) | None => (0, extent, true),
-            };
-            if lo > hi || hi > extent {
-                let message =
-                    format!("the part {lo}..{hi} of a launch's argument lies outside of 0..{extent}");
-                return Err(vec![Diagnostic::global("T0705", message).help("narrow the range")]);
-            }
-            ranges.push((lo, hi, kept));
-        }
-        Ok(whole.part(&ranges))
-    }
-
-    fn launch(&mut self, at: usize, args: &[Arg]) -> Outcome<()> {
+    fn launch(&mut self, launch: tile_host::Launch) -> Outcome<()> {
         let kernel = self.kernel;
-        let graph = &kernel.program.graphs[at];
-        let given: Vec<Given> = args.iter().map(|a| self.given(a)).collect::<Result<_, _>>()?;
-        let dims = bind_dims(&graph.signature, &given)?;
-        check_overlap(graph, &given)?;
+        let graph = &kernel.program.graphs[launch.graph];
         let mut objects = vec![];
         let mut unit = vec![];
         let mut sums = vec![];
         for (n, object) in graph.objects.iter().enumerate() {
-            let Some(Given::View(view)) = given.get(object.param) else {
+            let Some(view) = launch.region(object.param).and_then(|region| self.view(region)) else {
                 objects.push(absent(object.dtype));
                 unit.push(true);
                 continue;
@@ -303,7 +204,8 @@ impl<'a> Host<'a> {
             unit.push(view.unit());
             let mut record = view.record();
             let dim = |name: &str| {
-                graph.signature.dims.iter().position(|d| d == name).and_then(|at| dims.get(at).copied())
+                let at = graph.signature.dims.iter().position(|d| d == name)?;
+                launch.dims.get(at).copied()
             };
             if let Some((least, greatest)) = object.index.as_ref().and_then(|k| limits(k, &dim)) {
                 (record.least, record.greatest) = (least, greatest);
@@ -315,13 +217,14 @@ impl<'a> Host<'a> {
             }
             objects.push(record);
         }
-        let code = kernel.code(at, unit)?;
-        let scalars = graph.signature.params.iter().zip(&given).map(|(p, g)| match (p, g) {
+        let code = kernel.code(launch.graph, unit)?;
+        let scalars = graph.signature.params.iter().zip(&launch.given).map(|(p, g)| match (p, g) {
             (ParamKind::Scalar(p), Given::Scalar(s)) => scalar_word(*s, p.dtype),
             _ => 0,
         });
         let labels = diagnose::labels(&code.support.sites);
-        let launch = Launch { code: &code, objects, sums, dims, scalars: scalars.collect(), labels: &labels };
+        let (dims, scalars) = (launch.dims.clone(), scalars.collect());
+        let launch = Launch { code: &code, objects, sums, dims, scalars, labels: &labels };
         launch.run(self.threads).map_err(|failure| {
             vec![match failure {
                 Failure::Fault(fault) => diagnose::fault(graph, &code.support.sites, &fault),

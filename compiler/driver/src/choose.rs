@@ -382,7 +382,7 @@ impl<'a> Chooser<'a> {
             Some(ConstValue::Int(v)) => Some(*v),
             _ => None,
         };
-        for p in self.callable.params {
+        for p in self.callable.params.iter().filter(|p| !instance.absent.contains(&p.name.name)) {
             for axis in axes(p) {
                 let Some(extent) = size_of(axis).and_then(|s| s.eval(&value).ok()) else { continue };
                 if extent <= 0 {

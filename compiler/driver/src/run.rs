@@ -227,8 +227,13 @@ pub fn execute(
             let program = device_program(session, loaded, compiled, target, launch)?;
             refuse_outside(compiled, launch, threads)?;
             let start = Instant::now();
-            let done =
-                gpu::simulate(&program.ptx(), &program.sequence, &mut launch.arguments, &session.sources)?;
+            let done = gpu::simulate(
+                &program.ptx(),
+                &program.sequence,
+                &mut launch.arguments,
+                &session.sources,
+                gpu::Purpose::Check,
+            )?;
             compiled.notes.extend(done.notes);
             Ok(start.elapsed().as_secs_f64())
         }

@@ -126,7 +126,7 @@ fn an_op_runs_launches_over_parts_of_temporaries() {
 #[test]
 fn an_op_may_not_read_what_is_not_written_nor_write_what_it_reads() {
     let arguments = Arguments(vec![f32s(5).into(), f32s(5).into()]);
-    for (name, code) in [("early", "T0469"), ("same", "T0468")] {
+    for (name, code) in [("early", "T0469"), ("same", "T0707")] {
         assert_eq!(refusal(&op(TREE, name, ""), &arguments, &Options::exact()).0, code);
     }
 }

@@ -4,6 +4,7 @@
 
 mod bulk;
 mod collectives;
+mod random;
 mod small;
 mod support;
 mod triangular;

@@ -129,10 +129,7 @@ impl<'m> Elab<'m> {
             let d = Diagnostic::error("T0212", span, format!("the {k} greatest of {value} elements"));
             return self.fail(d.help("k is at most the extent of the axis"));
         }
-        axes[axis as usize] = match size {
-            Size::Const(n) => Axis::Fixed { size: Size::Const(n), value: n as u64 },
-            size => axis_of(k, size),
-        };
+        axes[axis as usize] = axis_of(k, size);
         let tys = vec![Type::tile(x.ty.elem, axes.clone()), Type::tile(Elem::Index, axes)];
         let out = self.many(ManyOp::TopK { x, axis, k: k as u64 }, tys, "topk", span);
         Val::Tuple(out.into_iter().map(Val::Expr).collect())

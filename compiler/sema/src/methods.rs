@@ -190,7 +190,7 @@ impl<'m> Elab<'m> {
         };
         let mut axes = x.ty.axes.clone();
         axes[axis as usize] = outer;
-        axes.insert(axis as usize + 1, Axis::Fixed { size, value: minor as u64 });
+        axes.insert(axis as usize + 1, axis_of(minor, size));
         let ty = Type::tile(x.ty.elem, axes);
         Val::Expr(TExpr::new(TExprKind::Split { x: Box::new(x), axis, minor: minor as u64 }, ty, span))
     }

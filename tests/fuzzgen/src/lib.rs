@@ -16,11 +16,12 @@
 
 mod expr;
 mod kernels;
+mod matrices;
 mod random;
 
 use random::Random;
 use std::collections::BTreeMap;
-use tile_base::{DType, Diagnostic, FileId, Mode, signature::ParamKind};
+use tile_base::{DType, Diagnostic, FileId, IndexKind, Mode, Size, signature::ParamKind};
 use tile_graph::Program;
 use tile_sema::{Instance, Module};
 use tile_tensor::{Argument, Arguments, Scalar, Tensor, launch};
@@ -40,11 +41,14 @@ pub struct Case {
 /// The case of a seed.
 pub fn generate(seed: u64) -> Case {
     let mut r = Random::new(seed);
-    match r.below(8) {
-        0..=2 => kernels::rows(&mut r),
-        3 | 4 => kernels::grid(&mut r),
-        5 | 6 => kernels::online(&mut r),
-        _ => kernels::integers(&mut r),
+    match r.below(12) {
+        0 | 1 => kernels::rows(&mut r),
+        2 | 3 => kernels::grid(&mut r),
+        4 | 5 => kernels::online(&mut r),
+        6 => kernels::integers(&mut r),
+        7 | 8 => kernels::products(&mut r),
+        9 => kernels::selections(&mut r),
+        _ => kernels::ragged(&mut r),
     }
 }
 
@@ -77,9 +81,21 @@ impl Case {
                 ParamKind::Tensor(p) if !p.present => Argument::Absent,
                 ParamKind::Tensor(p) => {
                     let mut tensor = Tensor::zeros(p.dtype, &launch::shape_of(&program.signature, p, &dims)?);
-                    if p.mode != Mode::Out {
-                        let size = if p.dtype.is_float() { 1.5 } else { 100.0 };
-                        tensor.fill_with(|_| size * r.signed());
+                    let size = |s: &Size| s.eval(&|n| dims.get(n).copied()).unwrap_or(0);
+                    match &p.index {
+                        _ if p.mode == Mode::Out => {}
+                        Some(IndexKind::Offsets(n)) => {
+                            let values = offsets(&mut r, tensor.len(), size(n));
+                            tensor.fill_with(|at| values[at] as f64);
+                        }
+                        Some(IndexKind::IdOrNone(n)) => {
+                            tensor.fill_with(|_| r.below(size(n) as usize + 1) as f64 - 1.0)
+                        }
+                        Some(IndexKind::Id(n) | IndexKind::Count(n)) => {
+                            tensor.fill_with(|_| r.below(size(n) as usize) as f64)
+                        }
+                        None if p.dtype.is_float() => tensor.fill_with(|_| 1.5 * r.signed()),
+                        None => tensor.fill_with(|_| 100.0 * r.signed()),
                     }
                     Argument::Tensor(tensor)
                 }
@@ -98,4 +114,14 @@ impl Case {
             _ => 6e-2,
         }
     }
+}
+
+/// `count` offsets from 0 to `end`, not falling; some sequences are empty.
+fn offsets(r: &mut Random, count: usize, end: i64) -> Vec<i64> {
+    let mut values: Vec<i64> = (0..count).map(|_| r.below(end as usize + 1) as i64).collect();
+    values.sort_unstable();
+    if let [first, .., last] = &mut values[..] {
+        (*first, *last) = (0, end);
+    }
+    values
 }

@@ -60,6 +60,9 @@ struct Run {
     /// When asynchronous effects come: 0 as late as possible, 1 at once, others at random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Begin the clusters in an order made from this seed, instead of that of their numbers.
+    #[arg(long, value_name = "SEED")]
+    cta_order: Option<u64>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -105,6 +108,7 @@ fn run(run: &Run) -> Result<Report, String> {
         count: run.count || run.sample,
         sample: None,
         seed: run.seed,
+        cta_order: run.cta_order,
     };
     let sample = geometry.count.then(|| time::sample(&kernel, &geometry, target, run.sample));
     let geometry = Geometry { sample, ..geometry };

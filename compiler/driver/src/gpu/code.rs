@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use tile_base::{Diagnostic, Signature, Sources};
-use tile_graph::{Graph, Program};
+use tile_graph::{Graph, Program, laws::adds_in_no_order};
 use tile_plan::{Plan, Request, TensorClass};
 use tile_runtime::{Geometry, LaunchImage, Sequence};
 use tile_target::Target;
@@ -68,6 +68,8 @@ impl Code {
 pub struct DeviceProgram {
     pub sequence: Sequence,
     pub codes: Vec<Arc<Code>>,
+    /// Whether the same arguments give the same bytes each time: no launch adds floating-point numbers in no order.
+    pub deterministic: bool,
     /// Of the schedules.
     notes: Vec<Diagnostic>,
 }
@@ -148,7 +150,8 @@ impl Codes {
                 ]);
             }
         }
-        Ok(DeviceProgram { sequence, codes, notes })
+        let deterministic = !calls.iter().any(|call| adds_in_no_order(&program.graphs[call.graph]));
+        Ok(DeviceProgram { sequence, codes, deterministic, notes })
     }
 
     fn code(&self, wanted: Wanted, fixed: &Fixed, call: &host::Call) -> Result<Arc<Code>, Vec<Diagnostic>> {

@@ -22,4 +22,4 @@ pub use code::{Codes, DeviceProgram, Wanted};
 pub use cuda::Cuda;
 pub use predicted::predict;
 pub use ptx_sim::time::Prediction;
-pub use sim::{Simulated, simulate};
+pub use sim::{Purpose, Simulated, simulate};

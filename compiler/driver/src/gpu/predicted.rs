@@ -35,7 +35,7 @@ pub fn predict(
             unread => unread.insert(Code::read(ptx[launch.module], image)?),
         };
         let globals = ptx_sim::place_variables(&code.kernel.globals, &mut memory);
-        let geometry = Geometry { check: false, ..sim::geometry(image) };
+        let geometry = Geometry { check: false, ..sim::geometry(image, sim::Purpose::Check) };
         let parameters = sim::parameters(launch, &addresses)?;
         let whole = Some(at) != last;
         let ran = time::launch(&code.kernel, &memory, &globals, &geometry, &parameters, target, whole);

@@ -1,4 +1,4 @@
-//! The launches of a program on the simulator, in check mode and on one memory, with what it finds as diagnostics.
+//! The launches of a program on the simulator, on one memory, with what it finds as diagnostics.
 //!
 //! A finding carries a line of the PTX and, where the compiler wrote `.loc`, a line of the user's file; that line is what
 //! the diagnostic points at.
@@ -8,8 +8,19 @@ use tile_base::{Diagnostic, Sources, Span};
 use tile_runtime::{Launch, LaunchImage, Sequence, Storage};
 use tile_tensor::Arguments;
 
+/// Seeds from here on let asynchronous effects land at random.
+const AT_RANDOM: u64 = 2;
 /// Findings that are shown of one launch; they tend to repeat.
 const SHOWN: usize = 4;
+
+/// What a run is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Races, missing waits and undefined values are looked for.
+    Check,
+    /// Values alone, with CTAs begun and asynchronous effects landing in an order that this seed makes.
+    Shuffle(u64),
+}
 
 /// A clean run.
 #[derive(Debug, Default)]
@@ -20,12 +31,13 @@ pub struct Simulated {
     pub notes: Vec<Diagnostic>,
 }
 
-/// Runs launches in order in check mode; outputs land in the arguments. `ptx` are the modules that the launches name.
+/// Runs launches in order; outputs land in the arguments. `ptx` are the modules that the launches name.
 pub fn simulate(
     ptx: &[&str],
     sequence: &Sequence,
     arguments: &mut Arguments,
     sources: &Sources,
+    purpose: Purpose,
 ) -> Result<Simulated, Vec<Diagnostic>> {
     let mut modules: Vec<Option<Code>> = ptx.iter().map(|_| None).collect();
     let mut memory = Memory::new();
@@ -44,8 +56,8 @@ pub fn simulate(
             Some(read) => read,
             unread => unread.insert(Code::read(ptx[launch.module], image)?),
         };
-        let parameters = parameters(launch, &addresses)?;
-        let summary = run(code, image, &mut memory, &parameters, sources)?;
+        let (geometry, parameters) = (geometry(image, purpose), parameters(launch, &addresses)?);
+        let summary = run(code, image, &geometry, &mut memory, &parameters, sources)?;
         done.notes.extend(shown(image, &code.module, &summary.notes, sources));
         done.summaries.push(summary);
     }
@@ -76,11 +88,12 @@ impl Code {
 fn run(
     code: &Code,
     image: &LaunchImage,
+    geometry: &ptx_sim::Geometry,
     memory: &mut Memory,
     parameters: &[u8],
     sources: &Sources,
 ) -> Result<Summary, Vec<Diagnostic>> {
-    let summary = ptx_sim::run(&code.kernel, memory, &geometry(image), parameters)
+    let summary = ptx_sim::run(&code.kernel, memory, geometry, parameters)
         .map_err(|fault| shown(image, &code.module, &[fault], sources))?;
     match summary.findings.is_empty() {
         true => Ok(summary),
@@ -95,14 +108,19 @@ pub(super) fn parameters(launch: &Launch, addresses: &[u64]) -> Result<Vec<u8>, 
         .map_err(|e| vec![refused(&launch.image, &format!("a tensor map: {e}"))])
 }
 
-/// A launch in check mode.
-pub(super) fn geometry(image: &LaunchImage) -> ptx_sim::Geometry {
+pub(super) fn geometry(image: &LaunchImage, purpose: Purpose) -> ptx_sim::Geometry {
+    let shuffle = match purpose {
+        Purpose::Check => None,
+        Purpose::Shuffle(seed) => Some(seed),
+    };
     ptx_sim::Geometry {
         grid: image.geometry.grid,
         block: image.geometry.block,
         cluster: image.geometry.cluster,
         dynamic_shared: image.geometry.shared as usize,
-        check: true,
+        check: purpose == Purpose::Check,
+        seed: shuffle.map_or(0, |seed| AT_RANDOM + seed),
+        cta_order: shuffle,
         ..ptx_sim::Geometry::default()
     }
 }
@@ -223,7 +241,7 @@ mod tests {
         let geometry = Geometry { grid: [1; 3], block: [32, 1, 1], cluster: [1; 3], shared: 0 };
         let image = LaunchImage::new("k", &signature, &arguments, &[elements as i64], geometry).unwrap();
         let sequence = Sequence::single(&signature, &arguments, image);
-        let result = simulate(&[ptx], &sequence, &mut arguments, &sources);
+        let result = simulate(&[ptx], &sequence, &mut arguments, &sources, Purpose::Check);
         (result, arguments, sources)
     }
 

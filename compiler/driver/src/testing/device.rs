@@ -1,10 +1,13 @@
 //! The rungs that run device code: the simulator for several targets, and a CUDA device.
 
 use super::runner::{Check, Environment, Outputs, Run, Rung, Stopped};
-use crate::{compile::Compiled, gpu};
+use crate::{
+    compile::Compiled,
+    gpu::{self, Purpose},
+};
 use tile_base::Diagnostic;
 use tile_target::Target;
-use tile_tensor::Arguments;
+use tile_tensor::{Argument, Arguments};
 
 /// Targets whose PTX the simulator runs: the oldest, and the newest that it executes.
 pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
@@ -16,9 +19,9 @@ impl Run<'_> {
         for target in TARGETS {
             let mut arguments = arguments.clone();
             match self.simulate(compiled, target, &mut arguments) {
-                Ok(notes) => {
+                Ok(found) => {
                     ran = true;
-                    self.report.notes.extend(notes);
+                    self.report.notes.extend(found);
                     let what = format!("the simulator ({target}) and the oracle disagree on");
                     self.compare(&mut check, &what, compiled, &arguments, rounded);
                 }
@@ -33,16 +36,43 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the code for a target; what the simulator has doubts about.
+    /// Runs the code for a target in check mode, and again in another order where that must not matter; what the
+    /// simulator has doubts about.
     fn simulate(
-        &self,
+        &mut self,
         compiled: &Compiled,
         target: &'static str,
         arguments: &mut Arguments,
     ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         let program = self.device_program(compiled, crate::emit::find_target(target)?, arguments)?;
-        gpu::simulate(&program.ptx(), &program.sequence, arguments, self.environment.sources)
-            .map(|done| done.notes)
+        let mut again = program.deterministic.then(|| arguments.clone());
+        let sources = self.environment.sources;
+        let run = |arguments: &mut Arguments, purpose| {
+            gpu::simulate(&program.ptx(), &program.sequence, arguments, sources, purpose)
+        };
+        let notes = run(arguments, Purpose::Check)?.notes;
+        if let Some(again) = &mut again {
+            run(again, Purpose::Shuffle(self.options.seed))?;
+            self.same_bytes(compiled, arguments, again)?;
+        }
+        Ok(notes)
+    }
+
+    fn same_bytes(
+        &self,
+        compiled: &Compiled,
+        first: &Arguments,
+        second: &Arguments,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let bytes = |a: &'_ Argument| a.tensor().map(|t| t.bytes().to_vec());
+        let names = compiled.signature().params.iter().zip(first.iter().zip(second.iter()));
+        let differ = names.filter(|(_, (a, b))| bytes(a) != bytes(b)).map(|(p, _)| format!("`{}`", p.name()));
+        let differ: Vec<String> = differ.collect();
+        if differ.is_empty() {
+            return Ok(());
+        }
+        let message = format!("another order of CTAs gives other bytes in {}", differ.join(", "));
+        Err(vec![Diagnostic::error("T0497", self.case.span, message).label("this test")])
     }
 
     pub(super) fn check_cuda(
@@ -97,6 +127,7 @@ impl Run<'_> {
 /// simulator refutes or cannot run, what a driver refuses or a device fails at.
 fn is_failure(because: &[Diagnostic]) -> bool {
     because.iter().any(|d| {
-        d.code.starts_with("T09") || matches!(d.code, "T0863" | "T0864" | "T0872" | "T0873" | "T0874")
+        d.code.starts_with("T09")
+            || matches!(d.code, "T0497" | "T0863" | "T0864" | "T0872" | "T0873" | "T0874")
     })
 }

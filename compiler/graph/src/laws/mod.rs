@@ -34,7 +34,7 @@ pub use blocks::{bound_skips, peel_full};
 pub use flatten::flatten_par;
 pub use hoist::hoist;
 pub use launches::split_launches;
-pub use ordered::order_sum;
+pub use ordered::{adds_in_no_order, order_sum};
 pub use reverse::reverse_loop;
 pub use segments::segment_loop;
 pub use simplify::simplify;

@@ -64,20 +64,9 @@ fn accumulations(graph: &Graph, object: ObjectId) -> Vec<NodeId> {
 
 /// Whether instances that add to one element differ in a rank.
 fn one_instance_a_rank(graph: &Graph, node: NodeId, ranks: &[NodeId]) -> Result<(), Refused> {
-    let (inputs, Some(access)) = (graph.inputs(node), graph.node(node).op.access()) else { return Ok(()) };
-    let bases: Vec<Value> = access
-        .coords
-        .iter()
-        .filter_map(|c| match c.index {
-            CoordIndex::Affine { base: Some(port), .. } => Some(inputs[port as usize]),
-            _ => None,
-        })
-        .collect();
     for par in graph.par_nest().into_iter().filter(|p| !ranks.contains(p)) {
         let Op::Par(p) = &graph.node(par).op else { continue };
-        // The index of the axis, or where its tile begins.
-        let first = graph.region_args(p.body)[0];
-        if !bases.contains(&first) {
+        if meet(graph, node, p) {
             let message = format!(
                 "is added to by several instances of `{}`, which is no rank: name it in `rank({}, …)`",
                 p.name, p.name
@@ -86,6 +75,36 @@ fn one_instance_a_rank(graph: &Graph, node: NodeId, ranks: &[NodeId]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether instances along an axis may add to one element at a node. They do not where the index of the axis, or where
+/// its tile begins, is the base of a coordinate, or the number of its tile a coordinate by itself.
+fn meet(graph: &Graph, node: NodeId, axis: &ParOp) -> bool {
+    let (inputs, Some(access)) = (graph.inputs(node), graph.node(node).op.access()) else { return false };
+    let args = graph.region_args(axis.body);
+    let (first, number) = (args[0], args[axis.iter.variables() - 1]);
+    let apart = |c: &Coord| match &c.index {
+        CoordIndex::Affine { base: Some(port), terms } => {
+            let base = inputs[*port as usize];
+            base == first || base == number && terms.is_empty()
+        }
+        _ => false,
+    };
+    !access.coords.iter().any(apart)
+}
+
+/// Whether a floating-point sum of a kernel hangs on the order of its instances, or of the elements of a gathered tile.
+pub fn adds_in_no_order(graph: &Graph) -> bool {
+    let gathers = |c: &Coord| matches!(c.index, CoordIndex::Gather { .. });
+    graph.nodes_under(ROOT).into_iter().any(|node| {
+        let Op::Accumulate(access) = &graph.node(node).op else { return false };
+        let axes = graph.par_nest().into_iter().filter_map(|par| match &graph.node(par).op {
+            Op::Par(p) => Some(p),
+            _ => None,
+        });
+        let float = graph.object(access.object).dtype.is_float();
+        float && (access.coords.iter().any(gathers) || axes.into_iter().any(|axis| meet(graph, node, axis)))
+    })
 }
 
 /// The kernel, each rank adding into its own part of the workspace.

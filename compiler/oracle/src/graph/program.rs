@@ -1,4 +1,4 @@
-//! Host code: buffers for parameters and temporaries, host integers, the steps, and the binding of each launch.
+//! A program's buffers, and its launches one after the other.
 //!
 //! A buffer holds f64 or i64 whatever its dtype, so that in exact mode a value passes from one launch to the next
 //! without rounding. A launch sees a *view* of a buffer: whole, or with dimensions fixed (`z[l]`) or cut (`z[0..n]`).
@@ -15,15 +15,13 @@ use super::{
 use std::collections::BTreeMap;
 use tile_base::{
     DType, Diagnostic, IndexKind, Mode as Access, Signature, Size, Span,
-    diagnostic::any_error,
     signature::{ParamKind, TensorParam},
 };
-use tile_graph::{Arg, Graph, Op, Part, Program, Step};
+use tile_graph::{Graph, Op, Program};
+use tile_host::{Buffer, Given, Machine, Outcome, Region};
 use tile_tensor::{Argument, Arguments, Scalar, Tensor};
 
-type Outcome<T> = Result<T, Vec<Diagnostic>>;
-
-struct Buffer {
+struct Stored {
     name: String,
     shape: Vec<usize>,
     data: Data,
@@ -32,16 +30,12 @@ struct Buffer {
 }
 
 /// A rectangular part of a buffer.
-#[derive(Clone)]
 struct View {
+    /// Its slot in [`OnOracle::buffers`].
     buffer: usize,
     offset: usize,
     shape: Vec<usize>,
     strides: Vec<usize>,
-    /// Which dimension of the buffer each axis is.
-    axes: Vec<usize>,
-    /// What is covered of each dimension of the buffer, for the overlap test.
-    extent: Vec<(usize, usize)>,
 }
 
 impl View {
@@ -57,30 +51,16 @@ impl View {
             offset
         })
     }
-
-    fn overlaps(&self, other: &View) -> bool {
-        self.buffer == other.buffer
-            && self.extent.iter().zip(&other.extent).all(|(a, b)| a.0 < b.1 && b.0 < a.1)
-    }
 }
 
-/// What a launch's parameter is given.
-enum Given {
-    View(View),
-    Scalar(Scalar),
-    Absent,
-}
-
-struct Host<'a> {
+/// One run.
+struct OnOracle<'a> {
     program: &'a Program,
     options: &'a Options,
     codes: Vec<Option<Code>>,
     steps: Vec<Vec<u64>>,
     /// Tensor parameters by position, then temporaries.
-    buffers: Vec<Option<Buffer>>,
-    scalars: Vec<Val>,
-    /// Dimensions, `let`s, loop variables.
-    names: BTreeMap<String, i64>,
+    buffers: Vec<Option<Stored>>,
     bytes: u64,
     report: Report,
     tested: BTreeMap<usize, Tested>,
@@ -88,40 +68,34 @@ struct Host<'a> {
 
 pub fn run(program: &Program, arguments: &mut Arguments, options: &Options) -> Outcome<Report> {
     let dims = tile_tensor::launch::bind(&program.signature, arguments)?;
-    let mut host = Host::new(program, options, arguments, &dims)?;
-    host.run_steps(&program.steps)?;
-    host.finish(arguments)
+    let mut oracle = OnOracle::new(program, options, arguments)?;
+    tile_host::run(program, &tile_host::whole(program, arguments), &dims, &mut oracle)?;
+    oracle.finish(arguments)
 }
 
-impl<'a> Host<'a> {
-    fn new(program: &'a Program, options: &'a Options, arguments: &Arguments, dims: &[i64]) -> Outcome<Self> {
+impl<'a> OnOracle<'a> {
+    fn new(program: &'a Program, options: &'a Options, arguments: &Arguments) -> Outcome<Self> {
         let graphs = program.graphs.iter().enumerate();
         let steps: Vec<Vec<u64>> =
             graphs.map(|(at, g)| tiles::steps(g, options.tiles.get(at))).collect::<Result<_, _>>()?;
         let params = program.signature.params.len();
-        let mut host = Host {
+        let mut oracle = OnOracle {
             program,
             options,
             codes: program.graphs.iter().map(|_| None).collect(),
             steps,
             buffers: (0..params + program.temps.len()).map(|_| None).collect(),
-            scalars: vec![Val::Unset; params],
-            names: program.signature.dims.iter().cloned().zip(dims.iter().copied()).collect(),
             bytes: 0,
             report: Report::default(),
             tested: BTreeMap::new(),
         };
         for (at, (param, argument)) in program.signature.params.iter().zip(arguments.iter()).enumerate() {
-            match (param, argument) {
-                (ParamKind::Tensor(p), Argument::Tensor(t)) => {
-                    host.reserve(&p.name, t.len())?;
-                    host.buffers[at] = Some(buffer_of(p, t));
-                }
-                (ParamKind::Scalar(p), Argument::Scalar(s)) => host.scalars[at] = scalar(*s, p.dtype),
-                _ => {}
+            if let (ParamKind::Tensor(p), Argument::Tensor(t)) = (param, argument) {
+                oracle.reserve(&p.name, t.len())?;
+                oracle.buffers[at] = Some(stored(p, t));
             }
         }
-        Ok(host)
+        Ok(oracle)
     }
 
     /// Accounts for a tensor before it is made: its elements, and the private copy with owners that a launch makes.
@@ -138,191 +112,26 @@ impl<'a> Host<'a> {
         Err(vec![Diagnostic::global("T0462", message).help("use smaller dimensions")])
     }
 
-    // ---- host integers
-
-    fn lookup(&self, name: &str) -> Option<i64> {
-        self.names.get(name).copied().or_else(|| {
-            // A temporary's shape may name a tile size, of any graph that has it.
-            let found = self.program.graphs.iter().zip(&self.steps);
-            found.into_iter().find_map(|(g, s)| g.tile_named(name).map(|t| s[t.index()] as i64))
-        })
-    }
-
-    fn size(&self, size: &Size) -> Outcome<i64> {
-        size.eval(&|n| self.lookup(n)).map_err(|e| {
-            let message = format!("a host integer of `{}` has no value: {e}", self.program.signature.kernel);
-            vec![Diagnostic::global("T0470", message).help("use smaller dimensions")]
-        })
-    }
-
-    fn extent(&self, size: &Size, what: &str) -> Outcome<usize> {
-        let value = self.size(size)?;
-        usize::try_from(value).map_err(|_| {
-            vec![Diagnostic::global("T0470", format!("{what} is {size} = {value}, which is negative"))]
-        })
-    }
-
-    // ---- steps
-
-    fn run_steps(&mut self, steps: &'a [Step]) -> Outcome<()> {
-        for step in steps {
-            match step {
-                Step::Launch { graph, args } => self.launch(*graph, args)?,
-                Step::Let { name, value } => {
-                    let value = self.size(value)?;
-                    self.names.insert(name.clone(), value);
-                }
-                Step::For { name, lo, hi, body } => {
-                    let (lo, hi) = (self.size(lo)?, self.size(hi)?);
-                    let outer = self.names.get(name).copied();
-                    for at in lo..hi {
-                        self.names.insert(name.clone(), at);
-                        self.run_steps(body)?;
-                    }
-                    match outer {
-                        Some(value) => self.names.insert(name.clone(), value),
-                        None => self.names.remove(name),
-                    };
-                }
-                Step::If { lhs, op, rhs, then, otherwise } => {
-                    let holds = op.holds(self.size(lhs)?, self.size(rhs)?);
-                    self.run_steps(if holds { then } else { otherwise })?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn temp(&mut self, at: usize) -> Outcome<usize> {
-        let slot = self.program.signature.params.len() + at;
-        if self.buffers[slot].is_none() {
-            let temp = &self.program.temps[at];
-            let what = format!("an extent of the temporary `{}`", temp.name);
-            let shape: Vec<usize> =
-                temp.shape.iter().map(|s| self.extent(s, &what)).collect::<Result<_, _>>()?;
-            let count = tile_tensor::element_count(&shape).unwrap_or(usize::MAX);
-            self.reserve(&temp.name, count)?;
-            let data = Data::zeros(temp.dtype, count);
-            let written = (!temp.workspace).then(|| vec![false; count]);
-            self.buffers[slot] = Some(Buffer { name: temp.name.clone(), shape, data, written });
-        }
-        Ok(slot)
-    }
-
-    fn view(&mut self, arg: &Arg) -> Outcome<Option<View>> {
-        let buffer = match arg {
-            Arg::Param(at) => *at,
-            Arg::Temp(at) => self.temp(*at)?,
-            Arg::Part { of, subscripts } => {
-                let Some(whole) = self.view(of)? else { return Ok(None) };
-                return self.part(whole, subscripts).map(Some);
-            }
-            Arg::Size(_) | Arg::Float(_) | Arg::Absent => return Ok(None),
+    /// The view of a buffer that a launch is given for a parameter.
+    fn view(&self, region: &Region) -> Option<View> {
+        let buffer = match region.buffer {
+            Buffer::Param(at) => at,
+            Buffer::Temp(at) => self.program.signature.params.len() + at,
         };
-        Ok(self.buffers[buffer].as_ref().map(|b| View {
+        let strides = dense_strides(&self.buffers[buffer].as_ref()?.shape);
+        let kept = region.cuts.iter().zip(&strides).filter(|(cut, _)| cut.kept);
+        Some(View {
             buffer,
-            offset: 0,
-            shape: b.shape.clone(),
-            strides: dense_strides(&b.shape),
-            axes: (0..b.shape.len()).collect(),
-            extent: b.shape.iter().map(|&e| (0, e)).collect(),
-        }))
-    }
-
-    fn part(&self, whole: View, subscripts: &[Part]) -> Outcome<View> {
-        let name = self.buffers[whole.buffer].as_ref().map_or("", |b| &b.name);
-        let mut view = View { shape: vec![], strides: vec![], axes: vec![], ..whole.clone() };
-        for (axis, (&extent, &stride)) in whole.shape.iter().zip(&whole.strides).enumerate() {
-            let (lo, hi, kept) = match subscripts.get(axis) {
-                Some(Part::At(at)) => {
-                    let at = self.extent(at, &format!("a subscript of `{name}`"))?;
-                    (at, at.saturating_add(1), false)
-                }
-                Some(Part::Range(lo, hi)) => {
-                    let what = format!("a subscript of `{name}`");
-                    (self.extent(lo, &what)?, self.extent(hi, &what)?, true)
-                }
-                Some(Part::All) | None => (0, extent, true),
-            };
-            if lo > hi || hi > extent {
-                let message =
-                    format!("the part {lo}..{hi} of `{name}` lies outside of its dimension 0..{extent}");
-                return Err(vec![Diagnostic::global("T0450", message).help("narrow the range")]);
-            }
-            view.offset += lo * stride;
-            if kept {
-                view.shape.push(hi - lo);
-                view.strides.push(stride);
-                view.axes.push(whole.axes[axis]);
-            }
-            let covered = &mut view.extent[whole.axes[axis]];
-            *covered = (covered.0 + lo, covered.0 + hi);
-        }
-        Ok(view)
-    }
-
-    // ---- launches
-
-    fn launch(&mut self, at: usize, args: &[Arg]) -> Outcome<()> {
-        let program = self.program;
-        let graph = &program.graphs[at];
-        let given: Vec<Given> = args.iter().map(|a| self.given(a)).collect::<Result<_, _>>()?;
-        let dims = bind_dims(&graph.signature, &given)?;
-        self.check_overlap(graph, &given)?;
-        self.check_written(graph, &given)?;
-        let mut params = vec![Val::Unset; graph.signature.params.len()];
-        for ((value, param), given) in params.iter_mut().zip(&graph.signature.params).zip(&given) {
-            if let (ParamKind::Scalar(p), Given::Scalar(s)) = (param, given) {
-                *value = scalar(*s, p.dtype);
-            }
-        }
-        let code = self.codes[at].take().unwrap_or_else(|| Code::new(graph));
-        let launch = Launch {
-            graph,
-            code: &code,
-            dims: &dims,
-            params: &params,
-            steps: &self.steps[at],
-            options: self.options,
-            rounded: self.options.mode == Mode::Rounded,
-        };
-        let names = |n: &str| dim_value(&graph.signature, &dims, n);
-        let ran = launch.run(&|| self.memory(graph, &given, &names));
-        self.codes[at] = Some(code);
-        let done = ran?;
-        for (object, bits) in graph.objects.iter().zip(done.written) {
-            if let (Some(bits), Some(Given::View(view))) = (bits, given.get(object.param)) {
-                self.write_back(view, &bits);
-            }
-        }
-        self.report.launches += 1;
-        self.report.instances += done.instances;
-        self.report.prints.extend(done.prints);
-        let tested = self.tested.entry(at).or_default();
-        done.tested.into_iter().for_each(|(key, n)| *tested.entry(key).or_default() += n);
-        Ok(())
-    }
-
-    fn given(&mut self, arg: &Arg) -> Outcome<Given> {
-        Ok(match arg {
-            Arg::Size(size) => Given::Scalar(Scalar::Int(self.size(size)?)),
-            Arg::Float(x) => Given::Scalar(Scalar::Float(*x)),
-            Arg::Absent => Given::Absent,
-            Arg::Param(at) if matches!(self.program.signature.params[*at], ParamKind::Scalar(_)) => {
-                match self.scalars[*at] {
-                    Val::Float(x) => Given::Scalar(Scalar::Float(x)),
-                    Val::Int(x) => Given::Scalar(Scalar::Int(x)),
-                    _ => Given::Absent,
-                }
-            }
-            tensor => self.view(tensor)?.map_or(Given::Absent, Given::View),
+            offset: region.cuts.iter().zip(&strides).map(|(cut, stride)| cut.lo * stride).sum(),
+            shape: region.shape(),
+            strides: kept.map(|(_, stride)| *stride).collect(),
         })
     }
 
     fn memory<'m>(
         &'m self,
         graph: &'m Graph,
-        given: &[Given],
+        views: &[Option<View>],
         names: &dyn Fn(&str) -> Option<i64>,
     ) -> Vec<Memory<'m>> {
         let of = |object: &'m tile_graph::Object| {
@@ -336,7 +145,7 @@ impl<'a> Host<'a> {
                 strides: vec![],
                 storage: Storage::Absent,
             };
-            let Some(Given::View(view)) = given.get(object.param) else { return memory };
+            let Some(Some(view)) = views.get(object.param) else { return memory };
             let Some(buffer) = &self.buffers[view.buffer] else { return memory };
             memory.shape = view.shape.clone();
             if object.mode == Access::In {
@@ -366,41 +175,14 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// No two arguments of a launch may share elements if one is written.
-    fn check_overlap(&self, graph: &Graph, given: &[Given]) -> Outcome<()> {
-        let tensors: Vec<(&TensorParam, &View)> = graph
-            .signature
-            .params
-            .iter()
-            .zip(given)
-            .filter_map(|pair| match pair {
-                (ParamKind::Tensor(p), Given::View(v)) => Some((p, v)),
-                _ => None,
-            })
-            .collect();
-        for (at, (p, v)) in tensors.iter().enumerate() {
-            for (q, w) in &tensors[at + 1..] {
-                if (p.mode.writes() || q.mode.writes()) && v.overlaps(w) {
-                    let name = self.buffers[v.buffer].as_ref().map_or("", |b| &b.name);
-                    let message = format!(
-                        "the launch of `{}` is given parts of `{name}` that overlap as `{}` and `{}`, and one is written",
-                        graph.name, p.name, q.name
-                    );
-                    return Err(vec![Diagnostic::global("T0468", message).help("use another temporary")]);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// What a launch reads of a temporary has been written by one before it.
-    fn check_written(&self, graph: &Graph, given: &[Given]) -> Outcome<()> {
+    fn check_written(&self, graph: &Graph, views: &[Option<View>]) -> Outcome<()> {
         let loaded = |at: usize| {
             let loads = |n| matches!(&graph.node(n).op, Op::Load(a) if graph.object(a.object).param == at);
             graph.node_ids().any(loads)
         };
-        for (at, (param, given)) in graph.signature.params.iter().zip(given).enumerate() {
-            let (ParamKind::Tensor(p), Given::View(view)) = (param, given) else { continue };
+        for (at, (param, view)) in graph.signature.params.iter().zip(views).enumerate() {
+            let (ParamKind::Tensor(p), Some(view)) = (param, view) else { continue };
             // A launch of a split kernel is given tensors that only another one writes.
             let Some(buffer) = self.buffers[view.buffer].as_ref().filter(|_| p.mode.reads() && loaded(at))
             else {
@@ -419,8 +201,6 @@ impl<'a> Host<'a> {
         }
         Ok(())
     }
-
-    // ---- the end
 
     fn finish(mut self, arguments: &mut Arguments) -> Outcome<Report> {
         for (at, param) in self.program.signature.params.iter().enumerate() {
@@ -454,6 +234,63 @@ impl<'a> Host<'a> {
     }
 }
 
+impl Machine for OnOracle<'_> {
+    /// Of any graph that has it.
+    fn tile(&self, name: &str) -> Outcome<Option<i64>> {
+        let mut all = self.program.graphs.iter().zip(&self.steps);
+        Ok(all.find_map(|(g, steps)| g.tile_named(name).map(|t| steps[t.index()] as i64)))
+    }
+
+    fn temporary(&mut self, at: usize, shape: &[usize]) -> Outcome<()> {
+        let temp = &self.program.temps[at];
+        let count = tile_tensor::element_count(shape).unwrap_or(usize::MAX);
+        self.reserve(&temp.name, count)?;
+        let data = Data::zeros(temp.dtype, count);
+        let written = (!temp.workspace).then(|| vec![false; count]);
+        let slot = self.program.signature.params.len() + at;
+        self.buffers[slot] = Some(Stored { name: temp.name.clone(), shape: shape.to_vec(), data, written });
+        Ok(())
+    }
+
+    fn launch(&mut self, called: tile_host::Launch) -> Outcome<()> {
+        let (program, at, dims) = (self.program, called.graph, &called.dims);
+        let graph = &program.graphs[at];
+        let view = |param| called.region(param).and_then(|region| self.view(region));
+        let views: Vec<Option<View>> = (0..called.given.len()).map(view).collect();
+        self.check_written(graph, &views)?;
+        let scalars = graph.signature.params.iter().zip(&called.given).map(|pair| match pair {
+            (ParamKind::Scalar(p), Given::Scalar(s)) => scalar(*s, p.dtype),
+            _ => Val::Unset,
+        });
+        let params: Vec<Val> = scalars.collect();
+        let code = self.codes[at].take().unwrap_or_else(|| Code::new(graph));
+        let launch = Launch {
+            graph,
+            code: &code,
+            dims,
+            params: &params,
+            steps: &self.steps[at],
+            options: self.options,
+            rounded: self.options.mode == Mode::Rounded,
+        };
+        let names = |n: &str| dim_value(&graph.signature, dims, n);
+        let ran = launch.run(&|| self.memory(graph, &views, &names));
+        self.codes[at] = Some(code);
+        let done = ran?;
+        for (object, bits) in graph.objects.iter().zip(done.written) {
+            if let (Some(bits), Some(Some(view))) = (bits, views.get(object.param)) {
+                self.write_back(view, &bits);
+            }
+        }
+        self.report.launches += 1;
+        self.report.instances += done.instances;
+        self.report.prints.extend(done.prints);
+        let tested = self.tested.entry(at).or_default();
+        done.tested.into_iter().for_each(|(key, n)| *tested.entry(key).or_default() += n);
+        Ok(())
+    }
+}
+
 fn claim_test(graph: &Graph, node: tile_graph::NodeId, claim: TestedClaim, times: u64) -> ClaimTest {
     let of = graph.obligations.iter().find(|o| o.node == node && claim.is(o.claim));
     let named = graph.node(node).path.clone();
@@ -471,12 +308,12 @@ fn claim_test(graph: &Graph, node: tile_graph::NodeId, claim: TestedClaim, times
     ClaimTest { graph: graph.name.clone(), claim, path, span, times }
 }
 
-fn buffer_of(p: &TensorParam, t: &Tensor) -> Buffer {
+fn stored(p: &TensorParam, t: &Tensor) -> Stored {
     let data = match p.dtype.is_float() {
         true => Data::Floats(t.to_f64_vec()),
         false => Data::Ints(t.to_i64_vec()),
     };
-    Buffer { name: p.name.clone(), shape: t.shape.clone(), data, written: None }
+    Stored { name: p.name.clone(), shape: t.shape.clone(), data, written: None }
 }
 
 /// The value a scalar parameter has inside a kernel.
@@ -506,73 +343,4 @@ fn limits(
     };
     let (least, greatest) = dtype.int_range()?;
     Some((lo.max(least), hi.min(greatest)))
-}
-
-/// The dimensions of a launch from the shapes it is given: bare names, then linear sizes, then every shape checked.
-fn bind_dims(signature: &Signature, given: &[Given]) -> Outcome<Vec<i64>> {
-    let mut values: BTreeMap<String, i64> = BTreeMap::new();
-    let shapes: Vec<(&TensorParam, &View)> = signature
-        .params
-        .iter()
-        .zip(given)
-        .filter_map(|pair| match pair {
-            (ParamKind::Tensor(p), Given::View(v)) => Some((p, v)),
-            _ => None,
-        })
-        .collect();
-    let mut problems = vec![];
-    let mut mismatch = |message: String| {
-        problems.push(
-            Diagnostic::global("T0467", format!("the launch of `{}`: {message}", signature.kernel))
-                .help("the shapes of the arguments have to agree"),
-        );
-    };
-    for (p, v) in &shapes {
-        if p.shape.len() != v.shape.len() {
-            mismatch(format!("`{}` has rank {}, and is given rank {}", p.name, p.shape.len(), v.shape.len()));
-            continue;
-        }
-        for (size, &extent) in p.shape.iter().zip(&v.shape) {
-            if let Size::Name(name) = size {
-                values.entry(name.clone()).or_insert(extent as i64);
-            }
-        }
-    }
-    loop {
-        let before = values.len();
-        for (size, &extent) in shapes.iter().flat_map(|(p, v)| p.shape.iter().zip(&v.shape)) {
-            if let Ok(Some((name, value))) = size.solve(extent as i64, &|n| values.get(n).copied()) {
-                values.insert(name, value);
-            }
-        }
-        if values.len() == before {
-            break;
-        }
-    }
-    for (p, v) in &shapes {
-        for (size, &extent) in p.shape.iter().zip(&v.shape) {
-            match size.eval(&|n| values.get(n).copied()) {
-                Ok(expected) if expected == extent as i64 => {}
-                Ok(expected) => {
-                    mismatch(format!("`{}` has an extent {size} = {expected}, and is given {extent}", p.name))
-                }
-                Err(e) => mismatch(format!("`{}`: {e}", p.name)),
-            }
-        }
-    }
-    for fact in &signature.facts {
-        let sides = (fact.lhs.eval(&|n| values.get(n).copied()), fact.rhs.eval(&|n| values.get(n).copied()));
-        if !matches!(sides, (Ok(a), Ok(b)) if fact.op.holds(a, b)) {
-            mismatch(format!("`{}` does not hold", fact.text));
-        }
-    }
-    let dims = signature
-        .dims
-        .iter()
-        .map(|d| values.get(d).copied().ok_or_else(|| format!("nothing shows the dimension `{d}`")));
-    let dims: Vec<Result<i64, String>> = dims.collect();
-    for missing in dims.iter().filter_map(|d| d.as_ref().err()) {
-        mismatch(missing.clone());
-    }
-    if any_error(&problems) { Err(problems) } else { Ok(dims.into_iter().flatten().collect()) }
 }

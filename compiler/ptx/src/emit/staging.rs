@@ -111,13 +111,11 @@ impl Emit<'_> {
         if let Some(dim) = staging.clear.filter(|&dim| !self.zero_past_end.contains(&(value, dim))) {
             registers = self.cleared(node, value, &layout, &registers, dim, zero)?;
         }
-        // The thread that writes the one element of a depth of 1 writes the zeros behind it.
-        let behind = |dim: usize| match layout.coverage(dim) {
-            1 if dim == staging.place.fast => 1..staging.place.columns,
-            1 => 1..staging.place.rows,
-            _ => 1..1,
-        };
-        let behind = staging.clear.map(|dim| (dim, behind(dim)));
+        // A depth is whole instructions deep, and the value may be less: who writes an element writes the zeros behind it.
+        let behind = staging.clear.map(|dim| {
+            let depth = if dim == staging.place.fast { staging.place.columns } else { staging.place.rows };
+            (dim, depth, layout.coverage(dim))
+        });
         let thread = [self.thread_part(&layout, 0), self.thread_part(&layout, 1)];
         let run = (layout.contiguous(staging.place.fast)).min(CHUNK / staging.place.element) as usize;
         self.once_among_holders(Copies::of(&layout), |e| {
@@ -128,8 +126,9 @@ impl Emit<'_> {
                 // Converted where it is written, so that few wide registers are alive at once.
                 let values = e.fed(registers[r..r + run].to_vec(), dtype);
                 e.write_shared(pointer, &values);
-                for (dim, place) in behind.iter().flat_map(|(dim, places)| places.clone().map(|p| (*dim, p)))
-                {
+                let Some((dim, depth, covered)) = behind else { continue };
+                let first = at[dim].constant + covered;
+                for place in (first..depth).step_by(covered as usize) {
                     at[dim].constant = place;
                     let pointer = e.staged_address(staging, at);
                     let zeros = e.fed(vec![zero; run], dtype);

@@ -165,6 +165,18 @@ fn an_assertion_that_fails_ends_the_kernel_with_its_message() {
 }
 
 #[test]
+fn a_depth_below_that_of_the_instruction_ends_in_zeros() {
+    for dtype in [DType::F16, DType::Bf16] {
+        for d in [1, 2, 5, 8, 17] {
+            let graph = small("shallow", dtype, &[("D", d)]);
+            let dims = [("M", 33)];
+            let given = arguments(&graph, &dims, &[], |_, t| t);
+            agrees(&graph, &dims, &given, tolerance(dtype));
+        }
+    }
+}
+
+#[test]
 fn everything_here_assembles() {
     for (name, consts) in [
         ("scans", &[("N", 200)][..]),

@@ -3,7 +3,7 @@
 //! Most grids are sets of clusters that cannot see each other: each cluster is a machine of its own, and machines run in
 //! parallel. A kernel *communicates* when a CTA could see what another does while both run, or when the order of CTAs
 //! could show in the result. Then all clusters that fit the device are one machine on one host thread, begun in the
-//! order of their numbers, so that every run gives the same bytes. The rule looks at the code only:
+//! order of their numbers or of [`Geometry::cta_order`], so that every run gives the same bytes. The rule looks at the code only:
 //!
 //! - a strong load (`ld.acquire`, `ld.relaxed`, `ld.volatile`) from global or generic memory, or
 //! - an atomic there that returns a value, or a reduction in floating point (whose sum depends on the order), or
@@ -14,6 +14,7 @@
 use super::{
     check::intervals::{self, GlobalLog, GlobalRace},
     count::Counters,
+    cta_order::Order,
     launch::{Launch, Uses},
     machine, registers,
 };
@@ -47,6 +48,8 @@ pub struct Geometry {
     pub sample: Option<Sample>,
     /// Decides when asynchronous effects land, between their issue and the wait for them.
     pub seed: u64,
+    /// Clusters begin in an order made from this, instead of that of their numbers.
+    pub cta_order: Option<u64>,
 }
 
 impl Default for Geometry {
@@ -62,6 +65,7 @@ impl Default for Geometry {
             count: false,
             sample: None,
             seed: 0,
+            cta_order: None,
         }
     }
 }
@@ -154,6 +158,7 @@ pub fn run_in_module(
         count: geometry.count,
         sample: geometry.sample.as_ref().filter(|_| geometry.count),
         seed: geometry.seed,
+        cta_order: geometry.cta_order,
         registers: registers::at_entry(kernel, geometry.block.iter().product()),
         uses: uses(kernel),
     };
@@ -173,11 +178,16 @@ pub fn run_in_module(
     }
     let count = only.map_or(clusters, |few| few.len() as u64);
     for first in (0..count).step_by(BATCH) {
-        let batch = first..count.min(first + BATCH as u64);
+        let batch = BATCH.min((count - first) as usize) as u64;
+        let order = Order::new(launch.cta_order, batch);
         let number = |at: u64| only.map_or(at, |few| few[at as usize]);
-        let run = |at| machine::run(&launch, memory, number(at), number(at) + 1, 1, clusters == 1);
-        let outcomes: Vec<_> = batch.into_par_iter().map(run).collect();
-        for outcome in outcomes {
+        let run = |place| {
+            let at = first + order.at(place);
+            (at, machine::run(&launch, memory, number(at), number(at) + 1, 1, clusters == 1))
+        };
+        let mut outcomes: Vec<_> = (0..batch).into_par_iter().map(run).collect();
+        outcomes.sort_unstable_by_key(|(at, _)| *at);
+        for (_, outcome) in outcomes {
             tally.add(outcome?, launch.check)?;
         }
     }

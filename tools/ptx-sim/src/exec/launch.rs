@@ -21,6 +21,8 @@ pub struct Launch<'a> {
     pub count: bool,
     pub sample: Option<&'a Sample>,
     pub seed: u64,
+    /// See [`super::cta_order`].
+    pub cta_order: Option<u64>,
     /// Registers of each thread at the start.
     pub registers: u32,
     /// What of the asynchronous machine the kernel uses, so that others need not pay for it.

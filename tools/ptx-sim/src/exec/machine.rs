@@ -18,6 +18,7 @@ use super::{
     check::{Defined, intervals::GlobalLog},
     count::Counters,
     cta::Cta,
+    cta_order::Order,
     cycle::Cycle,
     divergence::{Goal, Wait},
     launch::Launch,
@@ -52,9 +53,11 @@ pub struct Machine<'a> {
     warps: Vec<Warp>,
     paused: Vec<Pause>,
     world: World<'a>,
-    /// Clusters not begun yet.
+    /// Clusters not begun yet: places in `order`, which counts from `first`.
     next: u64,
     end: u64,
+    first: u64,
+    order: Order,
     work: u64,
     cycle: Cycle,
 }
@@ -76,6 +79,8 @@ pub fn run(
         world: World::new(launch, memory, ctas, clusters, alone, first),
         next: first,
         end,
+        first,
+        order: Order::new(launch.cta_order, end - first),
         work: 0,
         cycle: Cycle::default(),
     };
@@ -93,9 +98,10 @@ impl<'a> Machine<'a> {
     fn begin(&mut self, place: usize) {
         let launch = self.world.launch;
         let (size, warps) = (launch.cluster_size(), launch.warps());
+        let cluster = self.first + self.order.at(self.next - self.first);
         for rank in 0..size {
             let cta = place * size + rank;
-            let seat = launch.seat(self.next, rank as u32);
+            let seat = launch.seat(cluster, rank as u32);
             let fresh = Cta::new(launch, seat);
             if let Some(check) = &mut self.world.check {
                 check.begin(cta, seat.ctaid, launch.shared_bytes());
@@ -125,7 +131,7 @@ impl<'a> Machine<'a> {
         self.world.cluster_barriers[place] = Default::default();
         if let Some(counters) = &mut self.world.counters {
             if let Some(trace) = &mut counters.trace {
-                trace.begin(place, self.next);
+                trace.begin(place, cluster);
             }
             counters.ctas += size as u64;
         }

@@ -25,6 +25,7 @@ pub mod convert;
 pub mod copy_async;
 pub mod count;
 pub mod cta;
+mod cta_order;
 pub mod cycle;
 pub mod divergence;
 pub mod float;

@@ -172,6 +172,44 @@ fn reports_are_the_same_each_time() {
     (0..3).for_each(|_| assert_eq!(say(), first));
 }
 
+/// 300 CTAs add to one element: the first 2^24, the others 1.
+fn added_up(ty: &str, first: &str, one: &str) -> String {
+    text(
+        "",
+        0,
+        &format!(
+            "
+    mov.u32 %r2, %ctaid.x;
+    mov.u32 %r3, {one};
+    setp.eq.u32 %p1, %r2, 0;
+    @%p1 mov.u32 %r3, {first};
+    red.relaxed.gpu.global.add.{ty} [%rd1], %r3;"
+        ),
+    )
+}
+
+#[test]
+fn a_result_that_hangs_on_the_order_of_ctas_shows_it() {
+    let sums = |ptx: &str| -> Vec<u32> {
+        let shuffled = |seed| Geometry { cta_order: seed, ..grid(300, 1) };
+        let orders = [None, Some(1), Some(2), Some(3)];
+        orders.map(|seed| clean(ptx, &shuffled(seed), &[0], &[0]).a[0]).to_vec()
+    };
+    // 2^24 takes no single 1 in f32: only those added before it count.
+    let float = sums(&added_up("f32", "0f4B800000", "0f3F800000").replace("mov.u32 %r3", "mov.b32 %r3"));
+    assert_eq!(f32::from_bits(float[0]), 16_777_216.0);
+    assert!(float[1..].iter().all(|&sum| sum > float[0]), "{float:x?}");
+    let integer = sums(&added_up("u32", "16777216", "1"));
+    assert_eq!(integer, [16_777_216 + 299; 4]);
+}
+
+#[test]
+fn a_chain_of_resident_ctas_needs_no_order() {
+    let shuffled = Geometry { cta_order: Some(5), ..grid(300, 1) };
+    let want: Vec<u32> = (0..300).map(|n| n * (n + 1) / 2).collect();
+    assert_eq!(clean(&chain(RELEASE, ACQUIRE), &shuffled, &zeros(300), &zeros(300)).a, want);
+}
+
 #[test]
 fn launches_that_cannot_be() {
     let plain = text("", 0, "");
