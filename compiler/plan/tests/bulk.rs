@@ -73,7 +73,7 @@ fn each_reason_is_named() {
     let g = samples::matmul(DType::F16);
     assert!(refusal("sm_80", &g, &wanted(&["a"])).contains("sm_80 has no tensor maps"));
     assert!(refusal("sm_90", &g, &wanted(&["c"])).contains("no load has this name"));
-    assert!(refusal("sm_90", &samples::add(DType::F32), &wanted(&["a"])).contains("`add` uses it too"));
+    assert!(refusal("sm_90", &samples::add(DType::F32), &wanted(&["a"])).contains("it is no matrix"));
     let converted = refusal("sm_90", &samples::matmul(DType::I8), &wanted(&["a"]));
     assert!(converted.contains("elements of i8"), "{converted}");
     let strided = Request { strided: true, ..wanted(&["b"]) };
@@ -86,6 +86,22 @@ fn each_reason_is_named() {
     let mut across = wanted(&["k"]);
     across.classes.insert("k".into(), TensorClass::Vector { unit: 2, bytes: 16 });
     assert!(refusal("sm_90", &samples::flash(DType::F16, 64, false), &across).contains("dimension 2"));
+}
+
+/// Queries are fetched once. With two tiles of keys and of values 64 rows of 256 floats do not fit; with one they do.
+#[test]
+fn a_step_ahead_where_there_is_room() {
+    let ahead = |g: &Graph| {
+        let mut request = wanted(&["q", "k", "v"]);
+        request.tiles = [("BM", 64), ("BN", 64)].map(|(n, v)| (n.to_string(), v)).to_vec();
+        let p = on("sm_90", g, &request);
+        let words =
+            p.mbarriers.as_ref().expect("mbarriers").all.iter().map(|(_, words)| *words).collect::<Vec<_>>();
+        let barriers = p.barriers.iter().filter(|(_, s)| *s == tile_plan::Slot::Ahead).count();
+        (words, barriers)
+    };
+    assert_eq!(ahead(&samples::flash(DType::F16, 128, true)), (vec![1, 2, 2], 1));
+    assert_eq!(ahead(&samples::flash(DType::F32, 256, false)), (vec![1, 1, 1], 0));
 }
 
 /// A step of rows that are not contracted may end anywhere; 40 channels are all that there are.

@@ -73,7 +73,9 @@ fn only_strides_have_to_be_whole() {
 #[test]
 fn attention_is_the_same_over_several_steps() {
     for dtype in [DType::F16, DType::F32] {
-        for (d, causal, m, n) in [(64, 0, 100, 130), (128, 1, 17, 200), (40, 1, 70, 9), (256, 0, 33, 65)] {
+        for (d, causal, m, n) in
+            [(64, 0, 100, 130), (64, 1, 200, 190), (128, 1, 17, 200), (40, 1, 70, 9), (256, 0, 33, 65)]
+        {
             let k = kernel("attention/flash_fwd.tile", "flash_fwd", dtype);
             let graph = k.with("D", d).with("CAUSAL", causal).graph();
             let dims = [("B", 2), ("M", m), ("HQ", 4), ("N", n), ("HK", 2)];
@@ -170,17 +172,22 @@ fn each_guard_of_the_protocol_is_needed() {
     let subject = Subject::product();
     let (expect, wait) = ("mbarrier.arrive.expect_tx", "mbarrier.try_wait.parity");
     let barriers = subject.ptx.matches("bar.sync").count();
-    assert_eq!(barriers, 2, "one behind the mbarriers, one before a buffer is filled again");
+    assert_eq!(barriers, 2, "one behind the mbarriers, one at the head of a step");
+    assert_eq!(
+        subject.ptx.matches(expect).count(),
+        4,
+        "of the first step before the loop, of the next within"
+    );
     let mutants: Vec<(&str, String, &[FaultKind])> = vec![
         (
             "too few bytes",
-            subject.changed(expect, 0, |l| last_operand(l, "8176")),
+            subject.changed(expect, 2, |l| last_operand(l, "8176")),
             &[MbarrierMisuse, Deadlock],
         ),
-        ("too many bytes", subject.changed(expect, 0, |l| last_operand(l, "16384")), &[Deadlock]),
+        ("too many bytes", subject.changed(expect, 2, |l| last_operand(l, "16384")), &[Deadlock]),
         (
             "bytes of one panel",
-            subject.changed(expect, 1, |l| last_operand(l, "4096")),
+            subject.changed(expect, 3, |l| last_operand(l, "4096")),
             &[MbarrierMisuse, Deadlock],
         ),
         ("no wait for a", subject.changed(wait, 0, taken_for_granted), &[SharedRace]),
@@ -189,6 +196,7 @@ fn each_guard_of_the_protocol_is_needed() {
         ("parity of b", subject.changed(wait, 1, other_parity), &[SharedRace, Deadlock]),
         ("two arrivals", subject.changed("mbarrier.init", 0, |l| last_operand(l, "2")), &[Deadlock]),
         ("no mbarrier", subject.changed("mbarrier.init", 1, gone), &[MbarrierMisuse]),
+        ("first tile of a not fetched", subject.changed("cp.async.bulk.tensor", 0, gone), &[Deadlock]),
         ("no barrier before the next tile", subject.changed("bar.sync", 1, gone), &[SharedRace]),
         (
             "a box elsewhere",
