@@ -13,7 +13,8 @@
 //!
 //! In a loop the tile of the next step is fetched while this one is worked on, into the other half of a buffer twice as
 //! large, where the next step is known early: bases of the load are the loop's position or do not change in it, and
-//! whether the step is passed over follows from scalars. Where two tiles do not fit shared memory, one is.
+//! whether the step is passed over follows from scalars without a look at memory. Where two tiles do not fit shared
+//! memory, the buffer has room for one, which is fetched when it is needed.
 //!
 //! Worked example, `k[b, j, g, :]` over `k: f16[B, N, HK, 64]` with 32 keys a step, used as `q @ k.t`: a box of 64 x 1 x
 //! 32 x 1, innermost first, at (0, g, j.start, b). Channels are contracted, and 64 is all there are. Keys are not: the
@@ -62,8 +63,14 @@ impl Bulk {
         let forward = match f.iter {
             Iter::Each { reverse } | Iter::Tiles { reverse, .. } => !reverse && !f.early_exit,
         };
-        let scalars = |n: &NodeId| g.node(*n).outputs.iter().all(|t| t.is_scalar());
-        let early = f.skip.is_none_or(|skip| g.nodes_under(skip).iter().all(scalars));
+        // Asked of a step that there may not be, so nothing is read for it.
+        let scalar = |n: &NodeId| {
+            let node = g.node(*n);
+            node.outputs.iter().all(|t| t.is_scalar())
+                && node.op.access().is_none()
+                && node.op.regions().is_empty()
+        };
+        let early = f.skip.is_none_or(|skip| g.nodes_under(skip).iter().all(scalar));
         let inside = g.nodes_under(f.body);
         let start = g.region_args(f.body)[0];
         let known =
@@ -300,7 +307,7 @@ fn ends_in_zeros(
                 false => Err(format!("its last step along `{}` may end inside of the tensor", def.name)),
             }
         }
-        Axis::Span { span, .. } => {
+        Axis::Span { span, times: 1 } => {
             Err(format!("a step along `{}` is no multiple of 16 elements", g.span(span).name))
         }
         _ => Err(format!("it ends inside of dimension {dim}")),
