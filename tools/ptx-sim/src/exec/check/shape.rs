@@ -158,8 +158,10 @@ impl Shapes {
         }
         if let Some((stride, c)) = code.as_line() {
             let stride = stride as u64;
-            let (mut at, mut left) =
-                if stride == 0 { (0, u64::MAX) } else { (start / stride, stride - start % stride) };
+            let (mut at, mut left) = match start.checked_div(stride) {
+                Some(at) => (at, stride - start % stride),
+                None => (0, u64::MAX),
+            };
             return std::array::from_fn(|_| {
                 if left == 0 {
                     (at, left) = (at + 1, stride);

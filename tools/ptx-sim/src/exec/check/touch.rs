@@ -42,8 +42,11 @@ impl Scratch {
 /// Steps that a pass remembers.
 const STEPS: usize = 8;
 
-/// A state, the bytes touched, and the state after it.
-type Step = (Number, u16, Number);
+/// A state, what is touched, and the state after it.
+type Step = (Number, Touched, Number);
+
+/// Bytes of a cell, and whether it is one of global memory, whose numbers are others.
+type Touched = (u16, bool);
 
 /// One instruction, or operation, on its way over memory.
 pub struct Pass {
@@ -93,6 +96,13 @@ pub struct Part {
     pub same: bool,
 }
 
+impl Part {
+    #[inline]
+    fn touched(&self) -> Touched {
+        (self.mask, self.region == Region::Global)
+    }
+}
+
 /// The lanes of a part, and where each accesses how many bytes. Those in `same` store what is there.
 #[derive(Clone, Copy)]
 pub struct PartLanes<'a> {
@@ -104,8 +114,8 @@ pub struct PartLanes<'a> {
 
 impl Pass {
     #[inline]
-    fn known(&self, from: Number, mask: u16) -> Option<Number> {
-        let known = self.steps[..self.count.min(STEPS)].iter().find(|s| (s.0, s.1) == (from, mask));
+    fn known(&self, from: Number, touched: Touched) -> Option<Number> {
+        let known = self.steps[..self.count.min(STEPS)].iter().find(|s| (s.0, s.1) == (from, touched));
         known.map(|s| s.2)
     }
 
@@ -124,7 +134,7 @@ impl Check<'_> {
 
     fn fresh_pass(&self, x: Access, code: Option<(Code, bool)>) -> Pass {
         let (interval, standing) = (self.interval(x.agent), self.standpoint(x.warp));
-        Pass { x, interval, code, standing, steps: [([0; 2], 0, [0; 2]); STEPS], count: 0 }
+        Pass { x, interval, code, standing, steps: [([0; 2], (0, false), [0; 2]); STEPS], count: 0 }
     }
 
     fn standpoint(&self, warp: usize) -> Standpoint {
@@ -152,7 +162,9 @@ impl Check<'_> {
                 let goes_on = (old.x.agent, old.x.warp, old.x.at, old.x.flags)
                     == (x.agent, x.warp, x.at, x.flags)
                     && (old.interval, old.standing) == (self.interval(x.agent), self.standpoint(x.warp))
-                    && old.code == code;
+                    && old.code == code
+                    // What is fenced of a map hangs on which map it is.
+                    && x.flags & flag::MAP == 0;
                 match goes_on {
                     true => old.x.lane = x.lane,
                     false => *old = self.fresh_pass(x, code),
@@ -205,7 +217,7 @@ impl Check<'_> {
     #[inline]
     pub fn touch_cell(&mut self, pass: &mut Pass, part: &Part, by: Option<PartLanes>) {
         let Some(before) = self.shadow.number(part.region, part.granule) else { return };
-        let after = match pass.known(before, part.mask) {
+        let after = match pass.known(before, part.touched()) {
             Some(after) => after,
             None => self.step(pass, part, by, before),
         };
@@ -231,7 +243,7 @@ impl Check<'_> {
         }
         let after = self.shadow.close(part.region, &scratch.state, &self.lanes);
         if general {
-            pass.learn((before, part.mask, after));
+            pass.learn((before, part.touched(), after));
         }
         if let Some((e, verdict)) = bad {
             self.conflict(part.region, part.granule, part.mask & e.mask, x, &e, verdict);

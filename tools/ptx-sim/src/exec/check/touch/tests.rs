@@ -82,7 +82,7 @@ impl Both<'_> {
         }
         let before = self.check.shadow.number(part.region, part.granule).expect("a cell");
         let conflict = bad.is_some() || !scratch.unordered.is_empty();
-        if pass.known(before, part.mask).is_some() {
+        if pass.known(before, part.touched()).is_some() {
             self.short += 1;
             assert!(!conflict, "a step that is taken again hides a conflict");
         }
@@ -145,11 +145,12 @@ fn the_short_way_is_the_plain_one() {
         let flags = [0, 0, flag::WRITE, flag::WRITE, flag::WRITE | strong, strong][random.below(6) as usize];
         let region = if random.below(3) == 0 { Region::Global } else { Region::Shared(0) };
         let (agent, at) = (warp as u32, random.below(5) as u32);
-        both.access(
-            Access { agent, warp, at, flags, lane: None },
-            &Lanes { mask, bytes, from: &from },
-            region,
-        );
+        // Often again, and in the other memory, as through generic addresses.
+        let other = if region == Region::Global { Region::Shared(0) } else { Region::Global };
+        for region in [region, region, other].into_iter().skip(random.below(3) as usize) {
+            let x = Access { agent, warp, at, flags, lane: None };
+            both.access(x, &Lanes { mask, bytes, from: &from }, region);
+        }
         for _ in 0..random.below(4) {
             both.order(&mut random);
         }
