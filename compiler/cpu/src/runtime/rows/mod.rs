@@ -227,7 +227,8 @@ mod tests {
             println!("left out: this machine has no AVX-512");
             return;
         }
-        let cases: [(&[RowStep], fn(f32) -> f32); 8] = [
+        type Case<'a> = (&'a [RowStep], fn(f32) -> f32);
+        let cases: [Case; 8] = [
             (&[step(Action::Binary(Binary::Sub), Operand::Constant(3.0))], |x| x - 3.0),
             (&[step(Action::Reversed(Binary::Sub), Operand::Constant(3.0))], |x| 3.0 - x),
             (&[step(Action::Binary(Binary::Div), Operand::Splat(2))], |x| x / 2.5),
