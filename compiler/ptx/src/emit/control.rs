@@ -62,7 +62,7 @@ impl Emit<'_> {
         let carried = self.t.open_while(&[&[lo, yes], initial].concat());
         let left = self.t.icmp("slt", carried[0], hi);
         let goes = self.t.int_op("and", left, carried[1]);
-        let carried = self.t.does(goes, &carried);
+        self.t.does(goes, &carried);
         let carried = self.take_turns(ended, &carried);
         let variables = self.loop_variables(f, carried[0], (lo, hi, step));
         let arguments = self.g.region_args(f.body);
@@ -106,7 +106,7 @@ impl Emit<'_> {
         let holds = self.scalar(node, holds)?;
         carried.truncate(carried.len() - ended.len());
         carried.extend(self.turns_of(&ended));
-        let carried = self.t.does(holds, &carried);
+        self.t.does(holds, &carried);
         let tiles = self.take_turns(&ended, &carried);
         self.bind_tiles(body, &split(tiles, &sizes));
         let mut next = self.body(body, 0)?;

@@ -1,6 +1,6 @@
 //! Kernels of the library as graphs, and emitted PTX on the simulator beside the oracle.
 
-use ptx_sim::{Fault, Geometry, Summary, decode, memory::Memory, read};
+use ptx_sim::{Fault, Geometry, ShadowUse, Summary, decode, memory::Memory, read};
 use std::path::Path;
 use tile_base::{DType, signature::ParamKind};
 use tile_graph::{Graph, Program};
@@ -131,12 +131,19 @@ pub fn arguments(
     Arguments(all.collect())
 }
 
-/// Runs emitted PTX, which has to be clean; outputs land in the arguments.
-pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arguments: &mut Arguments) {
+/// Runs emitted PTX, which has to be clean; outputs land in the arguments. What check mode kept of memory.
+pub fn simulate(
+    graph: &Graph,
+    plan: &Plan,
+    ptx: &str,
+    dims: &[(&str, i64)],
+    arguments: &mut Arguments,
+) -> ShadowUse {
     let summary = launch(graph, plan, ptx, dims, arguments).unwrap_or_else(|f| panic!("{}: {f}", graph.name));
     assert!(summary.findings.is_empty(), "{}: {}", graph.name, summary.findings[0]);
     // Among the notes: lanes that store copies of one element to one place.
     assert!(summary.notes.is_empty(), "{}: {}", graph.name, summary.notes[0]);
+    summary.shadow
 }
 
 /// Runs emitted PTX as docs/abi.md says; outputs land in the arguments.
