@@ -1,7 +1,7 @@
 //! What every crate of the compiler speaks: source spans, diagnostics as data, dtypes, typed indices,
 //! symbolic sizes, and the signature by which a host calls a kernel.
 //!
-//! Nothing here reads a file, prints, or knows of any other crate of the project.
+//! Nothing here reads a file, prints, or knows of any other crate of the project. The clock by which stages are timed is here too.
 
 pub mod codes;
 pub mod diagnostic;
@@ -11,6 +11,7 @@ pub mod op;
 pub mod signature;
 pub mod size;
 pub mod span;
+pub mod time;
 
 pub use codes::explain;
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};

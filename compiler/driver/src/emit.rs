@@ -184,7 +184,8 @@ pub fn for_device(
     if stages.iter().any(|s| s.needs_llvm()) {
         backend_there()?;
     }
-    let Scheduled { program, requests } = schedule::apply(loaded, program, target, notes)?;
+    let Scheduled { program, requests } =
+        session.timer.time("laws", || schedule::apply(loaded, program, target, notes))?;
     let (mut plans, mut plan_texts) = (vec![], vec![]);
     for (graph, request) in program.graphs.iter().zip(&requests) {
         let plan = session.timer.time("plan", || tile_plan::plan(graph, target, request))?;
@@ -193,19 +194,9 @@ pub fn for_device(
         plans.push((graph.name.clone(), plan));
     }
     #[cfg(feature = "ptx")]
-    let modules = {
-        use rayon::prelude::*;
-        let options =
-            tile_ptx::Options { sources: Some(&session.sources), llvm: stages.contains(&Stage::Llvm) };
-        let wanted = stages.iter().any(|s| s.needs_llvm());
-        let launches = program.graphs.par_iter().zip(&plans).filter(|_| wanted);
-        let compiled: Vec<_> =
-            launches.map(|(graph, (_, plan))| tile_ptx::compile(graph, plan, &options)).collect();
-        let modules = compiled.into_iter().collect::<Result<Vec<_>, _>>()?;
-        for (stage, spent) in modules.iter().flat_map(|m| &m.stages) {
-            session.timer.add(stage, *spent);
-        }
-        modules
+    let modules = match stages.iter().any(|s| s.needs_llvm()) {
+        true => modules(session, &program, &plans, stages.contains(&Stage::Llvm))?,
+        false => vec![],
     };
     Ok(DeviceCode {
         plans,
@@ -213,6 +204,30 @@ pub fn for_device(
         #[cfg(feature = "ptx")]
         modules,
     })
+}
+
+/// All launches, side by side. Those with most registers to write code for begin, so that no core waits for a long one at
+/// the end; what comes out is in the program's order.
+#[cfg(feature = "ptx")]
+fn modules(
+    session: &mut Session,
+    program: &Program,
+    plans: &[(String, tile_plan::Plan)],
+    llvm: bool,
+) -> Result<Vec<tile_ptx::PtxModule>, Vec<Diagnostic>> {
+    use rayon::prelude::*;
+    let options = tile_ptx::Options { sources: Some(&session.sources), llvm };
+    let size = |at: usize| plans[at].1.layouts.values().map(|l| l.registers()).sum::<usize>();
+    let mut order: Vec<usize> = (0..plans.len()).collect();
+    order.sort_by_cached_key(|&at| std::cmp::Reverse(size(at)));
+    let compile = |at: usize| (at, tile_ptx::compile(&program.graphs[at], &plans[at].1, &options));
+    let mut compiled: Vec<_> = order.into_iter().par_bridge().map(compile).collect();
+    compiled.sort_by_key(|(at, _)| *at);
+    let modules = compiled.into_iter().map(|(_, m)| m).collect::<Result<Vec<_>, _>>()?;
+    for (stage, spent) in modules.iter().flat_map(|m| &m.stages) {
+        session.timer.add(stage, *spent);
+    }
+    Ok(modules)
 }
 
 /// The PTX of one planned launch.

@@ -14,6 +14,7 @@ pub mod bench;
 pub mod choose;
 pub mod claims;
 pub mod compile;
+pub mod compile_time;
 pub mod emit;
 pub mod facts;
 pub mod functions;

@@ -1,30 +1,30 @@
-//! Wall-clock time per stage, in order of first use.
+//! Time per stage, on the wall and on the processor, in order of first use.
 
-use std::time::{Duration, Instant};
+use tile_base::time::{Clock, Spent};
 
 #[derive(Clone, Debug, Default)]
 pub struct Timer {
-    stages: Vec<(&'static str, Duration)>,
+    stages: Vec<(&'static str, Spent)>,
 }
 
 impl Timer {
     /// Runs a stage and adds its time to the stage's sum.
     pub fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
+        let mut clock = Clock::thread();
         let result = work();
-        self.add(stage, start.elapsed());
+        self.add(stage, clock.lap());
         result
     }
 
-    pub fn add(&mut self, stage: &'static str, spent: Duration) {
+    pub fn add(&mut self, stage: &'static str, spent: Spent) {
         match self.stages.iter_mut().find(|(name, _)| *name == stage) {
             Some((_, sum)) => *sum += spent,
             None => self.stages.push((stage, spent)),
         }
     }
 
-    /// Stage and milliseconds.
-    pub fn milliseconds(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        self.stages.iter().map(|(name, d)| (*name, d.as_secs_f64() * 1e3))
+    /// Launches are compiled side by side: the sum of a stage's times may be more than has passed.
+    pub fn stages(&self) -> &[(&'static str, Spent)] {
+        &self.stages
     }
 }

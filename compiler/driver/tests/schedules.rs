@@ -290,6 +290,45 @@ fn what_is_not_done_is_told_and_an_error_when_required() {
     );
 }
 
+/// What keeps instances apart may be a loop over a part of a dimension, and has to be the same for all additions.
+#[test]
+fn ranks_are_asked_for_where_instances_meet() {
+    let told = |code: &str, refused: bool| vec![(code.to_string(), refused)];
+    let groups = |end: &str| {
+        format!(
+            "kernel groups(x: in f32[B, H, N], k: in f32[G, N], y: sum f32[B, H]) where H % G == 0 {{
+                tile BN;
+                par b in B, g in G, j in tiles(N, BN) {{
+                    for h in g * (H / G)..{end} {{ y[b, h] += (x[b, h, j] * k[g, j]).sum(); }}
+                }}
+            }}
+            spec groups {{ y[b, h] = sum(j: x[b, h, j] * k[h / (H / G), j]); }}
+            test groups {{ B = 2, H = 4, G = 2, N = 20; }}
+            schedule groups {{ tile BN = 16; order y rank(j); }}"
+        )
+    };
+    judged(&groups("(g + 1) * (H / G)"));
+    assert_eq!(answers(&groups("min(H, (g + 1) * (H / G) + 1)")), told("T0866", false));
+    assert_eq!(
+        answers(
+            "kernel both(x: in f32[M, M, N], y: sum f32[M, M]) {
+                tile BN;
+                par a in M, j in tiles(N, BN) {
+                    for c in 0..M {
+                        let e = x[a, c, j].sum();
+                        y[a, c] += e;
+                        y[c, a] += e;
+                    }
+                }
+            }
+            spec both { y[a, c] = sum(j: x[a, c, j]) + sum(j: x[c, a, j]); }
+            test both { M = 3, N = 20; }
+            schedule both { tile BN = 16; order y rank(j); }"
+        ),
+        told("T0866", false)
+    );
+}
+
 /// An op whose launches differ in the dimension that a schedule asks for: they are made without it.
 #[test]
 fn a_dimension_that_an_op_does_not_fix_passes_the_schedule_over() {

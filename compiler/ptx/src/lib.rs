@@ -10,8 +10,10 @@ pub mod llvm;
 pub mod ptxas;
 pub mod text;
 
-use std::time::{Duration, Instant};
-use tile_base::{Diagnostic, Sources};
+use tile_base::{
+    Diagnostic, Sources,
+    time::{Clock, Spent},
+};
 use tile_graph::Graph;
 use tile_plan::Plan;
 
@@ -30,17 +32,17 @@ pub struct PtxModule {
     /// LLVM IR before optimisation, when asked for.
     pub llvm: Option<String>,
     pub ptx: String,
-    /// How long each stage took.
-    pub stages: Vec<(&'static str, Duration)>,
+    /// How long each stage took, on the processor the thread that does it.
+    pub stages: Vec<(&'static str, Spent)>,
     /// MLIR operations emitted.
     pub operations: usize,
 }
 
 /// Compiles one planned launch.
 pub fn compile(graph: &Graph, plan: &Plan, options: &Options) -> Result<PtxModule, Vec<Diagnostic>> {
-    let start = Instant::now();
+    let mut clock = Clock::thread();
     let emitted = emit::emit(graph, plan, options.sources).map_err(|d| vec![*d])?;
-    let mut stages = vec![("emit", start.elapsed())];
+    let mut stages = vec![("emit", clock.lap())];
     let lowered = llvm::lower(&emitted.text, plan.target, options.llvm).map_err(|f| vec![fault(graph, f)])?;
     stages.extend(lowered.stages);
     Ok(PtxModule {

@@ -1,8 +1,8 @@
 //! A typed emitter of MLIR text: SSA values with types, structured scopes, and two rewrites that come for free.
 //!
 //! Text because every operation of every dialect has one stable spelling, `--emit mlir` shows exactly what was
-//! parsed, and the parser of MLIR checks all of it. The dialects are `llvm` and `nvvm` for what a thread does, `scf`
-//! for loops and branches, `arith` for what these need.
+//! parsed, and the parser of MLIR checks all of it. The dialects are `llvm` and `nvvm`; loops and branches become
+//! blocks of `llvm` when their scope is closed ([`flow`]).
 //!
 //! **Pure operations are numbered.** Equal text is the same value, and a pure operation is placed in the outermost
 //! scope that has all its operands. So addresses, predicates and constants that a tile's unrolled registers share
@@ -14,6 +14,9 @@
 //! scope 1 (loop body)  %7 = llvm.add %3, %iv : i64         needs the loop variable
 //! ```
 
+mod flow;
+
+use flow::Frame;
 use std::{
     collections::HashMap,
     fmt::{self, Write},
@@ -73,19 +76,12 @@ impl fmt::Display for Ty {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct V {
     id: u32,
-    /// Which result of a loop or branch with several; `WHOLE` for an operation with one.
-    part: u16,
     pub ty: Ty,
 }
 
-const WHOLE: u16 = u16::MAX;
-
 impl fmt::Display for V {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.part {
-            WHOLE => write!(f, "%{}", self.id),
-            part => write!(f, "%{}#{part}", self.id),
-        }
+        write!(f, "%{}", self.id)
     }
 }
 
@@ -93,9 +89,8 @@ impl fmt::Display for V {
 struct Scope {
     text: String,
     numbered: HashMap<String, V>,
-    /// The line that opens it, and the values its end gives.
-    head: String,
-    results: Vec<V>,
+    /// What its end needs to know.
+    frame: Frame,
 }
 
 #[derive(Default)]
@@ -103,6 +98,8 @@ pub struct Text {
     scopes: Vec<Scope>,
     /// Scope of each SSA number.
     depth: Vec<u8>,
+    /// Blocks named so far.
+    blocks: u32,
     ints: HashMap<V, i64>,
     spans: Vec<Span>,
     at: usize,
@@ -141,7 +138,7 @@ impl Text {
     /// A block argument or function parameter, as a value of the current scope.
     pub fn argument(&mut self, ty: Ty) -> V {
         let here = self.here();
-        V { id: self.number(here), part: WHOLE, ty }
+        V { id: self.number(here), ty }
     }
 
     fn depth_of(&self, v: V) -> usize {
@@ -160,7 +157,7 @@ impl Text {
         if let Some(&found) = self.scopes[depth].numbered.get(&operation) {
             return found;
         }
-        let v = V { id: self.number(depth), part: WHOLE, ty };
+        let v = V { id: self.number(depth), ty };
         self.line(depth, &format!("{v} = {operation}"));
         self.scopes[depth].numbered.insert(operation, v);
         v
@@ -365,146 +362,11 @@ impl Text {
         self.pure(text, &[pointer, bytes], p)
     }
 
-    // ---- structure
-
-    /// Opens a loop; its variable and the carried values.
-    pub fn open_for(&mut self, (lo, hi, step): (V, V, V), initial: &[V]) -> (V, Vec<V>) {
-        let outer = self.here();
-        let id = self.number(outer);
-        self.scopes.push(Scope::default());
-        let variable = self.argument(lo.ty);
-        let carried: Vec<V> = initial.iter().map(|v| self.argument(v.ty)).collect();
-        let types: Vec<&str> = initial.iter().map(|v| v.ty.name()).collect();
-        let mut head = result_prefix(id, initial.len());
-        let _ = write!(head, "scf.for {variable} = {lo} to {hi} step {step}");
-        if !initial.is_empty() {
-            let pairs: Vec<String> = carried.iter().zip(initial).map(|(c, i)| format!("{c} = {i}")).collect();
-            let _ = write!(head, " iter_args({}) -> ({})", pairs.join(", "), types.join(", "));
-        }
-        let _ = write!(head, " : {} {{", lo.ty);
-        self.finish_open(head, id, initial).map_or((variable, vec![]), |()| (variable, carried))
-    }
-
-    fn finish_open(&mut self, head: String, id: u32, like: &[V]) -> Option<()> {
-        let scope = self.scopes.last_mut()?;
-        scope.head = head;
-        scope.results = results(id, like.iter().map(|v| v.ty));
-        Some(())
-    }
-
-    /// Ends a loop with what it carries on; its results.
-    pub fn close_for(&mut self, next: &[V]) -> Vec<V> {
-        self.yields(next);
-        self.close("}")
-    }
-
-    /// Opens a loop that asks before each trip; the carried values, as the question sees them.
-    pub fn open_while(&mut self, initial: &[V]) -> Vec<V> {
-        let outer = self.here();
-        let id = self.number(outer);
-        self.scopes.push(Scope::default());
-        let carried: Vec<V> = initial.iter().map(|v| self.argument(v.ty)).collect();
-        let types: Vec<&str> = initial.iter().map(|v| v.ty.name()).collect();
-        let types = types.join(", ");
-        let mut head = result_prefix(id, initial.len());
-        head.push_str("scf.while");
-        if !initial.is_empty() {
-            let pairs: Vec<String> = carried.iter().zip(initial).map(|(c, i)| format!("{c} = {i}")).collect();
-            let _ = write!(head, " ({})", pairs.join(", "));
-        }
-        let _ = write!(head, " : ({types}) -> ({types}) {{");
-        self.finish_open(head, id, initial);
-        carried
-    }
-
-    /// Ends the question and opens the body; the carried values, as the body sees them.
-    pub fn does(&mut self, holds: V, carried: &[V]) -> Vec<V> {
-        match carried {
-            [] => self.effect(&format!("scf.condition({holds})")),
-            _ => {
-                let (args, types) = lists(carried);
-                self.effect(&format!("scf.condition({holds}) {args} : {types}"));
-            }
-        }
-        let Some(asked) = self.scopes.pop() else { return vec![] };
-        self.scopes.push(Scope::default());
-        let inside: Vec<V> = carried.iter().map(|v| self.argument(v.ty)).collect();
-        let typed: Vec<String> = inside.iter().map(|v| format!("{v}: {}", v.ty)).collect();
-        let mut head = format!("{}\n{}}} do {{", asked.head, asked.text);
-        if !typed.is_empty() {
-            let _ = write!(head, "\n^bb0({}):", typed.join(", "));
-        }
-        if let Some(scope) = self.scopes.last_mut() {
-            (scope.head, scope.results) = (head, asked.results);
-        }
-        inside
-    }
-
-    /// Ends the body with what it carries on; the loop's results.
-    pub fn close_while(&mut self, next: &[V]) -> Vec<V> {
-        self.close_for(next)
-    }
-
-    /// Opens the first arm of a branch with results of these types.
-    pub fn open_if(&mut self, condition: V, types: &[Ty]) {
-        let outer = self.here();
-        let id = self.number(outer);
-        let mut head = result_prefix(id, types.len());
-        let _ = write!(head, "scf.if {condition}");
-        if !types.is_empty() {
-            let names: Vec<&str> = types.iter().map(|t| t.name()).collect();
-            let _ = write!(head, " -> ({})", names.join(", "));
-        }
-        head.push_str(" {");
-        self.scopes.push(Scope { head, results: results(id, types.iter().copied()), ..Scope::default() });
-    }
-
-    /// Ends the first arm and opens the second.
-    pub fn otherwise(&mut self, values: &[V]) {
-        self.yields(values);
-        let Some(arm) = self.scopes.pop() else { return };
-        let head = format!("{}\n{}}} else {{", arm.head, arm.text);
-        self.scopes.push(Scope { head, results: arm.results, ..Scope::default() });
-    }
-
-    pub fn close_if(&mut self, values: &[V]) -> Vec<V> {
-        self.yields(values);
-        self.close("}")
-    }
-
-    fn yields(&mut self, values: &[V]) {
-        if values.is_empty() {
-            self.effect("scf.yield");
-        } else {
-            let (args, types) = lists(values);
-            self.effect(&format!("scf.yield {args} : {types}"));
-        }
-    }
-
-    fn close(&mut self, end: &str) -> Vec<V> {
-        let Some(scope) = self.scopes.pop() else { return vec![] };
-        let depth = self.here();
-        let text = format!("{}\n{}{end}", scope.head, scope.text);
-        self.line(depth, &text);
-        scope.results
-    }
-
     /// The function's body.
     pub fn finish(mut self) -> (String, Vec<Span>) {
         let body = self.scopes.pop().map(|s| s.text).unwrap_or_default();
         (body, self.spans)
     }
-}
-
-fn result_prefix(id: u32, count: usize) -> String {
-    match count {
-        0 => String::new(),
-        n => format!("%{id}:{n} = "),
-    }
-}
-
-fn results(id: u32, types: impl Iterator<Item = Ty>) -> Vec<V> {
-    types.enumerate().map(|(n, ty)| V { id, part: n as u16, ty }).collect()
 }
 
 /// `%1, %2` and `i32, f32`.

@@ -4,6 +4,7 @@
 
 mod collectives;
 mod random;
+mod shadow;
 mod small;
 mod support;
 mod triangular;
@@ -246,10 +247,12 @@ llvm.func @k(%0: !llvm.ptr<1>, %1: i32, %2: f32) attributes {nvvm.kernel} {
   %t = nvvm.read.ptx.sreg.tid.x : i32
   %five = llvm.mlir.constant(5 : i32) : i32
   %some = llvm.icmp "slt" %t, %five : i32
-  scf.if %some {
-    llvm.store volatile %e, %0 : f32, !llvm.ptr<1>
-    llvm.store volatile %d, %0 : f32, !llvm.ptr<1>
-  }
+  llvm.cond_br %some, ^bb1, ^bb2
+^bb1:
+  llvm.store volatile %e, %0 : f32, !llvm.ptr<1>
+  llvm.store volatile %d, %0 : f32, !llvm.ptr<1>
+  llvm.br ^bb2
+^bb2:
   llvm.return
 }
 }"#;

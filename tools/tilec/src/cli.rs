@@ -213,6 +213,9 @@ pub struct Bench {
     /// Architecture that times are predicted for
     #[arg(long, default_value = "sm_90", value_name = "ARCH")]
     pub target: String,
+    /// Measure the compiler instead: source to PTX for `--target`, by stage
+    #[arg(long, conflicts_with_all = ["device", "threads"])]
+    pub compile: bool,
     #[command(flatten)]
     pub choose: Choose,
     /// Threads; 0 means all

@@ -1,5 +1,6 @@
 //! Facts about indices: bounds of accesses, shown by a small prover over polynomials.
 
+pub mod apart;
 pub mod extent;
 pub mod linear;
 pub mod prove;

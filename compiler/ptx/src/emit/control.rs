@@ -56,7 +56,7 @@ impl Emit<'_> {
         let carried = self.t.open_while(&[&[lo, yes], initial].concat());
         let left = self.t.icmp("slt", carried[0], hi);
         let goes = self.t.int_op("and", left, carried[1]);
-        let carried = self.t.does(goes, &carried);
+        self.t.does(goes, &carried);
         let variables = self.loop_variables(f, carried[0], (lo, hi, step));
         let arguments = self.g.region_args(f.body);
         self.bind(&arguments, &variables);
@@ -93,7 +93,7 @@ impl Emit<'_> {
             return Err(self.bug(node, "a condition gives one bool"));
         };
         let holds = self.scalar(node, holds)?;
-        let carried = self.t.does(holds, &carried);
+        self.t.does(holds, &carried);
         self.bind_tiles(body, &split(&carried, &sizes));
         let next = self.body(body, 0)?;
         let results = self.t.close_while(&next);

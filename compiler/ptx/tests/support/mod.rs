@@ -1,6 +1,6 @@
 //! Kernels of the library as graphs, and emitted PTX on the simulator beside the oracle.
 
-use ptx_sim::{Geometry, decode, memory::Memory, read};
+use ptx_sim::{Geometry, ShadowUse, decode, memory::Memory, read};
 use std::path::Path;
 use tile_base::{DType, signature::ParamKind};
 use tile_graph::{Graph, Program};
@@ -131,8 +131,14 @@ pub fn arguments(
     Arguments(all.collect())
 }
 
-/// Runs emitted PTX as docs/abi.md says; outputs land in the arguments.
-pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arguments: &mut Arguments) {
+/// Runs emitted PTX as docs/abi.md says; outputs land in the arguments. What check mode kept of memory.
+pub fn simulate(
+    graph: &Graph,
+    plan: &Plan,
+    ptx: &str,
+    dims: &[(&str, i64)],
+    arguments: &mut Arguments,
+) -> ShadowUse {
     let module = read::parse(ptx).unwrap_or_else(|e| panic!("{e}\n{ptx}"));
     let kernel = decode::kernel(&module, &graph.name).unwrap_or_else(|e| panic!("{e}"));
     let mut memory = Memory::new();
@@ -180,6 +186,7 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
             t.bytes_mut().copy_from_slice(&bytes);
         }
     }
+    summary.shadow
 }
 
 /// The plan and PTX of a kernel.

@@ -15,6 +15,9 @@ use tile_base::{Diagnostic, diagnostic::any_error};
 use tile_driver::{Session, bench, emit, functions, gpu, session::tile_files};
 
 pub fn run(args: Bench) -> bool {
+    if args.compile {
+        return super::compile_time::run(&args);
+    }
     let mut session = Session::new();
     let mut found = vec![];
     let results = measure(&mut session, &args, &mut found);

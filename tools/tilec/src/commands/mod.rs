@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod check;
+mod compile_time;
 mod demo;
 mod doctor;
 mod explain;
@@ -99,17 +100,23 @@ fn taken(taken: &[(String, String)], kernel: &str) -> Option<String> {
     Some(format!("note: took {} from the first case of `test {kernel}`", list.join(", ")))
 }
 
-/// Milliseconds per stage, one line each, on standard error.
+/// Milliseconds per stage, one line each, on standard error: what passed, and what the processor worked.
 fn show_times(session: &Session) {
-    for (stage, ms) in session.timer.milliseconds() {
-        crate::output::tell(&format!("time: {stage:<10} {ms:>9.3} ms"));
+    for (stage, spent) in session.timer.stages() {
+        let [wall, cpu] = [spent.wall, spent.cpu].map(milliseconds);
+        crate::output::tell(&format!("time: {stage:<12} {wall:>9.3} ms {cpu:>9.3} ms CPU"));
     }
     if let Some(line) = process::peak_line() {
         crate::output::tell(&line);
     }
 }
 
+fn milliseconds(time: std::time::Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
 fn times_json(session: &Session) -> serde_json::Value {
-    let map: BTreeMap<&str, f64> = session.timer.milliseconds().collect();
+    let map: BTreeMap<&str, f64> =
+        session.timer.stages().iter().map(|(stage, spent)| (*stage, milliseconds(spent.wall))).collect();
     serde_json::json!(map)
 }

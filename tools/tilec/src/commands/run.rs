@@ -7,7 +7,11 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use tile_base::{Diagnostic, diagnostic::any_error};
+use tile_base::{
+    Diagnostic,
+    diagnostic::any_error,
+    time::{Clock, Spent},
+};
 use tile_driver::{
     Session,
     choose::{Given, choose, name_taken},
@@ -163,9 +167,9 @@ fn execute(session: &mut Session, args: &Run, chosen: &mut Chosen) -> Result<Don
     let signature = compiled.program.signature.clone();
     let wanted = args.outputs.iter().map(|(n, _)| n.clone()).collect::<BTreeSet<_>>();
     check_outputs(&signature, &wanted)?;
-    let start = std::time::Instant::now();
+    let mut clock = Clock::process();
     let mut launch = run::prepare(&signature, &mut given, case.as_ref(), args.random, &mut chosen.taken)?;
-    session.timer.add("bind", start.elapsed());
+    session.timer.add("bind", clock.lap());
     let device = match args.device {
         Device::Cpu => run::Device::Cpu,
         Device::Oracle => run::Device::Oracle,
@@ -173,7 +177,9 @@ fn execute(session: &mut Session, args: &Run, chosen: &mut Chosen) -> Result<Don
         Device::Sim => run::Device::Sim(emit::find_target(&args.target)?),
     };
     let seconds = run::execute(session, &loaded, &mut compiled, device, &mut launch, args.threads)?;
-    session.timer.add("run", std::time::Duration::from_secs_f64(seconds));
+    // On a device it is the device's clock that counts.
+    let wall = std::time::Duration::from_secs_f64(seconds);
+    session.timer.add("run", Spent { wall, ..clock.lap() });
     let places: BTreeMap<&String, &String> = args.outputs.iter().map(|(n, f)| (n, f)).collect();
     let mut outputs = vec![];
     for p in run::outputs(&signature) {
