@@ -22,6 +22,8 @@ pub enum FaultKind {
     SyncMask,
     Trap,
     StepLimit,
+    /// Recursion that is deeper than the thread's stack, or than the host can keep.
+    StackOverflow,
     /// Two agents, one byte of shared memory, one of them writing, nothing that orders them.
     SharedRace,
     GlobalRace,

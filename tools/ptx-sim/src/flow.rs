@@ -17,6 +17,8 @@ pub fn reconvergence(code: &[Inst]) -> Vec<u32> {
             Op::Branch { target } if inst.guard.is_some() => vec![at + 1, target as usize],
             Op::Branch { target } => vec![target as usize],
             Op::Exit | Op::Trap if inst.guard.is_none() => vec![exit],
+            // Of its function; behind a call the caller goes on.
+            Op::Return { .. } => vec![exit],
             Op::Exit | Op::Trap => vec![at + 1, exit],
             _ => vec![at + 1],
         }

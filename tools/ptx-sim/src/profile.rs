@@ -69,6 +69,8 @@ impl Pipe {
             | Op::CopyAsync { .. }
             | Op::Shuffle { .. } => Pipe::Memory,
             Op::Branch { .. }
+            | Op::Call { .. }
+            | Op::Return { .. }
             | Op::Exit
             | Op::Trap
             | Op::Barrier { .. }

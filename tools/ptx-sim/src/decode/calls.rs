@@ -8,8 +8,9 @@
 //! ld.param.b32 %r2, [q];
 //! ```
 //!
-//! A callee's `ret` is a branch to the end of its body. Recursion cannot be read this way and is refused. A call through a
-//! pointer becomes a comparison with each function it can mean, and `brx.idx` one with each index of its table.
+//! A callee's `ret` is a branch to the end of its body. A function that can come to call itself cannot be read this way; it
+//! is read once, and called ([`super::recursion`]). A call through a pointer becomes a comparison with each function it can
+//! mean, and `brx.idx` one with each index of its table.
 
 use super::{Decode, Decoder, Names, Words};
 use crate::{
@@ -20,18 +21,58 @@ use crate::{
 /// The inlined functions being read.
 #[derive(Default)]
 pub(super) struct Calls {
-    /// Number of each, and the label at its end.
-    open: Vec<(u32, String)>,
+    /// The label at the end of each.
+    open: Vec<String>,
     fresh: u32,
 }
 
 /// What a call names.
-struct Call<'i> {
-    results: &'i [Operand],
-    target: &'i Operand,
-    arguments: &'i [Operand],
+pub(super) struct Call<'i> {
+    pub(super) results: &'i [Operand],
+    pub(super) target: &'i Operand,
+    pub(super) arguments: &'i [Operand],
     /// A prototype or a table of targets.
     table: Option<&'i str>,
+}
+
+impl<'i> Call<'i> {
+    pub(super) fn of(i: &'i Instruction) -> Result<Call<'i>, &'static str> {
+        let mut operands = i.operands.iter().peekable();
+        let results = match operands.peek() {
+            Some(Operand::List(list)) => {
+                operands.next();
+                &list[..]
+            }
+            // `call _, f, (p)`: nobody takes the result.
+            Some(Operand::Sink) => {
+                operands.next();
+                &[]
+            }
+            _ => &[],
+        };
+        let target = operands.next().ok_or("`call` of nothing")?;
+        let arguments = match operands.peek() {
+            Some(Operand::List(list)) => {
+                operands.next();
+                &list[..]
+            }
+            _ => &[],
+        };
+        let table = match (operands.next(), operands.next()) {
+            (None, _) => None,
+            (Some(Operand::Name(name)), None) => Some(name.as_str()),
+            _ => return Err("`call` with operands that are not understood"),
+        };
+        Ok(Call { results, target, arguments, table })
+    }
+
+    /// Whether a function has a body and as many parameters as the call.
+    pub(super) fn fits(&self, f: &Function) -> bool {
+        !f.entry
+            && f.body.is_some()
+            && f.params.len() == self.arguments.len()
+            && (self.results.is_empty() || f.results.len() == self.results.len())
+    }
 }
 
 impl<'a> Decoder<'a> {
@@ -40,7 +81,7 @@ impl<'a> Decoder<'a> {
             return Ok(None);
         }
         w.take_hints();
-        let call = self.call_parts(i)?;
+        let call = Call::of(i).map_err(|message| self.error(message))?;
         let Operand::Name(name) = call.target else {
             return Err(self.error("`call` needs the name of a function or a register"));
         };
@@ -60,36 +101,6 @@ impl<'a> Decoder<'a> {
         Ok(Some(Op::Nop))
     }
 
-    fn call_parts<'i>(&self, i: &'i Instruction) -> Decode<Call<'i>> {
-        let mut operands = i.operands.iter().peekable();
-        let results = match operands.peek() {
-            Some(Operand::List(list)) => {
-                operands.next();
-                &list[..]
-            }
-            // `call _, f, (p)`: nobody takes the result.
-            Some(Operand::Sink) => {
-                operands.next();
-                &[]
-            }
-            _ => &[],
-        };
-        let target = operands.next().ok_or_else(|| self.error("`call` of nothing"))?;
-        let arguments = match operands.peek() {
-            Some(Operand::List(list)) => {
-                operands.next();
-                &list[..]
-            }
-            _ => &[],
-        };
-        let table = match (operands.next(), operands.next()) {
-            (None, _) => None,
-            (Some(Operand::Name(name)), None) => Some(name.as_str()),
-            _ => return Err(self.error("`call` with operands that are not understood")),
-        };
-        Ok(Call { results, target, arguments, table })
-    }
-
     pub(super) fn fresh_label(&mut self) -> String {
         self.calls.fresh += 1;
         format!("lowered/{}", self.calls.fresh)
@@ -97,7 +108,7 @@ impl<'a> Decoder<'a> {
 
     /// Where `ret` goes: the end of the callee, or nowhere in an entry.
     pub(super) fn return_label(&self) -> Option<String> {
-        self.calls.open.last().map(|(_, label)| label.clone())
+        self.calls.open.last().cloned()
     }
 
     fn call_function(&mut self, number: u32, call: &Call) -> Decode<()> {
@@ -105,17 +116,10 @@ impl<'a> Decoder<'a> {
         let Some(function) = module.functions.get(number as usize) else {
             return Err(self.error("no such function"));
         };
-        // The one that has a body, when it is declared first.
-        let defined = module.functions.iter().position(|f| f.name == function.name && f.body.is_some());
-        let Some(number) = defined else { return self.call_builtin(function, call) };
-        let function = &module.functions[number];
-        if self.calls.open.iter().any(|(open, _)| *open == number as u32) {
-            return Err(self.error(format!("recursion: `{}` calls itself", function.name)));
-        }
-        self.inline(number as u32, function, call)
-    }
-
-    fn inline(&mut self, number: u32, function: &'a Function, call: &Call) -> Decode<()> {
+        let Some(number) = super::recursion::defined(module, number) else {
+            return self.call_builtin(function, call);
+        };
+        let function = &module.functions[number as usize];
         let (results, arguments) = (&function.results, &function.params);
         if (results.len() != call.results.len() && !call.results.is_empty())
             || arguments.len() != call.arguments.len()
@@ -127,23 +131,44 @@ impl<'a> Decoder<'a> {
                 results.len()
             )));
         }
-        let mut bindings = vec![];
+        let mut blocks = vec![];
         for (formal, actual) in arguments.iter().zip(call.arguments) {
-            bindings.push((formal, self.argument(formal, actual)?));
+            blocks.push(self.argument(formal, actual)?);
         }
         let mut taken = vec![];
         for (n, formal) in results.iter().enumerate() {
-            let (at, register) = self.result(formal, call.results.get(n))?;
-            bindings.push((formal, at));
-            taken.extend(register.map(|d| (formal, at, d)));
+            let (block, register) = self.result(formal, call.results.get(n))?;
+            blocks.push(block);
+            taken.extend(register.map(|d| (formal, block, d)));
         }
-        let end = self.fresh_label();
+        if self.recursion.calls_itself(module, number) {
+            self.call_routine(number, &blocks);
+        } else {
+            self.inline(function, &blocks)?;
+        }
+        for (formal, block, d) in taken {
+            self.local_load(formal, block, d);
+        }
+        Ok(())
+    }
+
+    fn inline(&mut self, function: &'a Function, blocks: &[Block]) -> Decode<()> {
         let (line, loc) = (self.line, self.loc);
         let local = self.names.enter_function();
-        for (formal, at) in &bindings {
-            self.bind(formal, *at)?;
+        self.body(function, blocks)?;
+        self.names.leave_function(local);
+        (self.line, self.loc) = (line, loc);
+        Ok(())
+    }
+
+    /// A callee's body, with the blocks of its parameters and then of its results.
+    pub(super) fn body(&mut self, function: &'a Function, blocks: &[Block]) -> Decode<()> {
+        let (params, results) = (&function.params, &function.results);
+        for (formal, block) in params.iter().chain(results).zip(blocks) {
+            self.bind(formal, *block)?;
         }
-        self.calls.open.push((number, end.clone()));
+        let end = self.fresh_label();
+        self.calls.open.push(end.clone());
         self.guard = None;
         if let Some(body) = &function.body {
             self.statements(body)?;
@@ -151,19 +176,14 @@ impl<'a> Decoder<'a> {
         self.guard = None;
         self.calls.open.pop();
         self.place_label(&end);
-        for (formal, at) in bindings.iter().skip(arguments.len()) {
-            self.return_register(formal, *at)?;
-        }
-        self.names.leave_function(local);
-        (self.line, self.loc) = (line, loc);
-        for (formal, at, d) in taken {
-            self.local_load(formal, at, d);
+        for (formal, block) in results.iter().zip(&blocks[params.len().min(blocks.len())..]) {
+            self.return_register(formal, *block)?;
         }
         Ok(())
     }
 
     /// The block of local memory that holds an argument.
-    fn argument(&mut self, formal: &Variable, actual: &Operand) -> Decode<u64> {
+    fn argument(&mut self, formal: &Variable, actual: &Operand) -> Decode<Block> {
         if let Operand::Name(name) = actual
             && let Some(at) = self.names.stack(name)
         {
@@ -176,11 +196,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// The block that takes a result, and the register it is copied to afterwards.
-    fn result(&mut self, formal: &Variable, actual: Option<&Operand>) -> Decode<(u64, Option<Slot>)> {
+    fn result(&mut self, formal: &Variable, actual: Option<&Operand>) -> Decode<(Block, Option<Slot>)> {
+        if let Some(Operand::Name(name)) = actual
+            && let Some(block) = self.names.stack(name)
+        {
+            return Ok((block, None));
+        }
         match actual {
-            Some(Operand::Name(name)) if self.names.stack(name).is_some() => {
-                Ok((self.names.stack(name).unwrap_or_default(), None))
-            }
             None | Some(Operand::Sink) => Ok((self.names.stack_block(formal)?, None)),
             Some(register) => {
                 let d = self.dest(register, formal.ty.bits)?;
@@ -190,7 +212,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Gives a formal its meaning inside the callee. A `.reg` parameter is loaded into a register first.
-    fn bind(&mut self, formal: &Variable, at: u64) -> Decode<()> {
+    fn bind(&mut self, formal: &Variable, at: Block) -> Decode<()> {
         if formal.space != Space::Reg {
             self.names.bind_stack(&formal.name, at);
             return Ok(());
@@ -202,7 +224,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// A `.reg` result is stored at the end of the callee.
-    fn return_register(&mut self, formal: &Variable, at: u64) -> Decode<()> {
+    fn return_register(&mut self, formal: &Variable, at: Block) -> Decode<()> {
         if formal.space == Space::Reg {
             let a = self.names.source(&formal.name, formal.ty.bits, self.line)?;
             self.local_store(formal, at, a);
@@ -210,17 +232,17 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn local_address(&mut self, at: u64) -> Addr {
-        Addr { base: self.names.constant(at, 64), wide: true, offset: 0 }
+    fn local_address(&mut self, at: Block) -> Addr {
+        Addr { base: self.names.block_address(at, 64), wide: true, offset: 0 }
     }
 
-    fn local_store(&mut self, v: &Variable, at: u64, a: Slot) {
+    fn local_store(&mut self, v: &Variable, at: Block, a: Slot) {
         let addr = self.local_address(at);
         let (bytes, wide) = (v.ty.bytes().min(8) as u8, v.ty.bits == 64);
         self.push(Op::Store { space: MemSpace::Local, bytes, a: vec![a], wide, addr, order: Order::WEAK });
     }
 
-    fn local_load(&mut self, v: &Variable, at: u64, d: Slot) {
+    fn local_load(&mut self, v: &Variable, at: Block, d: Slot) {
         let addr = self.local_address(at);
         let (bytes, wide) = (v.ty.bytes().min(8) as u8, v.ty.bits == 64);
         let signed = v.ty.kind == crate::read::TypeKind::Signed;
@@ -246,13 +268,7 @@ impl<'a> Decoder<'a> {
             let next = self.fresh_label();
             let p = self.equals(pointer, Names::function_address(number), 64);
             self.push_branch(Some((p, true)), &next);
-            let open = self.calls.open.iter().any(|(o, _)| *o == number);
-            if open {
-                let name = &self.module.functions[number as usize].name;
-                self.push(Op::Refuse(format!("recursion through a pointer: `{name}` calls itself").into()));
-            } else {
-                self.call_function(number, call)?;
-            }
+            self.call_function(number, call)?;
             self.push_branch(None, &done);
             self.place_label(&next);
         }
@@ -263,14 +279,8 @@ impl<'a> Decoder<'a> {
 
     /// Functions with a body whose parameters have the sizes of the call's.
     fn functions_that_fit(&self, call: &Call) -> Vec<u32> {
-        let fits = |f: &Function| {
-            !f.entry
-                && f.body.is_some()
-                && f.params.len() == call.arguments.len()
-                && (call.results.is_empty() || f.results.len() == call.results.len())
-        };
         let all = self.module.functions.iter().enumerate();
-        all.filter(|(_, f)| fits(f)).map(|(n, _)| n as u32).collect()
+        all.filter(|(_, f)| call.fits(f)).map(|(n, _)| n as u32).collect()
     }
 
     /// A new predicate: does the value equal the constant?

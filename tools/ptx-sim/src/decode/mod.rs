@@ -5,7 +5,7 @@
 //! looked at, and what is left over is an error that names the instruction.
 //!
 //! Most instructions become one operation. Some become several (*lowering*): `set` is a comparison and a selection,
-//! a vector atomic one atomic an element, a call the callee's body. [`Decoder::push`] emits the earlier ones, under
+//! a vector atomic one atomic an element, a call the callee's body (see [`calls`]). [`Decoder::push`] emits the earlier ones, under
 //! the guard of the instruction; only the last may change what the guard reads.
 
 mod arith;
@@ -16,10 +16,12 @@ mod compare;
 mod control;
 mod convert;
 mod float;
+mod frames;
 mod hopper;
 mod matrix;
 mod memory;
 mod names;
+mod recursion;
 mod warp;
 mod wmma;
 
@@ -69,6 +71,7 @@ pub(crate) struct Decoder<'a> {
     guard: Option<(Pred, bool)>,
     module: &'a Module,
     calls: calls::Calls,
+    recursion: recursion::Recursion,
     /// `.branchtargets` and `.calltargets` by the path of their name.
     tables: HashMap<String, Vec<String>>,
     /// The carry flag: one for each lane, as `add.cc` leaves it.
@@ -90,6 +93,7 @@ impl<'a> Decoder<'a> {
             guard: None,
             module,
             calls: calls::Calls::default(),
+            recursion: recursion::Recursion::new(module),
             tables: HashMap::new(),
             carry: None,
         })
@@ -206,7 +210,9 @@ impl<'a> Decoder<'a> {
 
     fn finish(mut self, function: &Function) -> Decode<Kernel> {
         // Falling off the end is a return.
-        self.code.push(Inst { guard: None, op: Op::Exit, line: self.line, loc: self.loc });
+        self.guard = None;
+        self.push(Op::Exit);
+        let routines = self.routines()?;
         for (at, label, line) in &self.branches {
             let target =
                 Names::label_lookup(label, |key| self.labels.get(key).copied()).ok_or_else(|| ReadError {
@@ -215,7 +221,7 @@ impl<'a> Decoder<'a> {
                 })?;
             self.code[*at].op = Op::Branch { target };
         }
-        Ok(self.names.into_kernel(function, self.code))
+        Ok(self.names.into_kernel(function, self.code, routines))
     }
 
     // ---- operands

@@ -1,11 +1,11 @@
 //! Names: registers to rows, symbols to addresses, scopes with repeated names.
 
-use super::Decode;
+use super::{Decode, frames::Frame};
 use crate::{
     ir::*,
     read::{Function, Init, Module, ReadError, Space, Stmt, Type, TypeKind, Variable},
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Clone, Copy, Debug)]
 enum Name {
@@ -18,11 +18,11 @@ enum Name {
     Shared(u64),
     /// The start of dynamic shared memory, known when everything fixed is placed.
     DynamicShared,
-    Local(u64),
+    Local(Block),
     /// Offset within the parameter block.
     Param(usize),
-    /// Parameter or result of a call: offset within local memory.
-    Stack(u64),
+    /// Parameter or result of a call, in local memory.
+    Stack(Block),
     Global,
     /// Number of a device function within the module.
     Function(u32),
@@ -35,6 +35,9 @@ const FUNCTION_STEP: u64 = 16;
 /// Local memory of a thread, as the ISA limits it.
 const MAX_LOCAL: usize = 512 * 1024;
 
+/// Bytes of a thread's stack, where frames of recursive functions lie.
+const STACK: usize = 64 * 1024;
+
 pub(crate) struct Names<'a> {
     module: &'a Module,
     /// Open scopes: the module's, then those of the function being read.
@@ -46,10 +49,10 @@ pub(crate) struct Names<'a> {
     /// Labels of open scopes, to tell `$L` of one scope from that of another.
     path: Vec<usize>,
     next_scope: usize,
-    rows: u32,
+    pub(super) rows: u32,
     /// Rows that belong to declared registers.
     register_rows: Vec<bool>,
-    preds: u32,
+    pub(super) preds: u32,
     constants: HashMap<(u64, u32), Slot>,
     /// Offsets from the start of dynamic shared memory, with the rows of the constant.
     dynamic: HashMap<(i64, u32), Slot>,
@@ -59,8 +62,10 @@ pub(crate) struct Names<'a> {
     false_pred: Option<Pred>,
     shared: usize,
     /// Local memory in use, and the most that ever was: inlined functions give theirs back.
-    local: usize,
-    local_peak: usize,
+    pub(super) local: usize,
+    pub(super) local_peak: usize,
+    /// Present while a recursive function is read.
+    pub(super) frame: Option<Frame>,
     params: Vec<Param>,
     param_bytes: usize,
 }
@@ -86,6 +91,7 @@ impl<'a> Names<'a> {
             shared: 0,
             local: 0,
             local_peak: 0,
+            frame: None,
             params: vec![],
             param_bytes: 0,
         };
@@ -156,7 +162,7 @@ impl<'a> Names<'a> {
         Ok(())
     }
 
-    fn reserve_local(&mut self, v: &Variable) -> Decode<u64> {
+    fn reserve_local(&mut self, v: &Variable) -> Decode<Block> {
         let at = self.local.next_multiple_of(v.align.max(1));
         self.local = at + v.bytes();
         self.local_peak = self.local_peak.max(self.local);
@@ -164,7 +170,10 @@ impl<'a> Names<'a> {
             let message = format!("`{}`: more than {MAX_LOCAL} bytes of local memory", v.name);
             return Err(ReadError { line: v.line, message });
         }
-        Ok(at as u64)
+        if let Some(frame) = &mut self.frame {
+            frame.align = frame.align.max(v.align);
+        }
+        Ok(Block { base: Base::Frame, at: at as u64 })
     }
 
     // ---- inlined functions
@@ -188,22 +197,22 @@ impl<'a> Names<'a> {
     }
 
     /// Makes a formal parameter (or result) stand for a block of local memory.
-    pub(crate) fn bind_stack(&mut self, name: &str, at: u64) {
+    pub(crate) fn bind_stack(&mut self, name: &str, block: Block) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name.to_string(), Name::Stack(at));
+            scope.insert(name.to_string(), Name::Stack(block));
         }
     }
 
     /// The block that an actual parameter names.
-    pub(crate) fn stack(&self, name: &str) -> Option<u64> {
+    pub(crate) fn stack(&self, name: &str) -> Option<Block> {
         match self.lookup(name) {
-            Some(Name::Stack(at)) => Some(at),
+            Some(Name::Stack(block)) => Some(block),
             _ => None,
         }
     }
 
     /// A block of local memory without a name.
-    pub(crate) fn stack_block(&mut self, v: &Variable) -> Decode<u64> {
+    pub(crate) fn stack_block(&mut self, v: &Variable) -> Decode<Block> {
         self.reserve_local(v)
     }
 
@@ -345,6 +354,15 @@ impl<'a> Names<'a> {
         slot
     }
 
+    /// Rows and predicates that hold the same at all times.
+    pub(super) fn fixed(&self) -> (HashSet<Slot>, [Option<Pred>; 2]) {
+        let constants = self.constants.iter().map(|((_, rows), slot)| (*slot, *rows));
+        let dynamic = self.dynamic.iter().map(|((_, rows), slot)| (*slot, *rows));
+        let pairs = self.globals.values().chain(self.specials.values()).map(|slot| (*slot, 2));
+        let all = constants.chain(dynamic).chain(pairs);
+        (all.flat_map(|(slot, rows)| slot..slot + rows).collect(), [self.true_pred, self.false_pred])
+    }
+
     pub(crate) fn constant_pred(&mut self, value: bool) -> Pred {
         let slot = if value { &mut self.true_pred } else { &mut self.false_pred };
         *slot.get_or_insert_with(|| {
@@ -382,8 +400,8 @@ impl<'a> Names<'a> {
                 self.dynamic.insert(key, slot);
                 Ok(slot)
             }
-            Some(Name::Local(at) | Name::Stack(at)) => {
-                Ok(self.constant(at.wrapping_add_signed(offset), bits))
+            Some(Name::Local(block) | Name::Stack(block)) => {
+                Ok(self.block_address(block.offset(offset), bits))
             }
             Some(Name::Function(n)) => {
                 Ok(self.constant(Self::function_address(n).wrapping_add_signed(offset), bits))
@@ -413,7 +431,9 @@ impl<'a> Names<'a> {
         }
     }
 
-    pub(crate) fn into_kernel(self, function: &Function, code: Vec<Inst>) -> Kernel {
+    pub(crate) fn into_kernel(self, function: &Function, code: Vec<Inst>, routines: Vec<Routine>) -> Kernel {
+        let stack_start = self.local_peak.next_multiple_of(16);
+        let local_bytes = if routines.is_empty() { self.local_peak } else { stack_start + STACK };
         let dynamic_base = self.shared.next_multiple_of(1024).max(if self.shared == 0 { 0 } else { 1024 });
         let mut constants: Vec<(Slot, Constant)> =
             self.constants.into_iter().map(|((value, _), slot)| (slot, Constant::Bits(value))).collect();
@@ -443,7 +463,9 @@ impl<'a> Names<'a> {
             specials: self.specials.into_iter().map(|(s, slot)| (slot, s)).collect(),
             static_shared: self.shared,
             dynamic_base,
-            local_bytes: self.local_peak,
+            local_bytes,
+            stack_start,
+            routines,
             register_rows: self.register_rows,
             globals: variables(self.module),
         }
@@ -459,7 +481,7 @@ pub fn variables(module: &Module) -> Vec<Variable> {
 }
 
 /// Every device function and alias, by its number.
-fn function_numbers(module: &Module) -> HashMap<String, u32> {
+pub(super) fn function_numbers(module: &Module) -> HashMap<String, u32> {
     let all = module.functions.iter().enumerate().filter(|(_, f)| !f.entry);
     let mut numbers: HashMap<String, u32> = all.map(|(n, f)| (f.name.clone(), n as u32)).collect();
     for (alias, target) in &module.aliases {

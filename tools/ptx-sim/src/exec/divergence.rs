@@ -55,8 +55,11 @@ pub enum Goal {
 pub struct Group {
     pub pc: u32,
     pub mask: u32,
-    /// Where it goes up into its parent.
+    /// Activations of recursive functions its lanes are in.
+    depth: u32,
+    /// Where it goes up into its parent: position, and depth.
     meet: u32,
+    meet_depth: u32,
     parent: u32,
     children: u32,
     used: bool,
@@ -66,6 +69,14 @@ pub struct Group {
 }
 
 const NONE: u32 = u32::MAX;
+
+impl Group {
+    /// Whether it is where it goes up into its parent.
+    #[inline]
+    fn has_met(&self) -> bool {
+        self.pc == self.meet && self.depth == self.meet_depth
+    }
+}
 
 pub struct Groups {
     all: Vec<Group>,
@@ -78,7 +89,9 @@ impl Groups {
         let root = Group {
             pc: 0,
             mask,
+            depth: 0,
             meet: NEVER,
+            meet_depth: 0,
             parent: NONE,
             children: 0,
             used: true,
@@ -107,7 +120,7 @@ impl Groups {
     pub fn settle(&mut self, exited: u32) -> Option<Group> {
         loop {
             let g = &self.all[self.current];
-            if g.mask & !exited != 0 && g.pc != g.meet {
+            if g.mask & !exited != 0 && !g.has_met() {
                 return Some(Group { mask: g.mask & !exited, ..*g });
             }
             let at = self.current;
@@ -207,9 +220,21 @@ impl Groups {
         }
     }
 
+    /// The current group calls a recursive function, which begins here.
+    pub fn call(&mut self, start: u32) {
+        let g = self.current();
+        (g.pc, g.depth) = (start, g.depth + 1);
+    }
+
+    /// The current group returns from one.
+    pub fn give_back(&mut self, back: u32) {
+        let g = self.current();
+        (g.pc, g.depth) = (back, g.depth.saturating_sub(1));
+    }
+
     fn split(&mut self, at: usize, ways: [(u32, u32); 2], meet: u32) {
         let g = self.all[at];
-        let parent = if g.meet == meet && g.parent != NONE {
+        let parent = if (g.meet, g.meet_depth) == (meet, g.depth) && g.parent != NONE {
             // The parent already waits there; the two ways become its children instead of this group.
             self.all[at].used = false;
             self.leaves -= 1;
@@ -223,7 +248,18 @@ impl Groups {
             at as u32
         };
         for (pc, mask) in ways.into_iter().filter(|(pc, _)| *pc != meet) {
-            let group = Group { pc, mask, meet, parent, children: 0, used: true, wait: None, give_up: false };
+            let group = Group {
+                pc,
+                mask,
+                depth: g.depth,
+                meet,
+                meet_depth: g.depth,
+                parent,
+                children: 0,
+                used: true,
+                wait: None,
+                give_up: false,
+            };
             self.current = self.add(group);
         }
         self.trim();
@@ -240,7 +276,7 @@ impl Groups {
             let below: u32 =
                 self.all.iter().filter(|c| c.used && c.parent == at as u32).fold(0, |m, c| m | c.mask);
             let met = g.mask & !below & !exited;
-            if met == 0 || g.pc == NEVER || g.pc == g.meet {
+            if met == 0 || g.pc == NEVER || g.has_met() {
                 continue;
             }
             self.all[at].mask &= !met;
@@ -278,8 +314,8 @@ impl Groups {
 
     /// Words that say where every group stands, to recognise a state.
     pub fn state(&self) -> impl Iterator<Item = u64> + '_ {
-        let word = |g: &Group| (g.pc as u64) << 32 | g.mask as u64;
-        self.all.iter().filter(|g| g.used).map(word).chain([self.current as u64])
+        let words = |g: &Group| [(g.pc as u64) << 32 | g.mask as u64, g.depth as u64];
+        self.all.iter().filter(|g| g.used).flat_map(words).chain([self.current as u64])
     }
 }
 

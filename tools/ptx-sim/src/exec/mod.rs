@@ -6,7 +6,7 @@
 //! | [`machine`], [`world`], [`cycle`] | CTAs that run together: rounds, deadlock; and what their warps share |
 //! | [`cta`], [`barrier`], [`mbarrier`], [`registers`] | what a CTA owns |
 //! | [`agents`], [`bulk`], [`tensor`], [`copy_async`], [`tensor_core`] | asynchronous operations |
-//! | [`warp`], [`divergence`], [`converge`], [`rows`] | a warp, where its lanes stand and how they meet, its registers |
+//! | [`warp`], [`divergence`], [`converge`], [`rows`], [`activation`] | a warp, where its lanes stand and how they meet, its registers, its calls |
 //! | [`access`], [`mbarrier_ops`], [`order_ops`], [`hopper`] | instructions that touch more than registers |
 //! | [`int`], [`float`], [`halves`], [`round`], [`convert`], [`compare`], [`bits`], [`generic`], [`warp_ops`], [`matrix`], [`quads`] | arithmetic |
 //! | [`units`] | tensor copies and warpgroup products as pure functions |
@@ -14,6 +14,7 @@
 //! | [`count`] | counters |
 
 pub mod access;
+pub mod activation;
 pub mod agents;
 pub mod barrier;
 pub mod bits;

@@ -5,7 +5,9 @@
 //! to a warp that waits and looks whether the wait is over.
 
 use super::{
-    access, bits,
+    access,
+    activation::Activations,
+    bits,
     check::Defined,
     compare,
     converge::members,
@@ -66,6 +68,7 @@ pub struct Warp {
     /// Thread-instructions executed.
     pub work: u64,
     pub tensor: Queue,
+    pub(super) activations: Activations,
     turn: u32,
     cycle: Cycle,
     /// Changes this warp has made.
@@ -87,6 +90,7 @@ impl Warp {
             steps: 0,
             work: 0,
             tensor: Queue::default(),
+            activations: Activations::default(),
             turn: 0,
             cycle: Cycle::default(),
             changed: 0,
@@ -176,6 +180,14 @@ impl Warp {
         match &inst.op {
             Op::Branch { target } => {
                 self.groups.branch(active, *target, meets[group.pc as usize], self.exited);
+                return Ok(Next::Go);
+            }
+            Op::Call { routine, formals } => {
+                self.call(*routine, formals, group, world)?;
+                return Ok(Next::Go);
+            }
+            Op::Return { routine } => {
+                self.give_back(*routine, group, world)?;
                 return Ok(Next::Go);
             }
             Op::Exit => {
@@ -296,11 +308,13 @@ impl Warp {
             mix(self.turn as u64);
         }
         mix(self.rows.digest());
+        mix(self.activations.digest());
         h
     }
 
     fn exit(&mut self, mask: u32, world: &mut World) {
         self.exited |= mask;
+        self.forget_activations(mask, world);
         let live = self.live();
         let cta = &mut world.ctas[self.cta];
         cta.live[self.number] = live;
@@ -325,7 +339,8 @@ impl Warp {
         let live = self.live();
         let r = &mut self.rows;
         match op {
-            Op::Nop | Op::WarpSync { .. } | Op::Exit | Op::Branch { .. } => {}
+            Op::Nop | Op::WarpSync { .. } | Op::Exit => {}
+            Op::Branch { .. } | Op::Call { .. } | Op::Return { .. } => {}
             Op::Trap => {
                 return Err((FaultKind::Trap, "`trap` was reached".into(), Some(mask.trailing_zeros())));
             }

@@ -56,6 +56,8 @@ pub struct World<'a> {
     pub check: Option<Box<Check<'a>>>,
     /// Present when somebody wants to know.
     pub counters: Option<Box<Counters>>,
+    /// Bytes of registers that calls of recursive functions have saved.
+    pub saved: usize,
     /// Present when tensor products are left out.
     pub taint: Option<Box<Taint>>,
     /// In check mode, when CTAs outside of this machine, or later launches, run too.
@@ -104,6 +106,7 @@ impl<'a> World<'a> {
             log: (launch.check && (!alone || launch.keep)).then(GlobalLog::default),
             check,
             counters: launch.count.then(|| Box::new(counters(launch))),
+            saved: 0,
             taint: launch.sample.is_some_and(|s| s.only).then(Box::default),
             changes: 0,
             now: 0,

@@ -13,11 +13,13 @@
 mod hopper;
 mod matrix;
 mod order;
+mod routine;
 mod visit;
 
 pub use hopper::*;
 pub use matrix::*;
 pub use order::{Fence, Order, Scope, Semantics};
+pub use routine::{Base, Block, Place, Routine};
 pub use visit::Role;
 
 use crate::read::{Limits, Variable};
@@ -43,7 +45,12 @@ pub struct Kernel {
     /// Bytes of shared variables of fixed size; dynamic shared memory begins at `dynamic_base`.
     pub static_shared: usize,
     pub dynamic_base: usize,
+    /// Local memory of a thread, with the stack of recursive functions if there are any.
     pub local_bytes: usize,
+    /// Where that stack begins.
+    pub stack_start: usize,
+    /// Functions that calls are made to; all others stand in their callers' places.
+    pub routines: Vec<Routine>,
     /// Module-scope variables of the global and constant spaces that the kernel may name.
     pub globals: Vec<Variable>,
     /// Which rows belong to declared registers (constants lie between them).
@@ -602,6 +609,15 @@ pub enum Op {
 
     Branch {
         target: u32,
+    },
+    /// A call of a recursive function; `formals`: addresses of the blocks of its parameters, then of its results.
+    Call {
+        routine: u32,
+        formals: Vec<Slot>,
+    },
+    /// Back to behind the call.
+    Return {
+        routine: u32,
     },
     Exit,
     Trap,

@@ -256,8 +256,12 @@ impl Op {
             | Op::CopyAsyncCommit
             | Op::CopyAsyncWait { .. }
             | Op::Branch { .. }
+            | Op::Return { .. }
             | Op::Exit
             | Op::Trap => {}
+            Op::Call { formals, .. } => {
+                formals.iter().flat_map(|&s| [s, s + 1]).for_each(|s| f(Role::Address(s)));
+            }
             Op::NanoSleep { time } => rows(f, *time, 1, false),
             Op::Fence(Fence::TensorMapAcquire { at, .. }) => address(f, at),
             Op::Fence(_) => {}

@@ -65,7 +65,7 @@ fn before_instruction(kernel: &Kernel, at: usize, before: &[Rows]) -> Rows {
     let inst = &kernel.code[at];
     let mut live = match inst.op {
         Op::Branch { target } => before[target as usize].clone(),
-        Op::Exit | Op::Trap => vec![0; before[at].len()],
+        Op::Exit | Op::Trap | Op::Return { .. } => vec![0; before[at].len()],
         _ => before[at + 1].clone(),
     };
     if inst.guard.is_some() && matches!(inst.op, Op::Branch { .. } | Op::Exit | Op::Trap) {

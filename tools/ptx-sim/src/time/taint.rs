@@ -41,6 +41,12 @@ struct Registers {
     preds: Vec<bool>,
 }
 
+impl Registers {
+    fn any(&self) -> bool {
+        self.rows.iter().chain(&self.preds).any(|tainted| *tainted)
+    }
+}
+
 fn get(bits: &[bool], at: u32) -> bool {
     bits.get(at as usize).copied().unwrap_or(false)
 }
@@ -77,6 +83,11 @@ impl Taint {
         }
         if active == 0 {
             return Ok(());
+        }
+        if matches!(inst.op, Op::Call { .. } | Op::Return { .. }) && registers.any() {
+            // Taint is kept by register, not by activation.
+            let message = "a recursive function is called or left while registers hold what a sampled run leaves out; run the grid whole";
+            return Err((FaultKind::LeftOut, message.into(), None));
         }
         let (mut from, mut steers) = (false, false);
         inst.op.visit(&mut |role| match role {

@@ -13,6 +13,7 @@ mod grids;
 mod lanes;
 mod mbarriers;
 mod races;
+mod recursion;
 mod registers;
 mod shadow;
 mod support;

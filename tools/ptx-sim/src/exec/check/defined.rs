@@ -127,6 +127,21 @@ impl Defined {
         slots.into_iter().fold(u32::MAX, |m, s| m & (self.rows[s as usize] | padding(s)))
     }
 
+    /// How far a lane of a row is defined: a bit for each byte, and one for padding. For calls, which save it.
+    pub fn mark(&self, slot: Slot, lane: usize) -> u8 {
+        let padding = self.padding.get(&slot).copied().unwrap_or(0);
+        let bits = self.bytes(slot).into_iter().chain([padding]).enumerate();
+        bits.fold(0, |mark, (n, lanes)| mark | ((lanes >> lane & 1) as u8) << n)
+    }
+
+    /// The counterpart.
+    pub fn set_mark(&mut self, slot: Slot, lane: usize, mark: u8) {
+        self.set_bytes(slot, 1 << lane, std::array::from_fn(|n| ((mark >> n & 1) as u32) << lane));
+        if mark >> 4 & 1 == 1 {
+            self.pad(slot, lane);
+        }
+    }
+
     pub fn set_bytes(&mut self, slot: Slot, mask: u32, bytes: Bytes) {
         if let Some(padding) = self.padding.get_mut(&slot) {
             *padding &= !mask;
