@@ -1,5 +1,6 @@
 """Kernels of cuda_kernels.cu, through nvcc: optimised with line information, and not optimised at all."""
 
+import itertools
 import math
 import os
 import pathlib
@@ -164,6 +165,39 @@ def all_cases(ptx):
         s = sum((int(a) + int(b)) << (32 * n) for n, (a, b) in enumerate(zip(p, q)))
         want.append([(s >> (32 * n)) & 0xFFFFFFFF for n in range(4)])
     yield case("big_sum", (1, 1, 1), (16, 1, 1), [("in", x.view(np.int32)), ("in", y.view(np.int32)), ("out", np.array(want, np.uint32).view(np.int32))])
+
+    yield from recursive_cases(case, ints)
+
+
+def recursive_cases(case, ints):
+    one = (1, 1, 1)
+    x = ints(0, 13, 48)
+    fibonacci = [0, 1]
+    while len(fibonacci) < 13:
+        fibonacci.append(fibonacci[-1] + fibonacci[-2])
+    queens = np.array([1, 1, 0, 0, 2, 10, 4])
+    want = np.array(fibonacci)[x] + 1000 * queens[x % 7] + np.where(x % 2, 0, 1000000)
+    yield case("recursive", one, (48, 1, 1), [("in", x), ("out", want.astype(np.int32))])
+
+    x = ints(-1000, 1000, 40, 20)
+    yield case("sort_rows", one, (40, 1, 1), [("in", x), ("out", np.sort(x, 1))])
+
+    def permutations(n):
+        values = [sum(c * 7 ** (n - 1 - j) for j, c in enumerate(p)) % 1009 for p in itertools.permutations(range(n))]
+        return sum(values)
+
+    x = ints(0, 6, 32)
+    yield case("permute", one, (32, 1, 1), [("in", x), ("out", np.array([permutations(n) for n in x], np.int32))])
+
+    def expression(number, level, depth):
+        if level == 0:
+            return number + depth
+        right = level - 1 if level % 2 == 0 else 0
+        return 3 * expression(number, level - 1, depth + 1) - expression(number, right, depth + 1)
+
+    x = ints(0, 6, 32)
+    want = [expression(i, n, 0) for i, n in enumerate(x)]
+    yield case("expressions", one, (32, 1, 1), [("in", x), ("out", np.array(want, np.int32))])
 
 
 def library_cases(ptx, arch):

@@ -301,3 +301,94 @@ extern "C" __global__ void big_sum(const unsigned *x, const unsigned *y, unsigne
         : "=r"(c[0]), "=r"(c[1]), "=r"(c[2]), "=r"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]));
 }
+
+// Functions that call themselves, to a depth that differs from thread to thread.
+__device__ __noinline__ int fibonacci(int n) { return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2); }
+
+__device__ __noinline__ int queens(int n, int row, unsigned columns, unsigned falling, unsigned rising) {
+    if (row == n) return 1;
+    int found = 0;
+    for (int c = 0; c < n; c++) {
+        unsigned column = 1u << c, down = 1u << (row + c), up = 1u << (row - c + n);
+        if ((columns & column) == 0 && (falling & down) == 0 && (rising & up) == 0)
+            found += queens(n, row + 1, columns | column, falling | down, rising | up);
+    }
+    return found;
+}
+
+__device__ bool is_odd(int n);
+__device__ __noinline__ bool is_even(int n) { return n == 0 || is_odd(n - 1); }
+__device__ __noinline__ bool is_odd(int n) { return n != 0 && is_even(n - 1); }
+
+extern "C" __global__ void recursive(const int *x, int *out) {
+    int i = threadIdx.x, n = x[i];
+    out[i] = fibonacci(n) + 1000 * queens(n % 7, 0, 0, 0, 0) + (is_even(n) ? 1000000 : 0);
+}
+
+__device__ void quicksort(int *v, int n) {
+    if (n < 2) return;
+    int pivot = v[n / 2], lo = 0, hi = n - 1;
+    while (lo <= hi) {
+        while (v[lo] < pivot) lo++;
+        while (v[hi] > pivot) hi--;
+        if (lo <= hi) { int t = v[lo]; v[lo++] = v[hi]; v[hi--] = t; }
+    }
+    quicksort(v, hi + 1);
+    quicksort(v + lo, n - lo);
+}
+
+extern "C" __global__ void sort_rows(const int *x, int *out) {
+    int v[20];
+    for (int j = 0; j < 20; j++) v[j] = x[20 * threadIdx.x + j];
+    quicksort(v, 20);
+    for (int j = 0; j < 20; j++) out[20 * threadIdx.x + j] = v[j];
+}
+
+// Each frame holds what it has chosen so far: the permutations of n numbers, as a sum that depends on their order.
+__device__ __noinline__ int permutations(int n, int used, int length, const int *before) {
+    int chosen[6];
+    for (int j = 0; j < length; j++) chosen[j] = before[j];
+    if (length == n) {
+        int value = 0;
+        for (int j = 0; j < n; j++) value = 7 * value + chosen[j];
+        return value % 1009;
+    }
+    int sum = 0;
+    for (int j = 0; j < n; j++) {
+        if (used >> j & 1) continue;
+        chosen[length] = j;
+        sum += permutations(n, used | 1 << j, length + 1, chosen);
+    }
+    return sum;
+}
+
+extern "C" __global__ void permute(const int *x, int *out) {
+    out[threadIdx.x] = permutations(x[threadIdx.x], 0, 0, nullptr);
+}
+
+// An expression whose nodes evaluate their children: recursion through virtual calls.
+struct Expression {
+    __device__ virtual int value(int depth) const = 0;
+};
+struct Leaf : Expression {
+    int number;
+    __device__ int value(int depth) const override { return number + depth; }
+};
+struct Pair : Expression {
+    const Expression *left, *right;
+    __device__ int value(int depth) const override { return 3 * left->value(depth + 1) - right->value(depth + 1); }
+};
+
+extern "C" __global__ void expressions(const int *x, int *out) {
+    int i = threadIdx.x, levels = x[i];
+    Leaf leaf;
+    leaf.number = i;
+    Pair pairs[5];
+    const Expression *below = &leaf;
+    for (int l = 0; l < levels; l++) {
+        pairs[l].left = below;
+        pairs[l].right = l % 2 ? below : &leaf;
+        below = &pairs[l];
+    }
+    out[i] = below->value(0);
+}

@@ -164,6 +164,7 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
                 }
             }
             m.changes += 1;
+            m.private += lanes(mask).all(|lane| matches!(at[lane], Place::Local(_))) as u64;
         }
         Op::Atomic { .. } => atomics(r, own, mask, op, m)?,
         Op::Cvta { space, to_space, d, a, wide } => {

@@ -141,15 +141,15 @@ impl<'a> Machine<'a> {
 
     fn rounds(&mut self) -> Result<(), Refused> {
         let slice = if self.world.launch.check { CHECKED_SLICE } else { SLICE };
-        let (mut quiet, mut changes) = (0, self.world.changes);
+        let (mut quiet, mut changes) = (0, self.world.noticeable());
         let mut patience = PATIENCE;
         loop {
             let ran = self.round(slice)?;
             if self.paused.iter().all(|p| *p == Pause::Done) {
                 return self.world.land_all();
             }
-            if self.world.changes != changes {
-                (quiet, patience, changes) = (0, PATIENCE, self.world.changes);
+            if self.world.noticeable() != changes {
+                (quiet, patience, changes) = (0, PATIENCE, self.world.noticeable());
             }
             quiet += 1;
             if ran && quiet <= patience {

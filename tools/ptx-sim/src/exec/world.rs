@@ -62,8 +62,10 @@ pub struct World<'a> {
     pub taint: Option<Box<Taint>>,
     /// In check mode, when CTAs outside of this machine, or later launches, run too.
     pub log: Option<GlobalLog>,
-    /// Goes up when something changes that another agent could notice.
+    /// Goes up when something changes besides registers.
     pub changes: u64,
+    /// Those of them that no other agent could notice: stores to local memory.
+    pub private: u64,
     /// Instructions executed by all warps.
     pub now: u64,
     pub me: Me,
@@ -109,6 +111,7 @@ impl<'a> World<'a> {
             saved: 0,
             taint: launch.sample.is_some_and(|s| s.only).then(Box::default),
             changes: 0,
+            private: 0,
             now: 0,
             me: Me::default(),
             tiles: Tiles::default(),
@@ -196,6 +199,11 @@ impl<'a> World<'a> {
                 }
             },
         }
+    }
+
+    /// Changes that another agent could notice.
+    pub fn noticeable(&self) -> u64 {
+        self.changes - self.private
     }
 
     fn place_local(&self, low: u64, bytes: u64, lane: usize) -> Option<Place<'a>> {

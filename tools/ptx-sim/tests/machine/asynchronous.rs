@@ -306,3 +306,38 @@ fn a_tensor_map_that_the_kernel_writes_has_to_be_fenced() {
     clean(&body(fence), &threads(64), &counting(64), &words);
     refuted(&body(""), &threads(64), &counting(64), &words, FaultKind::ProxyFence);
 }
+
+#[test]
+fn polling_with_a_counter_in_local_memory_is_quiet() {
+    // Unoptimised code keeps everything in local memory. Its stores there are seen by nobody else, so what is on its way
+    // lands all the same, also with seed 0: as late as possible.
+    let ptx = text(
+        "",
+        64,
+        "
+    .local .b32 counter;
+    st.local.u32 [counter], 0;
+    setp.ne.u32 %p1, %r1, 0;
+    mov.u32 %r2, smem;
+    @!%p1 mbarrier.init.shared.b64 [%r2], 32;
+    bar.sync 0;
+    mul.wide.u32 %rd3, %r1, 4;
+    add.s64 %rd4, %rd1, %rd3;
+    add.s64 %rd5, %rd2, %rd3;
+    shl.b32 %r3, %r1, 2;
+    add.u32 %r3, %r3, 1024;
+    add.u32 %r3, %r2, %r3;
+    cp.async.ca.shared.global [%r3], [%rd4], 4;
+    cp.async.mbarrier.arrive.noinc.shared.b64 [%r2];
+POLL:
+    ld.local.u32 %r4, [counter];
+    add.u32 %r4, %r4, 1;
+    st.local.u32 [counter], %r4;
+    mbarrier.test_wait.parity.shared.b64 %p2, [%r2], 0;
+    @!%p2 bra POLL;
+    ld.shared.u32 %r5, [%r3];
+    st.global.u32 [%rd5], %r5;",
+    );
+    let ptx = ptx.replace("smem[64]", "smem[2048]");
+    assert_eq!(clean(&ptx, &threads(32), &counting(32), &zeros(32)).b, counting(32));
+}
