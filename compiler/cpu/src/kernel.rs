@@ -245,19 +245,26 @@ fn scalar_word(s: Scalar, dtype: DType) -> u64 {
 
 /// Sets every element to 0.
 unsafe fn zero(object: &ObjectRecord) {
-    let mut at = [0i64; MAX_RANK];
+    let bits = object.dtype.bits() as i64;
     if object.dims.iter().any(|&d| d <= 0) {
         return;
     }
-    let bits = object.dtype.bits() as i64;
+    // What lies side by side is one run: the axes from `first` on are dense.
+    let (mut first, mut run) = (MAX_RANK, 1);
+    while bits >= 8 && first > 0 && (object.strides[first - 1] == run || object.dims[first - 1] == 1) {
+        first -= 1;
+        run *= object.dims[first];
+    }
+    let mut at = [0i64; MAX_RANK];
     loop {
-        let position = object.offset + (0..MAX_RANK).map(|d| at[d] * object.strides[d]).sum::<i64>();
-        // SAFETY: the position of an element.
+        let position = object.offset + (0..first).map(|d| at[d] * object.strides[d]).sum::<i64>();
+        // SAFETY: the positions of a run of elements.
         unsafe {
             match bits {
                 8.. => {
                     let bytes = bits / 8;
-                    std::ptr::write_bytes(object.ptr.offset((position * bytes) as isize), 0, bytes as usize);
+                    let start = object.ptr.offset((position * bytes) as isize);
+                    std::ptr::write_bytes(start, 0, (run * bytes) as usize);
                 }
                 _ => {
                     let bit = position * bits;
@@ -266,7 +273,7 @@ unsafe fn zero(object: &ObjectRecord) {
                 }
             }
         }
-        let mut d = MAX_RANK;
+        let mut d = first;
         loop {
             if d == 0 {
                 return;

@@ -36,6 +36,7 @@ pub mod jit;
 mod kernel;
 pub mod liveness;
 pub mod runtime;
+mod sums;
 mod views;
 
 pub use kernel::{CodeFacts, CpuKernel, compile};

@@ -42,6 +42,29 @@ impl Graph {
         used.filter(|v| !members.contains(&v.node) && seen.insert(*v)).collect()
     }
 
+    /// The inputs of a node and of everything that it owns.
+    pub fn all_inputs(&self, node: NodeId) -> Vec<Value> {
+        let nested = self.node(node).op.regions().into_iter().flat_map(|r| self.nodes_under(r));
+        [node].into_iter().chain(nested).flat_map(|n| self.inputs(n)).collect()
+    }
+
+    /// The backward slice of values within a region: themselves, and back through the nodes of the region (with what
+    /// they own). Arguments of the region and values from outside it are in it and end it.
+    ///
+    /// ```text
+    /// n1, n2 = args;  n3 = add n1, n0;  n4 = mul n3, n3        made_of(body, [n4]) = {n4, n3, n1, n0}
+    /// ```
+    pub fn made_of(&self, region: RegionId, values: &[Value]) -> BTreeSet<Value> {
+        let (mut found, mut open) = (BTreeSet::new(), values.to_vec());
+        while let Some(value) = open.pop() {
+            let seen = !found.insert(value);
+            if !seen && self.encloses(region, self.node(value.node).region) {
+                open.extend(self.all_inputs(value.node));
+            }
+        }
+        found
+    }
+
     /// The outputs of a node.
     pub fn outputs(&self, node: NodeId) -> impl Iterator<Item = Value> + use<> {
         (0..self.node(node).outputs.len() as u32).map(move |port| Value { node, port })
@@ -189,6 +212,21 @@ mod tests {
                 _ => {}
             }
         }
+    }
+
+    #[test]
+    fn what_a_value_is_made_of_ends_at_arguments_and_outside() {
+        let mut s = samples::Sketch::new("k", vec![], &["N"]);
+        let n = s.dim("N");
+        let i = s.par("i", n);
+        let twice = s.elem(ElemOp::Add, &[i, i]);
+        let other = s.elem(ElemOp::Mul, &[i, twice]);
+        let used = s.elem(ElemOp::Add, &[twice, n]);
+        let g = s.finish();
+        let body = g.node(i.node).region;
+        assert_eq!(g.made_of(body, &[used]), [used, twice, i, n].into());
+        assert!(!g.made_of(body, &[used]).contains(&other));
+        assert_eq!(g.made_of(ROOT, &[twice]), [twice, i].into());
     }
 
     #[test]

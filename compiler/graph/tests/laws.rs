@@ -2,8 +2,12 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use tile_base::{DType, Size};
-use tile_graph::{Arg, Graph, LoopCombine, Op, Program, Step, Temp, TileBinding, TileId, laws, samples};
+use tile_base::{DType, Mode, Size, Span};
+use tile_graph::{
+    Arg, DotAxes, ElemOp, ForOp, Graph, Iter, LoopCombine, LoopOrigin, Op, Program, ReduceKind, RegionKind,
+    Step, Temp, TileBinding, TileId, Value, ValueType, laws,
+    samples::{self, Sketch, Sub, Tiles},
+};
 use tile_oracle::{Options, run};
 use tile_tensor::{Argument, Arguments, Scalar, Tensor};
 
@@ -50,8 +54,12 @@ fn outputs_of(program: &Program, mut arguments: Arguments, tiles: &[u64]) -> BTr
 
 /// The launches of a split kernel, in so many parts.
 fn in_launches(graph: &Graph, at: &str, parts: i64) -> Program {
-    let laws::Launches { graphs, parts: dim, workspaces } =
-        laws::split_launches(graph, named(graph, at)).expect("the loop combines");
+    launched(graph, laws::split_launches(graph, named(graph, at)).expect("the loop combines"), parts)
+}
+
+/// The program of a kernel that a law took apart.
+fn launched(graph: &Graph, launches: laws::Launches, parts: i64) -> Program {
+    let laws::Launches { graphs, parts: dim, workspaces } = launches;
     for g in &graphs {
         tile_graph::verify(g).expect("the law keeps the invariants");
     }
@@ -71,9 +79,89 @@ fn in_launches(graph: &Graph, at: &str, parts: i64) -> Program {
             workspace: true,
         })
         .collect();
+    program.steps = (0..graphs.len()).map(|graph| Step::Launch { graph, args: args.clone() }).collect();
     program.graphs = graphs;
-    program.steps = (0..2).map(|graph| Step::Launch { graph, args: args.clone() }).collect();
     program
+}
+
+/// What the body of a recurrence has: the state f32[4, w], a key as a row and as a column, a value f32[1, w].
+struct Body {
+    state: Value,
+    row: Value,
+    column: Value,
+    x: Value,
+    w: Tiles,
+}
+
+/// `par w { S = s0[:, w]; for t in L affine S { o[t, w] = k[t, :] @ S;  S = next(…) }  s1[:, w] = S }`
+fn recurrence(next: impl Fn(&mut Sketch, &Body) -> Value) -> Graph {
+    let f32s = |name, mode, shape: &[&str]| samples::tensor(name, mode, DType::F32, shape);
+    let params = vec![
+        f32s("k", Mode::In, &["L", "4"]),
+        f32s("v", Mode::In, &["L", "V"]),
+        f32s("s0", Mode::In, &["4", "V"]),
+        f32s("o", Mode::Out, &["L", "V"]),
+        f32s("s1", Mode::Out, &["4", "V"]),
+    ];
+    let mut s = Sketch::new("recurrence", params, &["L", "V"]);
+    let tile = s.b.tile_size("BV", vec![], false, Span::default());
+    let (steps, width) = (s.dim("L"), s.dim("V"));
+    let w = s.par_tiles("w", width, tile);
+    let start = s.load(2, &[Sub::All, Sub::Along(w)]);
+    let ty = s.b.type_of(start).clone();
+    let (body, args) = s.b.open(RegionKind::Loop, vec![ValueType::index(), ty.clone()]);
+    let key = s.load(0, &[Sub::At(args[0]), Sub::All]);
+    let row = s.op(Op::Reshape { axes: vec![None, Some(0)] }, &[key]);
+    let column = s.op(Op::Reshape { axes: vec![Some(0), None] }, &[key]);
+    let value = s.load(1, &[Sub::At(args[0]), Sub::Along(w)]);
+    let x = s.op(Op::Reshape { axes: vec![None, Some(0)] }, &[value]);
+    let read = s.op(Op::Dot(DotAxes::matrix()), &[row, args[1]]);
+    let read = s.op(Op::Reshape { axes: vec![Some(1)] }, &[read]);
+    s.store(3, &[Sub::At(args[0]), Sub::Along(w)], read);
+    let next = next(&mut s, &Body { state: args[1], row, column, x, w });
+    s.b.close(&[next]);
+    let f = ForOp {
+        iter: Iter::Each { reverse: false },
+        body,
+        name: "t".into(),
+        origin: LoopOrigin::Written,
+        early_exit: false,
+        skip: None,
+        combine: LoopCombine::Affine { var: 0 },
+    };
+    let lo = s.b.index(0);
+    let last = s.b.add(Op::For(f), &[lo, steps, start], vec![ty])[0];
+    s.store(4, &[Sub::All, Sub::Along(w)], last);
+    s.finish()
+}
+
+/// A factor for each row: S = k S + v.
+fn gated(s: &mut Sketch, b: &Body) -> Value {
+    let kept = s.elem(ElemOp::Mul, &[b.state, b.column]);
+    s.elem(ElemOp::Add, &[kept, b.x])
+}
+
+/// The delta rule: S = S + k (v - k^T S).
+fn delta(s: &mut Sketch, b: &Body) -> Value {
+    let seen = s.op(Op::Dot(DotAxes::matrix()), &[b.row, b.state]);
+    let off = s.elem(ElemOp::Sub, &[b.x, seen]);
+    let write = s.elem(ElemOp::Mul, &[b.column, off]);
+    s.elem(ElemOp::Add, &[b.state, write])
+}
+
+/// L steps, V columns.
+fn recurrence_arguments((l, v): (usize, usize)) -> Arguments {
+    Arguments(vec![
+        random(1, &[l, 4]),
+        random(2, &[l, v]),
+        random(3, &[4, v]),
+        zeros(&[l, v]),
+        zeros(&[4, v]),
+    ])
+}
+
+fn segmented(graph: &Graph) -> Result<laws::Launches, laws::Refused> {
+    laws::segment_loop(graph, named(graph, "t"))
 }
 
 fn agree(a: &BTreeMap<String, Vec<f64>>, b: &BTreeMap<String, Vec<f64>>) {
@@ -180,6 +268,20 @@ proptest! {
     }
 
     #[test]
+    fn segments_of_a_recurrence_agree(
+        size in (1usize..40, 1usize..12), tiles in [1u64..9, 1..9], parts in 1i64..7,
+    ) {
+        for (plain, launches) in [(recurrence(gated), 3), (recurrence(delta), 4)] {
+            let cut = launched(&plain, segmented(&plain).expect("an affine loop"), parts);
+            assert_eq!(cut.graphs.len(), launches);
+            agree(
+                &outputs(&plain, recurrence_arguments(size), &tiles),
+                &outputs_of(&cut, recurrence_arguments(size), &tiles),
+            );
+        }
+    }
+
+    #[test]
     fn skips_change_nothing(size in (1usize..20, 1usize..40), tiles in [1u64..9, 1..9]) {
         check_flash(|g| { laws::honour_skip(g); }, size, &tiles);
         check_flash(|g| { laws::execute_skipped(g); }, size, &tiles);
@@ -201,6 +303,36 @@ proptest! {
         check_flash(|g| { laws::hoist(g); }, size, &tiles);
         check_flash(laws::simplify, size, &tiles);
     }
+}
+
+/// Segments of a matrix need columns that all move alike.
+#[test]
+fn what_does_not_move_by_columns_is_refused() {
+    let refused = |next: fn(&mut Sketch, &Body) -> Value| match segmented(&recurrence(next)) {
+        Ok(_) => "not refused".to_string(),
+        Err(why) => why.0,
+    };
+    let across = refused(|s, b| {
+        let sum = s.op(Op::Reduce { axis: 1, kind: ReduceKind::Sum }, &[b.state]);
+        s.elem(ElemOp::Add, &[b.state, sum])
+    });
+    assert_eq!(across, "mixes columns of its state");
+    let own = refused(|s, b| {
+        let moved = delta(s, b);
+        s.elem(ElemOp::Mul, &[moved, b.x])
+    });
+    assert_eq!(own, "moves columns of its state in ways of their own");
+    // A count of columns knows them without a load.
+    let counted = refused(|s, b| {
+        let places = s.b.one(Op::Iota, &[], ValueType::tile(DType::I64, [b.w.axis()]));
+        let places = s.cast(places, DType::F32);
+        let places = s.op(Op::Reshape { axes: vec![None, Some(0)] }, &[places]);
+        let moved = delta(s, b);
+        s.elem(ElemOp::Mul, &[moved, places])
+    });
+    assert_eq!(counted, own);
+    let square = refused(|s, b| s.elem(ElemOp::Mul, &[b.state, b.state]));
+    assert_eq!(square, "does more to its state than multiply and add (`mul`)");
 }
 
 /// The test would notice: a false claim is a different number.

@@ -229,7 +229,7 @@ fn whole(graph: &Graph, store: NodeId) -> Option<Status> {
     for (inner, size) in segmented {
         let (outer, rests_on) = match even_segments(graph, inner, &size) {
             Some(outer) => (outer, Status::Proven),
-            None => (segment_of(graph, inner)?, Status::AtLaunch),
+            None => (facts::ragged::parted_by(graph, inner, &loops(graph, inner))?, Status::AtLaunch),
         };
         let at = open.iter().position(|&l| l == outer)?;
         open.remove(at);
@@ -369,12 +369,7 @@ fn even_segments(graph: &Graph, inner: NodeId, size: &Size) -> Option<NodeId> {
 }
 
 fn is_index_of(graph: &Graph, node: NodeId, v: Value) -> bool {
-    let (iter, body) = match &graph.node(node).op {
-        Op::Par(p) => (p.iter, p.body),
-        Op::For(f) => (f.iter, f.body),
-        _ => return false,
-    };
-    matches!(iter, Iter::Each { .. }) && graph.region_args(body).first() == Some(&v)
+    facts::ragged::index_of(graph, node) == Some(v)
 }
 
 fn iterates(graph: &Graph, node: NodeId, wanted: SpanId) -> bool {
@@ -400,43 +395,6 @@ fn offsets_total(graph: &Graph, v: Value) -> Option<&Size> {
         },
         _ => None,
     }
-}
-
-/// For a loop over `off[e]..off[e + 1]`: the loop over e, if it is over all of `off` but its last element.
-fn segment_of(graph: &Graph, inner: NodeId) -> Option<NodeId> {
-    let bounds = graph.inputs(inner);
-    let (lo, hi) = (single_load(graph, bounds[0])?, single_load(graph, bounds[1])?);
-    if lo.0 != hi.0 || hi.1.sub(&lo.1)?.as_const() != Some(1) {
-        return None;
-    }
-    let outer = loops(graph, inner).into_iter().find(|&l| {
-        let body = match &graph.node(l).op {
-            Op::Par(p) => p.body,
-            Op::For(f) => f.body,
-            _ => return false,
-        };
-        let index = graph.region_args(body).first().copied();
-        index.is_some_and(|v| is_index_of(graph, l, v) && linear::of_value(graph, v) == Some(lo.1.clone()))
-    })?;
-    let range = graph.inputs(outer);
-    let groups = linear::of_value(graph, range[1])?.offset(1)?;
-    let length = linear::of_size(graph.object(lo.0).shape.first()?)?;
-    (graph.int(range[0]) == Some(0) && groups == length).then_some(outer)
-}
-
-/// A load of one element of a tensor of one dimension: tensor and position.
-fn single_load(graph: &Graph, v: Value) -> Option<(ObjectId, linear::Linear)> {
-    let Op::Load(a) = &graph.node(v.node).op else { return None };
-    let [coord] = &a.coords[..] else { return None };
-    let CoordIndex::Affine { base, terms } = &coord.index else { return None };
-    if !terms.is_empty() {
-        return None;
-    }
-    let at = match base {
-        Some(port) => linear::of_value(graph, graph.inputs(v.node)[*port as usize])?,
-        None => linear::Linear::default(),
-    };
-    Some((a.object, at))
 }
 
 /// A store that does not depend on a `par` axis in any way: all its instances write the same elements.

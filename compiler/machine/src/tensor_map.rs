@@ -29,9 +29,11 @@
 pub mod bytes;
 pub mod replace;
 pub mod rules;
+mod template;
 
 pub use replace::Field;
 pub use rules::TensorMapError;
+pub use template::Template;
 
 use crate::swizzle::Swizzle;
 
@@ -222,6 +224,15 @@ impl TensorMap {
 
     pub fn box_dims(&self) -> &[u32] {
         &self.box_dims[..self.rank]
+    }
+
+    /// As they were given, that of the innermost dimension too.
+    pub fn element_strides(&self) -> &[u32] {
+        &self.element_strides[..self.rank]
+    }
+
+    pub fn l2_promotion(&self) -> L2Promotion {
+        self.l2_promotion
     }
 
     pub fn swizzle(&self) -> Swizzle {

@@ -95,7 +95,7 @@ fn partials(graph: &Graph, node: NodeId, from: &Layout, axis: usize) -> Buffer {
     let warps = 1u32 << from.warp.iter().filter(|b| b[axis] != 0).count();
     // A value of at most 8 bytes, and a position of 8 when the reduction asks where.
     let name = format!("{}.partials", graph.node(node).path.as_deref().unwrap_or("reduce"));
-    Buffer { name, bytes: rows * warps * 16, offset: 0, life: (0, 0) }
+    Buffer { name, bytes: rows * warps * 16, ..Buffer::default() }
 }
 
 fn conversion(
@@ -115,7 +115,7 @@ fn conversion(
     let ty = graph.type_of(value);
     let element = ty.dtype.bits().max(8) as u32 / 8;
     let name = format!("{}.layout", graph.node(value.node).path.as_deref().unwrap_or("tile"));
-    buffers.push(Buffer { name, bytes: extents.iter().product::<u32>() * element, offset: 0, life: (0, 0) });
+    buffers.push(Buffer { name, bytes: extents.iter().product::<u32>() * element, ..Buffer::default() });
     Some(Conversion { to: wanted.clone(), how: How::Shared { buffer: buffers.len() - 1, extents } })
 }
 

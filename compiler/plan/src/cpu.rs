@@ -5,17 +5,19 @@
 //!
 //! | role | size | why |
 //! | --- | --- | --- |
-//! | rows of dots | multiple of 14, to 504 (126 beside a row-wise loop) | whole microkernels |
-//! | columns of dots | multiple of 32, to 512 | whole microkernels, half of L2 for the packed operand |
+//! | rows of dots | 504 (126 beside a row-wise loop) | 36 (9) microkernels for each packed panel of columns |
+//! | columns of dots | 512 (128 beside a row-wise loop) | half of L2 for the packed operand |
 //! | contraction only (streams) | 256 | a packed panel of 32 columns fills L1 |
-//! | columns of one dot and contraction of the next | 256 | scores of a block of rows stay in L2 |
+//! | columns of one dot and contraction or rows of another | 256 (128 in a kernel that skips steps) | scores of a block of rows stay in L2; of small blocks more are skipped |
+//! | rows and columns of one dot (chunks of a recurrence) | 64 | the work grows with the size |
 //! | no dot | rows of a tile within 64 KiB, or 4096 elements | operands and results in L1 and L2 |
 //!
-//! A size never exceeds the dimension it cuts, and row tiles shrink until every thread has a few instances. Sizes
-//! promise not to matter for results, so none of this is a question of correctness.
+//! The dimension that is cut is cut evenly, into tiles of about that size: 512 rows are four tiles of 128 and not four of
+//! 126 and one of 8. Row tiles shrink until every thread has a few instances. Sizes promise not to matter for
+//! results, so none of this is a question of correctness.
 
 use std::collections::BTreeMap;
-use tile_graph::{Axis, DotAxes, Graph, Iter, NodeId, Op, StepSize, TileBinding, TileId};
+use tile_graph::{Axis, DotAxes, Graph, Iter, Literal, NodeId, Op, StepSize, TileBinding, TileId};
 
 /// What the dots do along a tile size.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -23,6 +25,8 @@ struct Role {
     rows: bool,
     columns: bool,
     contracted: bool,
+    /// Rows and columns of one dot.
+    square: bool,
 }
 
 /// Rows and columns of the microkernel.
@@ -39,13 +43,12 @@ pub fn recommend_cpu(graph: &Graph, dims: &[i64]) -> TileBinding {
     let mut binding = TileBinding::new();
     for at in 0..graph.tiles.len() {
         let tile = TileId::new(at);
-        let wanted = match roles.get(&tile) {
-            Some(role) => dot_size(graph, *role),
-            None => row_size(graph, tile),
-        };
-        let wanted = match extent(graph, tile, dims) {
-            Some(n) => wanted.min(n.max(1)),
-            None => wanted,
+        let extent = extent(graph, tile, dims);
+        let wanted = match (roles.get(&tile), extent) {
+            (Some(role), Some(n)) => evenly(n, dot_size(graph, *role), role),
+            (Some(role), None) => dot_size(graph, *role),
+            (None, Some(n)) => row_size(graph, tile).min(n.max(1)),
+            (None, None) => row_size(graph, tile),
         };
         binding.set(tile, allowed(graph, tile, wanted));
     }
@@ -65,6 +68,7 @@ fn roles(graph: &Graph) -> BTreeMap<TileId, Role> {
     for node in graph.node_ids() {
         let Op::Dot(DotAxes { lhs_batch, rhs_batch, lhs_k, rhs_k }) = &graph.node(node).op else { continue };
         let inputs = graph.inputs(node);
+        let mut free: Vec<TileId> = vec![];
         for (side, batch, k) in [(0, lhs_batch, *lhs_k), (1, rhs_batch, *rhs_k)] {
             for (at, &axis) in graph.type_of(inputs[side]).axes.iter().enumerate() {
                 let Some(tile) = tile_of(axis) else { continue };
@@ -72,8 +76,14 @@ fn roles(graph: &Graph) -> BTreeMap<TileId, Role> {
                 match (side, at as u32) {
                     (_, at) if at == k => role.contracted = true,
                     (_, at) if batch.contains(&at) => {}
-                    (0, _) => role.rows = true,
-                    _ => role.columns = true,
+                    (0, _) => {
+                        role.rows = true;
+                        free.push(tile);
+                    }
+                    _ => {
+                        role.columns = true;
+                        role.square |= free.contains(&tile);
+                    }
                 }
             }
         }
@@ -89,28 +99,36 @@ fn is_row_wise(graph: &Graph) -> bool {
     })
 }
 
+/// Whether some loop passes over steps (blocks that a mask hides).
+fn skips(graph: &Graph) -> bool {
+    let never = |region| graph.literal(graph.yields(region)[0]) == Some(Literal::Bool(false));
+    graph.node_ids().any(|n| match &graph.node(n).op {
+        Op::For(f) => f.skip.is_some_and(|region| !never(region)),
+        _ => false,
+    })
+}
+
 fn dot_size(graph: &Graph, role: Role) -> u64 {
     let fused = is_row_wise(graph);
+    let scores = if skips(graph) { 4 * COLUMNS } else { 8 * COLUMNS };
     match role {
-        Role { rows: true, columns: true, contracted: true } => 64,
-        Role { columns: true, contracted: true, .. } => 8 * COLUMNS,
-        Role { rows: true, .. } => {
-            if fused {
-                9 * ROWS
-            } else {
-                36 * ROWS
-            }
-        }
-        Role { columns: true, .. } => {
-            if fused {
-                4 * COLUMNS
-            } else {
-                16 * COLUMNS
-            }
-        }
+        Role { square: true, .. } => 64,
+        Role { columns: true, contracted: true, .. } | Role { rows: true, columns: true, .. } => scores,
+        Role { rows: true, .. } if fused => 9 * ROWS,
+        Role { rows: true, .. } => 36 * ROWS,
+        Role { columns: true, .. } if fused => 4 * COLUMNS,
+        Role { columns: true, .. } => 16 * COLUMNS,
         Role { contracted: true, .. } => 256,
         _ => 64,
     }
+}
+
+/// The size near `wanted` that cuts `extent` into equal tiles, but for what is lost to whole vectors of columns.
+fn evenly(extent: u64, wanted: u64, role: &Role) -> u64 {
+    let extent = extent.max(1);
+    let tiles = ((extent + wanted / 2) / wanted).max(1);
+    let size = extent.div_ceil(tiles);
+    if role.columns { size.next_multiple_of(COLUMNS).min(extent) } else { size }
 }
 
 /// Rows of the widest tile along this tile size that fit, or a run of elements.
@@ -242,11 +260,15 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_multiples_of_the_microkernel() {
-        let graph = samples::matmul(DType::F32);
-        let found = sizes(&graph, &[4096, 4096, 4096]);
-        assert!(found.iter().any(|(n, s)| n == "BM" && s % ROWS == 0), "{found:?}");
-        assert!(found.iter().any(|(n, s)| n == "BN" && s % COLUMNS == 0), "{found:?}");
+    fn dimensions_are_cut_evenly_and_columns_into_whole_vectors() {
+        let graph = samples::flash(DType::F32, 64, false);
+        assert_eq!(sizes(&graph, &[1, 512, 8, 512, 8]), [("BM".into(), 128), ("BN".into(), 256)]);
+        // Three tiles of rows; four of columns, of 250 filled up to whole vectors.
+        assert_eq!(sizes(&graph, &[1, 400, 8, 1000, 8]), [("BM".into(), 134), ("BN".into(), 256)]);
+        let causal = samples::flash(DType::F32, 64, true);
+        assert_eq!(sizes(&causal, &[1, 512, 8, 512, 8]), [("BM".into(), 128), ("BN".into(), 128)]);
+        let product = sizes(&samples::matmul(DType::F32), &[4096, 4096, 4096]);
+        assert!(product.iter().all(|(_, size)| 4096 % size == 0), "{product:?}");
     }
 
     #[test]

@@ -12,11 +12,12 @@
 //!   acc += p @ c    16 x 512     warps 1 x 4: each has 128 columns, 64 registers a thread instead of 256
 //! ```
 
-use crate::{infer::Layouts, plan::*, shape::Shapes};
+use crate::{bulk, infer::Layouts, plan::*, shape::Shapes};
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::{DType, Diagnostic};
 use tile_graph::{DotAxes, ElemOp, Graph, NodeId, Op, Value};
 use tile_layout::{Layout, SharedLayout, convert, fragment};
+use tile_machine::tensor_map::Template;
 use tile_target::Target;
 
 /// A dot before its operands are placed.
@@ -152,18 +153,31 @@ fn fused_addend(g: &Graph, node: NodeId) -> (NodeId, Option<Value>) {
     }
 }
 
-/// Places the operands of all dots; adds the buffers they need (offsets come later).
+/// What operands need beside the dots.
+#[derive(Default)]
+pub struct Placed {
+    pub buffers: Vec<Buffer>,
+    /// Loads that the copy engine does, each with its map.
+    pub bulk: BTreeMap<NodeId, usize>,
+    pub maps: Vec<MapPlan>,
+    /// By number of an mbarrier, as [`Mbarriers::all`].
+    pub mbarriers: Vec<(NodeId, u32)>,
+    /// Values whose copy in shared memory serves several dots.
+    staged: BTreeMap<Value, Staging>,
+}
+
+/// Places the operands of all dots, and finds the buffers they need (offsets come later).
 pub fn place(
     s: &Shapes,
     shapes: Vec<Shape>,
     layouts: &Layouts,
-    buffers: &mut Vec<Buffer>,
-) -> BTreeMap<NodeId, Dot> {
-    let mut staged: BTreeMap<Value, Staging> = BTreeMap::new();
+    bulk: &bulk::Bulk,
+) -> (BTreeMap<NodeId, Dot>, Placed) {
+    let mut placed = Placed::default();
     let mut dots = BTreeMap::new();
     for shape in shapes {
         let inputs = s.graph.inputs(shape.node);
-        let mut operand = |port: usize| operand(s, &shape, port, inputs[port], layouts, buffers, &mut staged);
+        let mut operand = |port: usize| operand(s, &shape, port, inputs[port], layouts, bulk, &mut placed);
         let (lhs, rhs) = (operand(0), operand(1));
         dots.insert(
             shape.node,
@@ -179,7 +193,7 @@ pub fn place(
             },
         );
     }
-    dots
+    (dots, placed)
 }
 
 fn operand(
@@ -188,8 +202,8 @@ fn operand(
     port: usize,
     value: Value,
     layouts: &Layouts,
-    buffers: &mut Vec<Buffer>,
-    staged: &mut BTreeMap<Value, Staging>,
+    bulk: &bulk::Bulk,
+    placed: &mut Placed,
 ) -> Operand {
     let k_axis = if port == 0 { shape.axes.lhs_k } else { shape.axes.rhs_k } as usize;
     // An axis of 16n elements has nothing past its end within the depth that is read.
@@ -197,8 +211,11 @@ fn operand(
     // A depth of 1 is read as 16, and no tile of extent 1 reaches that far.
     let single = |v: Value, k: usize| s.graph.type_of(v).axes.get(k) == Some(&tile_graph::Axis::One);
     let clear = |v: Value, k: usize| (single(v, k) || !whole(v, k) && !zero_past_end(s, v, k)).then_some(k);
+    let (source, order) = behind_permutations(s.graph, value);
+    let load = bulk.loads.get(&source.node);
     if let (0, Instruction::Mma(mma)) = (port, shape.instruction)
         && k_axis == 1
+        && load.is_none()
         && let Some(from) = layouts.get(&value)
         && s.graph.node(value.node).region == s.graph.node(shape.at).region
     {
@@ -208,9 +225,7 @@ fn operand(
             return Operand::Registers { value, layout, map, clear: clear(value, k_axis) };
         }
     }
-    let (source, order) = behind_permutations(s.graph, value);
-    let k_source = order[k_axis];
-    let clear = clear(source, k_source);
+    let clear = clear(source, order[k_axis]);
     let free = shape.layout.coverage(port);
     let mut needs = [padded(s, source, 0), padded(s, source, 1)];
     needs[order[1 - k_axis]] = needs[order[1 - k_axis]].max(free);
@@ -218,7 +233,7 @@ fn operand(
         let has = if p.fast == 1 { [p.rows, p.columns] } else { [p.columns, p.rows] };
         has[0] >= needs[0] && has[1] >= needs[1]
     };
-    if let Some(found) = staged.get_mut(&source)
+    if let Some(found) = placed.staged.get_mut(&source)
         && covers(&found.place)
     {
         found.clear = found.clear.or(clear);
@@ -226,24 +241,85 @@ fn operand(
         again.order = order;
         return Operand::Shared(again);
     }
-    let from = &layouts[&source];
-    let ty = s.graph.type_of(source);
-    let extents = [from.coverage(0).max(needs[0]), from.coverage(1).max(needs[1])];
-    let fast = if from.contiguous(0) > from.contiguous(1) { 0 } else { 1 };
-    let place = SharedLayout::swizzled(extents, fast, (fed(ty.dtype).bits() / 8) as u32);
-    let name = s.graph.node(source.node).path.clone().unwrap_or_else(|| source.node.to_string());
-    buffers.push(Buffer { name, bytes: place.bytes(), offset: 0, life: (0, 0) });
     let home = s.graph.node(source.node).region;
     let is_argument = matches!(s.graph.node(source.node).op, Op::RegionArgs);
     let written = match home == s.graph.node(shape.at).region || is_argument {
-        true => Written::Before(shape.node),
-        false => Written::After(source.node),
+        // What arrives once is not fetched again for the next dot.
+        true if load.is_none_or(|l| l.users == 1) => Written::Before(shape.node),
+        _ => Written::After(source.node),
     };
-    let staging = Staging { source, order, place, buffer: buffers.len() - 1, written, clear };
+    let staging = match load {
+        Some(load) => {
+            let ahead = match written {
+                Written::Before(_) => bulk.ahead(s.graph, source.node),
+                Written::After(_) => None,
+            };
+            placed.by_bulk(s.graph, source, load.laid_out(needs), (written, ahead), shape.at)
+        }
+        None => {
+            let from = &layouts[&source];
+            let extents = [from.coverage(0).max(needs[0]), from.coverage(1).max(needs[1])];
+            let fast = if from.contiguous(0) > from.contiguous(1) { 0 } else { 1 };
+            let element = (fed(s.graph.type_of(source).dtype).bits() / 8) as u32;
+            let place = SharedLayout::swizzled(extents, fast, element);
+            let buffer = placed.room(s.graph, source, place.bytes(), Buffer::default().align);
+            Staging { source, order, place, buffer, written, clear, mbarrier: None, ahead: None }
+        }
+    };
+    let staging = Staging { order, ..staging };
     if matches!(written, Written::After(_)) {
-        staged.insert(source, staging.clone());
+        placed.staged.insert(source, staging.clone());
     }
     Operand::Shared(staging)
+}
+
+impl Placed {
+    fn room(&mut self, g: &Graph, source: Value, bytes: u32, align: u32) -> BufferId {
+        let name = g.node(source.node).path.clone().unwrap_or_else(|| source.node.to_string());
+        self.buffers.push(Buffer { name, bytes, align, ..Buffer::default() });
+        self.buffers.len() - 1
+    }
+
+    /// An operand that the copy engine writes; `dot` is where the code of the dot stands.
+    fn by_bulk(
+        &mut self,
+        g: &Graph,
+        source: Value,
+        (place, template): (SharedLayout, Template),
+        (written, ahead): (Written, Option<NodeId>),
+        dot: NodeId,
+    ) -> Staging {
+        if let Op::Load(access) = &g.node(source.node).op {
+            let object = g.object(access.object);
+            let map = MapPlan { param: object.param, name: object.name.clone(), template };
+            self.bulk.insert(source.node, bulk::map_of(&mut self.maps, map));
+        }
+        let at = match written {
+            Written::Before(_) => dot,
+            Written::After(load) => load,
+        };
+        let stages = if ahead.is_some() { STAGES } else { 1 };
+        self.mbarriers.push((at, stages));
+        let buffer = self.room(g, source, place.bytes() * stages, place.period());
+        let mbarrier = Some(self.mbarriers.len() - 1);
+        Staging { source, order: [0, 1], place, buffer, written, clear: None, mbarrier, ahead }
+    }
+
+    /// Layouts without those of tiles that the copy engine loads, which nobody holds in registers.
+    pub fn without_bulk(&self, g: &Graph, mut layouts: Layouts) -> Layouts {
+        layouts.retain(|&value, _| !self.bulk.contains_key(&behind_permutations(g, value).0.node));
+        layouts
+    }
+
+    /// Room for the mbarriers themselves, where there are any.
+    pub fn mbarrier_room(&mut self) -> Option<Mbarriers> {
+        let all = std::mem::take(&mut self.mbarriers);
+        let bytes = 8 * STAGES * all.len() as u32;
+        (bytes > 0).then(|| {
+            self.buffers.push(Buffer { name: "mbarriers".into(), bytes, ..Buffer::default() });
+            Mbarriers { buffer: self.buffers.len() - 1, all }
+        })
+    }
 }
 
 /// The dtype in which operands of a dot are handed to its instruction. Every value of a float of 8 or 4 bits is an f16,
@@ -260,7 +336,8 @@ fn padded(s: &Shapes, value: Value, dim: usize) -> u32 {
     s.padded(s.graph.type_of(value).axes[dim]).next_multiple_of(16)
 }
 
-fn behind_permutations(g: &Graph, value: Value) -> (Value, [usize; 2]) {
+/// What a value is a permutation of; dimension `n` of the value is dimension `order[n]` of that.
+pub fn behind_permutations(g: &Graph, value: Value) -> (Value, [usize; 2]) {
     match &g.node(value.node).op {
         Op::Permute { order } if order[..] == [1, 0] => {
             let (source, inner) = behind_permutations(g, g.inputs(value.node)[0]);

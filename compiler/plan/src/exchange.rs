@@ -269,7 +269,7 @@ impl Build<'_, '_> {
         let node = self.shapes.graph.node(self.node);
         let name = format!("{}.{what}", node.path.clone().unwrap_or_else(|| node.op.name()));
         let bytes = elements * dtype.bits().max(8) as u32 / 8;
-        self.buffers.push(Buffer { name, bytes, offset: 0, life: (0, 0) });
+        self.buffers.push(Buffer { name, bytes, ..Buffer::default() });
         self.arrays.push(Array { buffer: self.buffers.len() - 1, strides, dtype });
     }
 

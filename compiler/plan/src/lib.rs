@@ -2,7 +2,8 @@
 //!
 //! The order of decisions, each in its own file:
 //! 1. [`recommend`]: tile sizes and warps, unless the request gives them;
-//! 2. [`access`]: how wide memory may be touched, from the tensors' stride classes;
+//! 2. [`access`]: how wide memory may be touched, from the tensors' stride classes; [`bulk`]: which loads the copy
+//!    engine does instead;
 //! 3. [`dots`]: the instruction of each dot and the layout of its result;
 //! 4. [`infer`]: the layout of every tile value, from dots and memory outwards;
 //! 5. [`convert`]: conversions where a consumer needs another layout, and [`exchange`]: operations that work on shared
@@ -16,6 +17,7 @@
 //! of shared memory, there is no plan, and the error says by how much each candidate missed.
 
 pub mod access;
+pub mod bulk;
 pub mod convert;
 pub mod cpu;
 pub mod dots;
@@ -54,6 +56,10 @@ pub struct Request {
     pub classes: BTreeMap<String, TensorClass>,
     /// Every tensor may have any strides; what `classes` says still goes first.
     pub strided: bool,
+    /// Loads that the copy engine shall do.
+    pub bulk: Vec<bulk::Wish>,
+    /// Tensors, by name, of which a launch cannot have a tensor map, and why.
+    pub no_map: BTreeMap<String, String>,
 }
 
 /// Plans one launch.
@@ -69,7 +75,11 @@ pub fn plan(graph: &Graph, target: &'static Target, request: &Request) -> Result
     let mut refused = vec![];
     let mut nearest: Option<Plan> = None;
     for candidate in recommend::candidates(graph, &given, request.warps) {
-        let plan = attempt(graph, target, &candidate, &classes, &given)?;
+        let attempt = |ahead| attempt(graph, target, &candidate, &classes, &given, (request, ahead));
+        let mut plan = attempt(true)?;
+        if !plan.bulk.is_empty() && plan.shared_bytes() > target.shared_per_block {
+            plan = attempt(false)?;
+        }
         let Err(misfit) = legal::fits(&plan) else { return Ok(plan) };
         refused.push(misfit.why);
         if misfit.spills_little && nearest.as_ref().is_none_or(|n| plan.pressure() < n.pressure()) {
@@ -146,14 +156,22 @@ fn attempt(
     candidate: &recommend::Candidate,
     classes: &[TensorClass],
     given: &TileBinding,
+    (request, ahead): (&Request, bool),
 ) -> Result<Plan, Vec<Diagnostic>> {
     let (binding, warps) = (&candidate.binding, candidate.warps);
+    let shapes = Shapes::new(graph, binding, classes);
+    let bulk = bulk::loads(&shapes, target, classes, request, ahead);
+    if tile_base::diagnostic::any_error(&bulk.refused) {
+        return Err(bulk.refused);
+    }
+    let classes = &bulk.classes(graph, classes)[..];
     let shapes = Shapes::new(graph, binding, classes);
     let dot_shapes = dots::shapes(&shapes, target, warps)?;
     let anchors: Vec<_> = dot_shapes.iter().map(|d| (d.result(), d.layout.clone())).collect();
     let layouts = infer::infer(&shapes, classes, warps, &anchors);
-    let mut buffers = vec![];
-    let dots = dots::place(&shapes, dot_shapes, &layouts, &mut buffers);
+    let (dots, mut placed) = dots::place(&shapes, dot_shapes, &layouts, &bulk);
+    let mbarriers = placed.mbarrier_room();
+    let mut buffers = std::mem::take(&mut placed.buffers);
     let conversions = convert::insert(&shapes, &layouts, &dots, warps, &mut buffers);
     let parts = memory::Parts {
         graph,
@@ -162,8 +180,10 @@ fn attempt(
         cross_warp: &conversions.cross_warp,
         exchanges: &conversions.exchanges,
     };
-    let barriers = memory::arrange(&parts, &mut buffers);
-    let accesses = accesses(&shapes, classes, &layouts);
+    let barriers = memory::arrange(&parts, &mut buffers, mbarriers.as_ref().map(|m| m.buffer));
+    let mut accesses = accesses(&shapes, classes, &layouts);
+    accesses.retain(|node, _| !placed.bulk.contains_key(node));
+    let layouts = placed.without_bulk(graph, layouts);
     legal::whole_bytes(graph, &accesses)?;
     let mut plan = Plan {
         kernel: graph.name.clone(),
@@ -183,10 +203,13 @@ fn attempt(
         cross_warp: conversions.cross_warp,
         exchanges: conversions.exchanges,
         accesses,
+        bulk: placed.bulk,
+        maps: placed.maps,
+        mbarriers,
         buffers,
         barriers,
         registers: 0,
-        notes: vec![],
+        notes: bulk.refused,
     };
     plan.registers = pressure::registers(graph, &plan);
     Ok(plan)

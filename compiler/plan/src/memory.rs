@@ -5,6 +5,13 @@
 //! bytes and one of the two is a write. At the head of a loop everything its body does counts as having happened
 //! (the previous trip did it).
 //!
+//! A bulk copy into a buffer is a write like any other as far as what came *before* it goes. What comes after needs no
+//! barrier on its account: all threads wait for its mbarrier before they go on. And because every thread reads the
+//! buffer behind that wait, the barrier before the next copy also keeps a slow thread from missing a phase.
+//!
+//! Tiles that are fetched one step ahead ([`crate::bulk`]) are written at the head of each step, into the half of their
+//! buffers that the step before has read: one barrier there serves all of them.
+//!
 //! Worked example, the loop of a matmul: `load a; load b; dot`. The dot stages `a` (last trip's dot read that
 //! buffer: barrier), stages `b` (nothing since: none), reads both (written just now: barrier). Two barriers a trip.
 
@@ -20,7 +27,27 @@ use tile_graph::{Graph, NodeId, ObjectId, Op, ROOT, RegionId};
 struct Event {
     slot: Slot,
     buffer: BufferId,
-    write: bool,
+    touch: Touch,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    Read,
+    Write,
+    /// A bulk copy, issued and waited for.
+    Bulk,
+}
+
+impl Touch {
+    fn writes(self) -> bool {
+        self != Touch::Read
+    }
+}
+
+/// The event of staging an operand at `slot`.
+fn staging(s: &Staging, slot: Slot) -> Event {
+    let touch = if s.mbarrier.is_some() { Touch::Bulk } else { Touch::Write };
+    Event { slot, buffer: s.buffer, touch }
 }
 
 /// What the walk needs of the plan so far.
@@ -32,8 +59,12 @@ pub struct Parts<'a> {
     pub exchanges: &'a BTreeMap<NodeId, Exchange>,
 }
 
-/// Gives each buffer its life and offset; the barriers.
-pub fn arrange(parts: &Parts, buffers: &mut [Buffer]) -> BTreeSet<(NodeId, Slot)> {
+/// Gives each buffer its life and offset; the barriers. One buffer may live as long as the kernel (`permanent`).
+pub fn arrange(
+    parts: &Parts,
+    buffers: &mut [Buffer],
+    permanent: Option<BufferId>,
+) -> BTreeSet<(NodeId, Slot)> {
     let mut lives = Lives { parts, at: 0, life: vec![None; buffers.len()], loops: vec![] };
     lives.region(ROOT);
     let loops = lives.loops.clone();
@@ -45,6 +76,9 @@ pub fn arrange(parts: &Parts, buffers: &mut [Buffer]) -> BTreeSet<(NodeId, Slot)
             }
         }
         buffer.life = (first, last);
+    }
+    if let Some(buffer) = permanent.and_then(|b| buffers.get_mut(b)) {
+        buffer.life = (0, lives.at);
     }
     place(buffers);
     let mut walk = Barriers {
@@ -58,7 +92,8 @@ pub fn arrange(parts: &Parts, buffers: &mut [Buffer]) -> BTreeSet<(NodeId, Slot)
     walk.barriers
 }
 
-/// First fit, in order of birth; offsets are multiples of 128 bytes so that all banks line up.
+/// First fit, in order of birth; offsets are multiples of what each buffer asks for, 128 bytes at least so that all banks
+/// line up.
 fn place(buffers: &mut [Buffer]) {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&b| (buffers[b].life.0, b));
@@ -78,7 +113,7 @@ fn place(buffers: &mut [Buffer]) {
             if offset + buffers[b].bytes <= from {
                 break;
             }
-            offset = offset.max(to.next_multiple_of(128));
+            offset = offset.max(to.next_multiple_of(buffers[b].align));
         }
         buffers[b].offset = offset;
         placed.push(b);
@@ -112,19 +147,21 @@ impl Parts<'_> {
             for (at, operand) in [&plan.lhs, &plan.rhs].into_iter().enumerate() {
                 if let Operand::Shared(s) = operand
                     && s.written == Written::Before(dot)
+                    && s.ahead.is_none()
                 {
-                    out.push(Event { slot: Slot::Stage(at as u32), buffer: s.buffer, write: true });
+                    out.push(staging(s, Slot::Stage(at as u32)));
                 }
             }
             for operand in [&plan.lhs, &plan.rhs] {
                 if let Operand::Shared(s) = operand {
-                    out.push(Event { slot: Slot::Dot, buffer: s.buffer, write: false });
+                    out.push(Event { slot: Slot::Dot, buffer: s.buffer, touch: Touch::Read });
                 }
             }
         }
+        out.extend(fetched_ahead(self.dots, node).into_iter().map(|s| staging(s, Slot::Fill)));
         if let Some(&buffer) = self.cross_warp.get(&node) {
-            out.push(Event { slot: Slot::Partial, buffer, write: true });
-            out.push(Event { slot: Slot::Combine, buffer, write: false });
+            out.push(Event { slot: Slot::Partial, buffer, touch: Touch::Write });
+            out.push(Event { slot: Slot::Combine, buffer, touch: Touch::Read });
         }
         if let Some(x) = self.exchanges.get(&node) {
             let steps = exchange::steps(&self.graph.node(node).op, x.arrays.len());
@@ -132,7 +169,7 @@ impl Parts<'_> {
                 out.extend(touches.into_iter().map(|(array, write)| Event {
                     slot: Slot::Step(step as u32),
                     buffer: x.arrays[array].buffer,
-                    write,
+                    touch: if write { Touch::Write } else { Touch::Read },
                 }));
             }
         }
@@ -145,19 +182,24 @@ impl Parts<'_> {
         for port in 0..self.graph.node(node).outputs.len() as u32 {
             self.conversion(node, result_port(port), &mut out);
         }
-        for buffer in kept_after(self.dots, node).into_iter().map(|s| s.buffer) {
-            out.push(Event { slot: Slot::Keep(buffer), buffer, write: true });
-        }
+        out.extend(kept_after(self.dots, node).into_iter().map(|s| staging(s, Slot::Keep(s.buffer))));
         out
     }
 
     fn conversion(&self, node: NodeId, port: u32, out: &mut Vec<Event>) {
         if let Some(Conversion { how: How::Shared { buffer, .. }, .. }) = self.conversions.get(&(node, port))
         {
-            out.push(Event { slot: Slot::Convert(port), buffer: *buffer, write: true });
-            out.push(Event { slot: Slot::Converted(port), buffer: *buffer, write: false });
+            out.push(Event { slot: Slot::Convert(port), buffer: *buffer, touch: Touch::Write });
+            out.push(Event { slot: Slot::Converted(port), buffer: *buffer, touch: Touch::Read });
         }
     }
+}
+
+/// Operands of which every step of the loop `node` fetches the next one's.
+pub fn fetched_ahead(dots: &BTreeMap<NodeId, Dot>, node: NodeId) -> Vec<&Staging> {
+    let operands = dots.values().flat_map(|d| [&d.lhs, &d.rhs]);
+    let shared = operands.filter_map(|o| if let Operand::Shared(s) = o { Some(s) } else { None });
+    shared.filter(|s| s.ahead == Some(node)).collect()
 }
 
 /// Operands that are written to shared memory right after a node, each buffer once.
@@ -191,6 +233,10 @@ impl Lives<'_> {
             }
             if matches!(self.parts.graph.node(node).op, Op::For(_) | Op::While { .. }) {
                 self.loops.push((start, self.at));
+                // What is fetched ahead is on its way also where nobody looks at it.
+                for s in fetched_ahead(self.parts.dots, node) {
+                    self.life[s.buffer] = Some((start, self.at));
+                }
             }
             self.note(self.parts.after(node));
         }
@@ -236,6 +282,8 @@ impl Barriers<'_> {
                 for region in op.regions() {
                     self.assume(region);
                 }
+                let ahead = fetched_ahead(self.parts.dots, node);
+                self.events(node, ahead.into_iter().map(|s| staging(s, Slot::Ahead)).collect());
                 for region in op.regions() {
                     self.region(region);
                 }
@@ -256,23 +304,28 @@ impl Barriers<'_> {
     fn assume(&mut self, region: RegionId) {
         for node in self.parts.graph.nodes_under(region) {
             let events = [self.parts.before(node), self.parts.after(node)].concat();
-            self.pending.extend(events.iter().map(|e| (e.buffer, e.write)));
+            self.remember(&events);
         }
+    }
+
+    fn remember(&mut self, events: &[Event]) {
+        let lasting = events.iter().filter(|e| e.touch != Touch::Bulk);
+        self.pending.extend(lasting.map(|e| (e.buffer, e.touch.writes())));
     }
 
     /// Events of one slot stand behind one barrier: what any of them needs is asked first, then all are remembered.
     fn events(&mut self, node: NodeId, events: Vec<Event>) {
         for together in events.chunk_by(|a, b| a.slot == b.slot) {
             let conflicts = |event: &Event| {
-                self.pending
-                    .iter()
-                    .any(|&(other, wrote)| (wrote || event.write) && self.overlap(other, event.buffer))
+                self.pending.iter().any(|&(other, wrote)| {
+                    (wrote || event.touch.writes()) && self.overlap(other, event.buffer)
+                })
             };
             if together.iter().any(conflicts) {
                 self.barriers.insert((node, together[0].slot));
                 self.pending.clear();
             }
-            self.pending.extend(together.iter().map(|e| (e.buffer, e.write)));
+            self.remember(together);
         }
     }
 

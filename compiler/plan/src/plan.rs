@@ -11,8 +11,9 @@
 use crate::exchange::Exchange;
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::{Diagnostic, Size};
-use tile_graph::{NodeId, TileBinding, Value};
+use tile_graph::{Graph, NodeId, RegionId, TileBinding, Value};
 use tile_layout::{Layout, SharedLayout};
+use tile_machine::tensor_map::Template;
 use tile_target::{MmaShape, Target};
 
 #[derive(Clone, Debug)]
@@ -31,7 +32,13 @@ pub struct Plan {
     pub cross_warp: BTreeMap<NodeId, BufferId>,
     /// Operations that work on arrays in shared memory.
     pub exchanges: BTreeMap<NodeId, Exchange>,
+    /// How wide each load and store is, but for the loads in [`Plan::bulk`].
     pub accesses: BTreeMap<NodeId, AccessPlan>,
+    /// Loads that the copy engine does, each with its tensor map. They have no registers: a tile goes to where it is staged.
+    pub bulk: BTreeMap<NodeId, usize>,
+    pub maps: Vec<MapPlan>,
+    /// The mbarriers on which bulk loads arrive, one for each buffer that they fill.
+    pub mbarriers: Option<Mbarriers>,
     pub buffers: Vec<Buffer>,
     pub barriers: BTreeSet<(NodeId, Slot)>,
     pub grid: Vec<GridAxis>,
@@ -103,6 +110,32 @@ pub struct Staging {
     pub written: Written,
     /// Positions past the end along this dimension of the source are written as 0.
     pub clear: Option<usize>,
+    /// The copy engine writes it and arrives on the mbarrier of this number; otherwise the threads do.
+    pub mbarrier: Option<usize>,
+    /// The loop of which every step fetches the tile of the next one: the buffer has room for [`STAGES`] tiles, and there
+    /// is an mbarrier for each.
+    pub ahead: Option<NodeId>,
+}
+
+/// Tiles in a buffer that is filled one step ahead.
+pub const STAGES: u32 = 2;
+
+/// A tensor map that the kernel takes as a parameter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MapPlan {
+    /// Position among the signature's parameters.
+    pub param: usize,
+    pub name: String,
+    pub template: Template,
+}
+
+/// Words of 64 bits in a buffer that lives as long as the kernel: [`STAGES`] for each number, of which one without a
+/// step ahead uses the first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mbarriers {
+    pub buffer: BufferId,
+    /// By number, the node before whose code a phase of it ends, and how many words it uses.
+    pub all: Vec<(NodeId, u32)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,8 +171,17 @@ pub struct AccessPlan {
 pub struct Buffer {
     pub name: String,
     pub bytes: u32,
+    /// The offset is a multiple of it.
+    pub align: u32,
     pub offset: u32,
     pub life: (usize, usize),
+}
+
+impl Default for Buffer {
+    /// Nothing, where all banks line up.
+    fn default() -> Buffer {
+        Buffer { name: String::new(), bytes: 0, align: 128, offset: 0, life: (0, 0) }
+    }
 }
 
 /// A point within the code of a node where a barrier may stand.
@@ -161,6 +203,9 @@ pub enum Slot {
     Combine,
     /// Before a step of an exchange.
     Step(u32),
+    /// Before a loop fetches its first tiles, and at the head of a step, before those of the next.
+    Fill,
+    Ahead,
 }
 
 /// What a tensor's strides are taken to be.
@@ -222,6 +267,23 @@ impl Plan {
     /// The part of a thread's registers that tiles take.
     pub fn pressure(&self) -> f64 {
         f64::from(self.registers) / f64::from(self.registers_of_a_thread())
+    }
+
+    /// What the base of dynamic shared memory has to be a multiple of.
+    pub fn shared_align(&self) -> u32 {
+        self.buffers.iter().map(|b| b.align).max().unwrap_or(1)
+    }
+
+    /// The numbers of the mbarriers whose phases the code of a region may end.
+    pub fn mbarriers_under(&self, graph: &Graph, regions: &[RegionId]) -> Vec<usize> {
+        let Some(all) = &self.mbarriers else { return vec![] };
+        let inside: BTreeSet<NodeId> = regions.iter().flat_map(|&r| graph.nodes_under(r)).collect();
+        (0..all.all.len()).filter(|&n| inside.contains(&all.all[n].0)).collect()
+    }
+
+    /// Operands of which every step of a loop fetches the next one's.
+    pub fn fetched_ahead(&self, node: NodeId) -> Vec<&Staging> {
+        crate::memory::fetched_ahead(&self.dots, node)
     }
 
     /// Bytes of dynamic shared memory.

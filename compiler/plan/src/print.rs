@@ -18,6 +18,11 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
         let who = if plan.recommended.contains(&tile.name) { "  // recommended" } else { "" };
         let _ = writeln!(out, "    {word}{who}");
     }
+    let mut tensors: Vec<&str> = plan.maps.iter().map(|m| m.name.as_str()).collect();
+    tensors.dedup();
+    for name in tensors {
+        let _ = writeln!(out, "    place {name} tma;");
+    }
     let _ = writeln!(out, "}}\n");
     let counts: Vec<String> = plan.grid.iter().map(|a| format!("{} in {}", a.name, a.count)).collect();
     let _ = writeln!(out, "grid     {}", counts.join(" x "));
@@ -36,6 +41,14 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
             r.name, r.unit, r.bytes, r.multiple
         );
     }
+    for (n, map) in plan.maps.iter().enumerate() {
+        let t = &map.template;
+        let _ = writeln!(
+            out,
+            "map {n}    {}: {:?} in boxes of {:?}, dimensions {:?}, swizzle {:?}, outside {:?}; other strides and pointer multiples of 16 bytes",
+            map.name, t.element, t.box_dims, t.order, t.swizzle, t.fill
+        );
+    }
     out.push('\n');
     dots(&mut out, graph, plan);
     for (node, access) in &plan.accesses {
@@ -43,6 +56,9 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
         let Some(object) = op.access().map(|a| &graph.object(a.object).name) else { continue };
         let _ =
             writeln!(out, "{:8} {object} at {node}: {} elements an instruction", op.name(), access.vector);
+    }
+    for (node, map) in &plan.bulk {
+        let _ = writeln!(out, "bulk     {} at {node}: by map {map}", plan.maps[*map].name);
     }
     for ((node, port), c) in &plan.conversions {
         let how = match &c.how {
@@ -96,8 +112,14 @@ fn dots(out: &mut String, graph: &Graph, plan: &Plan) {
                     Written::After(n) => format!("kept after {}", name(graph, n)),
                     Written::Before(_) => "staged".into(),
                 };
+                let ahead = if s.ahead.is_some() { ", a step ahead" } else { "" };
+                let waits = s.mbarrier.map(|n| format!(" by mbarrier {n}{ahead}")).unwrap_or_default();
+                let panels = match s.place.panels() {
+                    1 => String::new(),
+                    n => format!("{n} panels, "),
+                };
                 format!(
-                    "shared {} ({life}, pitch {}, xor (row >> {}) & {})",
+                    "shared {} ({life}{waits}, {panels}pitch {}, xor (row >> {}) & {})",
                     b.name, s.place.pitch, s.place.shift, s.place.mask
                 )
             }

@@ -62,7 +62,7 @@ impl Room {
 
     pub fn buffer(&self, graph: &Graph, node: NodeId) -> Buffer {
         let name = format!("{}.inverse", graph.node(node).path.as_deref().unwrap_or("unit_lower_inv"));
-        Buffer { name, bytes: self.matrices() * self.matrix_bytes(), offset: 0, life: (0, 0) }
+        Buffer { name, bytes: self.matrices() * self.matrix_bytes(), ..Buffer::default() }
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Ty {
     Global,
     /// A pointer to shared memory.
     Shared,
+    /// A pointer to shared memory of any CTA of the cluster.
+    Cluster,
     /// A pointer to either, or to constants.
     Generic,
 }
@@ -57,6 +59,7 @@ impl Ty {
             Ty::F64 => "f64",
             Ty::Global => "!llvm.ptr<1>",
             Ty::Shared => "!llvm.ptr<3>",
+            Ty::Cluster => "!llvm.ptr<7>",
             Ty::Generic => "!llvm.ptr",
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! One binary, because linking LLVM is the slow part.
 
+mod bulk;
 mod collectives;
 mod random;
+mod shadow;
 mod small;
 mod support;
 mod triangular;
@@ -145,6 +147,15 @@ fn flash_attention_agrees_with_the_oracle() {
 
 // ---- the library's kernels on the assembler
 
+fn by_maps(tensors: &[&str]) -> Request {
+    let wish = |t: &&str| tile_plan::bulk::Wish {
+        path: t.to_string(),
+        span: tile_base::Span::default(),
+        required: false,
+    };
+    Request { bulk: tensors.iter().map(wish).collect(), ..Request::default() }
+}
+
 /// Every kernel of the library in its main variants, with how its tensors lie.
 fn library() -> Vec<(String, Kernel, Request)> {
     let mut out = vec![];
@@ -173,12 +184,15 @@ fn library() -> Vec<(String, Kernel, Request)> {
         let mut transposed = Request::default();
         transposed.classes.insert("a".into(), TensorClass::Vector { unit: 0, bytes: 16 });
         transposed.classes.insert("b".into(), TensorClass::Vector { unit: 0, bytes: 16 });
-        add(matmul, ", transposed", transposed);
+        add(matmul.clone(), ", transposed", transposed);
+        add(matmul, ", by tensor maps where there are", by_maps(&["a", "b"]));
         for d in [40, 64, 128, 256] {
             for causal in [0, 1] {
                 let flash = kernel("attention/flash_fwd.tile", "flash_fwd", dtype);
                 add(flash.with("D", d).with("CAUSAL", causal), "", Request::default());
             }
+            let flash = kernel("attention/flash_fwd.tile", "flash_fwd", dtype).with("D", d).with("CAUSAL", 1);
+            add(flash, ", by tensor maps where there are", by_maps(&["q", "k", "v"]));
         }
     }
     out

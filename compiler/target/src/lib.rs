@@ -54,6 +54,8 @@ pub struct Target {
     pub shared_per_sm: u32,
     pub threads_per_sm: u32,
     pub sms: u32,
+    /// Whether there is a copy engine that takes tensor maps (TMA), and mbarriers that count its bytes.
+    pub tensor_maps: bool,
     pub mma: &'static [MmaShape],
 }
 

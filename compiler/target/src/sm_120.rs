@@ -16,5 +16,6 @@ pub const SM_120: Target = Target {
     shared_per_sm: 100 * 1024,
     threads_per_sm: 1536,
     sms: 170,
+    tensor_maps: true,
     mma: MMA_SYNC,
 };

@@ -16,5 +16,6 @@ pub const SM_80: Target = Target {
     shared_per_sm: 164 * 1024,
     threads_per_sm: 2048,
     sms: 108,
+    tensor_maps: false,
     mma: MMA_SYNC,
 };

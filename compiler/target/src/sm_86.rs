@@ -16,5 +16,6 @@ pub const SM_86: Target = Target {
     shared_per_sm: 100 * 1024,
     threads_per_sm: 1536,
     sms: 84,
+    tensor_maps: false,
     mma: MMA_SYNC,
 };

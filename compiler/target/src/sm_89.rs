@@ -16,5 +16,6 @@ pub const SM_89: Target = Target {
     shared_per_sm: 100 * 1024,
     threads_per_sm: 1536,
     sms: 128,
+    tensor_maps: false,
     mma: MMA_SYNC,
 };

@@ -16,5 +16,6 @@ pub const SM_90: Target = Target {
     shared_per_sm: 228 * 1024,
     threads_per_sm: 2048,
     sms: 132,
+    tensor_maps: true,
     mma: MMA_SYNC,
 };

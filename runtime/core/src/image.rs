@@ -18,12 +18,17 @@
 //!
 //! A buffer is the tensor's whole storage, so that a view (a slice, a transposed matrix) reaches the device with the
 //! strides it has.
+//!
+//! Tensor maps stand behind the other parameters, 128 bytes each at multiples of 64. They hold addresses in an encoding
+//! that belongs to the driver, so that the driver's own function makes them once addresses are known; that they can be
+//! made is checked when the image is ([`LaunchImage::with_maps`]).
 
 use std::ops::Range;
 use tile_base::{
     DType, Diagnostic, Mode, Signature,
     signature::{ParamKind, TensorParam},
 };
+use tile_machine::tensor_map::{Template, TensorMap, TensorMapError, bytes};
 use tile_tensor::{Argument, Arguments, Scalar, Tensor, convert};
 
 /// How many threads, and how they are grouped.
@@ -56,6 +61,18 @@ struct Hole {
     offset: u64,
 }
 
+/// A tensor map among the parameters; its address is that of the tensor's element at coordinate 0.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct MapHole {
+    hole: Hole,
+    template: Template,
+    shape: Vec<u64>,
+    strides: Vec<i64>,
+}
+
+/// An encoded tensor map.
+pub type MapBytes = [u8; bytes::BYTES];
+
 /// One launch, complete but for the addresses of its buffers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LaunchImage {
@@ -66,6 +83,7 @@ pub struct LaunchImage {
     /// Where each parameter begins.
     starts: Vec<usize>,
     holes: Vec<Hole>,
+    maps: Vec<MapHole>,
 }
 
 impl LaunchImage {
@@ -85,6 +103,7 @@ impl LaunchImage {
             bytes: vec![],
             starts: vec![],
             holes: vec![],
+            maps: vec![],
         };
         let pairs = || signature.params.iter().zip(arguments.iter()).enumerate();
         for (param, pair) in pairs() {
@@ -122,9 +141,38 @@ impl LaunchImage {
         Ok(())
     }
 
+    /// Appends the tensor maps that a kernel takes, each of the tensor argument with that position. T0875 where a tensor
+    /// cannot be described by its map.
+    pub fn with_maps<'a>(
+        mut self,
+        maps: impl IntoIterator<Item = (usize, &'a Template)>,
+        arguments: &Arguments,
+    ) -> Result<LaunchImage, Vec<Diagnostic>> {
+        for (param, template) in maps {
+            let found = self.buffers.iter().position(|b| b.param == param);
+            let (Some(buffer), Some(t)) = (found, arguments.0.get(param).and_then(Argument::tensor)) else {
+                return Err(vec![no_map(&self.entry, "the tensor is not given")]);
+            };
+            let name = format!("{} of {}", self.buffers[buffer].name, self.entry);
+            // Whole bytes: the pointer parameter of the same tensor was made.
+            let offset = (t.offset() * t.dtype.bits() / 8) as u64;
+            let shape: Vec<u64> = t.shape.iter().map(|&n| n as u64).collect();
+            // Buffers begin at multiples of 256 bytes on every device, so that the address is aligned as the offset is.
+            template.of(&shape, &t.strides, offset).map_err(|e| vec![no_map(&name, &e.to_string())])?;
+            let at = self.push_aligned(&[0; bytes::BYTES], bytes::ALIGN);
+            let hole = Hole { at, buffer, offset };
+            self.maps.push(MapHole { hole, template: template.clone(), shape, strides: t.strides.clone() });
+        }
+        Ok(self)
+    }
+
     /// Appends a parameter at its natural alignment; where it begins.
     fn push(&mut self, bytes: &[u8]) -> usize {
-        let at = self.bytes.len().next_multiple_of(bytes.len());
+        self.push_aligned(bytes, bytes.len())
+    }
+
+    fn push_aligned(&mut self, bytes: &[u8], align: usize) -> usize {
+        let at = self.bytes.len().next_multiple_of(align);
         self.bytes.resize(at, 0);
         self.starts.push(at);
         self.bytes.extend_from_slice(bytes);
@@ -136,18 +184,36 @@ impl LaunchImage {
         &self.starts
     }
 
-    /// The parameter bytes, given the address of each buffer.
+    /// The parameter bytes, given the address of each buffer and the driver's way to encode a tensor map.
     ///
     /// # Panics
     /// When there are fewer addresses than buffers.
-    pub fn parameters(&self, addresses: &[u64]) -> Vec<u8> {
+    pub fn parameters<E: From<TensorMapError>>(
+        &self,
+        addresses: &[u64],
+        mut encode: impl FnMut(&TensorMap) -> Result<MapBytes, E>,
+    ) -> Result<Vec<u8>, E> {
         let mut out = self.bytes.clone();
+        let address = |hole: &Hole| addresses[hole.buffer] + hole.offset;
         for hole in &self.holes {
-            let address = addresses[hole.buffer] + hole.offset;
-            out[hole.at..hole.at + 8].copy_from_slice(&address.to_le_bytes());
+            out[hole.at..hole.at + 8].copy_from_slice(&address(hole).to_le_bytes());
         }
-        out
+        for MapHole { hole, template, shape, strides } in &self.maps {
+            let encoded = encode(&template.of(shape, strides, address(hole))?)?;
+            out[hole.at..hole.at + encoded.len()].copy_from_slice(&encoded);
+        }
+        Ok(out)
     }
+}
+
+/// As the simulator, and the driver that runs on it, have tensor maps.
+pub fn simulated(map: &TensorMap) -> Result<MapBytes, TensorMapError> {
+    Ok(map.encode())
+}
+
+fn no_map(name: &str, why: &str) -> Diagnostic {
+    Diagnostic::global("T0875", format!("there is no tensor map for `{name}`: {why}"))
+        .help("tensor maps need a base and strides in multiples of 16 bytes, and elements side by side")
 }
 
 /// Where the elements of a tensor lie in its storage; neighbours joined. Elements are whole bytes: the language has no
@@ -179,6 +245,10 @@ fn scalar_bytes(s: Scalar, dtype: DType) -> Vec<u8> {
 mod tests {
     use super::*;
     use tile_base::{Size, signature::ScalarParam};
+    use tile_machine::{
+        Swizzle,
+        tensor_map::{ElementType, Fill, L2Promotion},
+    };
 
     fn tensor(name: &str, mode: Mode, dtype: DType, shape: &[&str]) -> ParamKind {
         let shape = shape.iter().map(|n| Size::name(*n)).collect();
@@ -230,7 +300,7 @@ mod tests {
         let out = Argument::Tensor(Tensor::zeros(DType::F32, &[5]));
         let arguments = Arguments(vec![Argument::Tensor(view), out, Argument::Scalar(Scalar::Float(0.5))]);
         let image = LaunchImage::new("k", &s, &arguments, &[5], ONE).unwrap();
-        let bytes = image.parameters(&[0x1000, 0x2000]);
+        let bytes = image.parameters(&[0x1000, 0x2000], simulated).unwrap();
         assert_eq!([0, 8, 16, 24, 32].map(|at| word(&bytes, at)), [0x1008, 1, 0x2000, 1, 5]);
         assert_eq!(bytes[40..], 0.5f32.to_le_bytes());
     }
@@ -254,7 +324,8 @@ mod tests {
             Argument::Scalar(Scalar::Int(-3)),
             Argument::Scalar(Scalar::Int(2)),
         ]);
-        let bytes = LaunchImage::new("k", &s, &arguments, &[], ONE).unwrap().parameters(&[]);
+        let image = LaunchImage::new("k", &s, &arguments, &[], ONE).unwrap();
+        let bytes = image.parameters(&[], simulated).unwrap();
         assert_eq!(bytes[..3], [0x00, 0x3e, 1], "f16 1.5 is 0x3e00; the bool follows it");
         assert_eq!(bytes[4..8], (-2i32).to_le_bytes());
         assert_eq!(bytes[8..16], (-3i64).to_le_bytes());
@@ -272,6 +343,37 @@ mod tests {
         let image = LaunchImage::new("k", &s, &Arguments(vec![Argument::Absent, y]), &[2], ONE).unwrap();
         assert_eq!((image.buffers.len(), image.buffers[0].param), (1, 1));
         assert_eq!(image.starts(), [0, 8, 16]);
+    }
+
+    #[test]
+    fn a_tensor_map_follows_the_other_parameters() {
+        let s = signature(vec![tensor("x", Mode::In, DType::F16, &["M", "N"])], &["M", "N"]);
+        let template = Template {
+            element: ElementType::F16,
+            order: vec![1, 0],
+            box_dims: vec![64, 16],
+            swizzle: Swizzle::B128,
+            l2_promotion: L2Promotion::B128,
+            fill: Fill::Zero,
+        };
+        let image = |shape: [usize; 2], strides: [i64; 2], offset| {
+            let x = Tensor::zeros(DType::F16, &[4096]).view(&shape, &strides, offset).unwrap();
+            let arguments = Arguments(vec![Argument::Tensor(x)]);
+            let dims = shape.map(|n| n as i64);
+            LaunchImage::new("k", &s, &arguments, &dims, ONE).unwrap().with_maps([(0, &template)], &arguments)
+        };
+        let good = image([5, 50], [56, 1], 8).unwrap();
+        assert_eq!(good.starts(), [0, 8, 16, 24, 32, 64]);
+        let bytes = good.parameters(&[0x1000], simulated).unwrap();
+        let map = TensorMap::decode(bytes[64..].try_into().unwrap()).unwrap();
+        assert_eq!((map.address(), map.dims(), map.strides()), (0x1010, &[50, 5][..], &[112][..]));
+        for (refused, why) in [
+            (image([5, 50], [50, 1], 0), "stride 100 of dimension 0 is not a multiple of 16"),
+            (image([5, 50], [56, 1], 4), "global address 0x8 is not a multiple of 16"),
+        ] {
+            let d = &refused.unwrap_err()[0];
+            assert!(d.code == "T0875" && d.message.contains(why), "{}", d.message);
+        }
     }
 
     #[test]

@@ -9,5 +9,5 @@ pub mod cuda;
 mod image;
 mod sequence;
 
-pub use image::{BufferImage, Geometry, LaunchImage};
+pub use image::{BufferImage, Geometry, LaunchImage, MapBytes, simulated};
 pub use sequence::{Launch, Owner, Sequence, Storage};

@@ -15,9 +15,10 @@
 //! is written shows. The elements of a launch's `sum` tensors are cleared right before that launch; what lies between
 //! them is left alone.
 
-use crate::LaunchImage;
+use crate::{LaunchImage, MapBytes};
 use std::borrow::Cow;
 use tile_base::{Signature, signature::ParamKind};
+use tile_machine::tensor_map::{TensorMap, TensorMapError};
 use tile_tensor::{Argument, Arguments};
 
 /// The byte that temporaries are filled with.
@@ -138,13 +139,17 @@ impl Launch {
         })
     }
 
-    /// The parameter bytes, given the address of each storage of the sequence.
+    /// The parameter bytes, given the address of each storage of the sequence and the driver's way to encode a tensor map.
     ///
     /// # Panics
     /// When there are fewer addresses than storages of the sequence.
-    pub fn parameters(&self, addresses: &[u64]) -> Vec<u8> {
+    pub fn parameters<E: From<TensorMapError>>(
+        &self,
+        addresses: &[u64],
+        encode: impl FnMut(&TensorMap) -> Result<MapBytes, E>,
+    ) -> Result<Vec<u8>, E> {
         let own: Vec<u64> = self.storages.iter().map(|&s| addresses[s]).collect();
-        self.image.parameters(&own)
+        self.image.parameters(&own, encode)
     }
 }
 
@@ -195,7 +200,7 @@ mod tests {
         assert!(sequence.push(0, image(&twice, &arguments), &[t, y]));
         assert!(!sequence.push(0, image(&twice, &arguments), &[Some(Owner::Temp(1)), y]));
         let pointers = |launch: &Launch| {
-            let bytes = launch.parameters(&[0x100, 0x200, 0x300]);
+            let bytes = launch.parameters(&[0x100, 0x200, 0x300], crate::simulated).unwrap();
             [0, 16].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()))
         };
         let found: Vec<[u64; 2]> = sequence.launches.iter().map(pointers).collect();

@@ -11,9 +11,13 @@ use tile_base::{
     DType, Mode, Signature, Size,
     signature::{ParamKind, TensorParam},
 };
+use tile_machine::{
+    Swizzle, TensorMap,
+    tensor_map::{ElementType, Fill, L2Promotion, Spec},
+};
 use tile_runtime::{
     Geometry, LaunchImage, Sequence,
-    cuda::{Buffer, CudaError, Device, Element, Module, Prepared, Swizzle, TensorMap, TiledMap},
+    cuda::{Buffer, CudaError, Device, Module, Prepared, encode},
 };
 use tile_tensor::{Argument, Arguments, Tensor};
 
@@ -172,20 +176,22 @@ fn inside_with() {
     assert_eq!(d.code, "T0872");
     assert!(d.message.contains("CUDA_ERROR_INVALID_PTX") && d.notes[0].contains("frob"), "{d:?}");
 
-    // A tensor map that can be, and one that cannot.
+    // A tensor map of every kind comes through the driver as it is: this one's encoding is the simulator's.
     let buffer = Buffer::of(&device, &[0; 4096]).unwrap();
-    let tile = |rows| TiledMap {
-        element: Element::F16,
-        dims: &[64, 32],
-        strides: &[128],
-        tile: rows,
-        swizzle: Swizzle::B128,
-        nan_outside: false,
-    };
-    let map = TensorMap::tiled(&device, &buffer, &tile(&[64, 32])).unwrap();
-    assert_ne!(map.0, [0; 16]);
-    for bad in [&[64, 300][..], &[64], &[256, 8]] {
-        assert_eq!(TensorMap::tiled(&device, &buffer, &tile(bad)).unwrap_err().code(), "T0874", "{bad:?}");
+    for element in ElementType::ALL {
+        let map = TensorMap::new(Spec {
+            address: buffer.address(),
+            dims: &[16, 32],
+            strides: &[128],
+            box_dims: &[16, 8],
+            element_strides: &[1, 2],
+            swizzle: Swizzle::B128,
+            l2_promotion: L2Promotion::B256,
+            fill: if element.is_float() { Fill::Nan } else { Fill::Zero },
+            ..Spec::new(element)
+        })
+        .unwrap();
+        assert_eq!(encode(&device, &map).unwrap(), map.encode(), "{element:?}");
     }
     drop((buffer, prepared));
 

@@ -38,12 +38,20 @@ struct Output {
 #[derive(Default)]
 pub struct Arguments {
     all: Vec<Placed>,
+    /// Named buffers of earlier launches, and where they are.
+    before: Vec<(String, u64)>,
 }
 
 impl Arguments {
-    /// Reads the specifications and places their buffers, named ones first.
-    pub fn place(buffers: &[String], specs: &[String], memory: &mut Memory) -> Result<Arguments, String> {
-        let mut arguments = Arguments::default();
+    /// Reads the specifications and places their buffers, named ones first. Those of earlier launches can be named, too.
+    pub fn place(
+        buffers: &[String],
+        specs: &[String],
+        memory: &mut Memory,
+        earlier: &[Arguments],
+    ) -> Result<Arguments, String> {
+        let names = earlier.iter().flat_map(|a| &a.all).filter_map(|p| Some((p.name.clone()?, p.buffer?)));
+        let mut arguments = Arguments { all: vec![], before: names.collect() };
         for text in buffers {
             let (name, spec) =
                 text.split_once('=').ok_or_else(|| format!("--buffer `{text}`: expected NAME=SPEC"))?;
@@ -51,7 +59,7 @@ impl Arguments {
                 .place_one(spec, name, memory)
                 .and_then(|p| if p.buffer.is_some() { Ok(p) } else { Err("not a buffer".into()) })
                 .map_err(|e| format!("buffer `{text}`: {e}"))?;
-            if name.parse::<usize>().is_ok() || arguments.find(name).is_some() {
+            if name.parse::<usize>().is_ok() || arguments.address(name).is_ok() {
                 return Err(format!("buffer `{text}`: the name is a number or taken"));
             }
             arguments.all.push(Placed { name: Some(name.into()), ..placed });
@@ -80,7 +88,8 @@ impl Arguments {
     /// `B` or `B+OFF`.
     fn address(&self, text: &str) -> Result<u64, String> {
         let (name, offset) = text.split_once('+').unwrap_or((text, "0"));
-        let base = self.find(name).and_then(|p| p.buffer);
+        let before = || self.before.iter().find(|b| b.0 == name).map(|b| b.1);
+        let base = self.find(name).and_then(|p| p.buffer).or_else(before);
         let base = base.ok_or_else(|| format!("`{name}` is no earlier buffer"))?;
         let offset: u64 = offset.parse().map_err(|_| format!("`{offset}` is not an offset"))?;
         base.checked_add(offset).ok_or_else(|| format!("`{offset}` is too far"))

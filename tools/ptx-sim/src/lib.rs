@@ -38,5 +38,6 @@ pub mod profile;
 pub mod read;
 pub mod time;
 
+pub use exec::check::{ShadowUse, earlier::GridLog};
 pub use exec::grid::{Geometry, Summary, place_variables, run, run_in_module};
 pub use fault::{Fault, FaultKind, Other, Severity};

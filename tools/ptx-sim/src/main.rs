@@ -1,4 +1,6 @@
-//! `ptx-sim run K.ptx --entry NAME --grid X,Y,Z --block X,Y,Z [--cluster X,Y,Z] --arg SPEC…`
+//! `ptx-sim run K.ptx --entry NAME --grid X,Y,Z --block X,Y,Z [--cluster X,Y,Z] --arg SPEC… [--then K.ptx …]`
+//!
+//! Behind `--then` stands another launch, with options of its own; it shares memory with those before it.
 //!
 //! Exit status: 0 clean, 1 refuted (the finding is printed), 2 usage or unreadable input.
 
@@ -7,9 +9,10 @@ mod report;
 
 use args::Arguments;
 use clap::{Parser, Subcommand};
-use ptx_sim::{FaultKind, Geometry, decode, memory::Memory, profile::Profile, read, time};
+use ptx_sim::{FaultKind, Geometry, GridLog, decode, memory::Memory, profile::Profile, read, time};
 use report::{Report, counted::Counted};
-use std::process::ExitCode;
+use serde_json::Value;
+use std::{process::ExitCode, sync::Arc};
 
 #[derive(Parser)]
 #[command(name = "ptx-sim", version, about = "Runs PTX on the CPU and finds what a GPU would hide")]
@@ -20,7 +23,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run one kernel.
+    /// Run a kernel, or several in a row.
+    #[command(
+        after_help = "Behind `--then` stands another launch in the same way; it can name the buffers of those before."
+    )]
     Run(Run),
 }
 
@@ -60,6 +66,9 @@ struct Run {
     /// When asynchronous effects come: 0 as late as possible, 1 at once, others at random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Of a launch behind --then: it may begin before the one ahead has ended (programmatic serialization).
+    #[arg(long, requires = "check")]
+    programmatic: bool,
     /// Begin the clusters in an order made from this seed, instead of that of their numbers.
     #[arg(long, value_name = "SEED")]
     cta_order: Option<u64>,
@@ -87,16 +96,49 @@ fn triple(text: &str) -> Result<[u32; 3], String> {
     Ok(out)
 }
 
-/// What was found; or what keeps the kernel from running.
-fn run(run: &Run) -> Result<Report, String> {
+/// What launches share.
+#[derive(Default)]
+struct Session {
+    memory: Memory,
+    arguments: Vec<Arguments>,
+    /// What the launch ahead did.
+    ahead: Option<Arc<GridLog>>,
+}
+
+/// Launches one after another, up to the first that is refuted; the results are written if none is.
+fn run_all(launches: &[Run]) -> Result<Vec<Report>, String> {
+    let mut session = Session { memory: Memory::new(), ..Session::default() };
+    let mut reports = vec![];
+    for (n, launch) in launches.iter().enumerate() {
+        let keep = launches.get(n + 1).is_some_and(|next| next.programmatic);
+        let report = run(launch, keep, &mut session)?;
+        let clean = report.clean();
+        reports.push(report);
+        if !clean {
+            return Ok(reports);
+        }
+    }
+    for (launch, arguments) in launches.iter().zip(&session.arguments).filter(|(l, _)| !l.sample) {
+        arguments.write_back(&session.memory).map_err(|e| format!("`{}`: {e}", launch.entry))?;
+    }
+    Ok(reports)
+}
+
+/// What was found; or what keeps the kernel from running. `keep`: the launch behind this one may begin early.
+fn run(run: &Run, keep: bool, session: &mut Session) -> Result<Report, String> {
     let text = std::fs::read_to_string(&run.file).map_err(|e| format!("{}: {e}", run.file))?;
     let unreadable = |e: read::ReadError| format!("{}: {e}", run.file);
     let target = tile_target::find(&run.target).ok_or_else(|| format!("unknown target `{}`", run.target))?;
     let module = read::parse(&text).map_err(unreadable)?;
     let kernel = decode::kernel(&module, &run.entry).map_err(unreadable)?;
-    let mut memory = Memory::new();
-    let arguments = Arguments::place(&run.buffers, &run.args, &mut memory)?;
+    let memory = &mut session.memory;
+    let arguments = Arguments::place(&run.buffers, &run.args, memory, &session.arguments)?;
     let params = arguments.parameters(&kernel)?;
+    session.arguments.push(arguments);
+    let ahead = session.ahead.take();
+    if run.programmatic && ahead.is_none() {
+        return Err("--programmatic: no launch with --check stands ahead of it".into());
+    }
     let required = kernel.limits.required_cluster.map(|n| n.max(1));
     let geometry = Geometry {
         grid: run.grid,
@@ -105,6 +147,8 @@ fn run(run: &Run) -> Result<Report, String> {
         dynamic_shared: run.shared,
         step_limit: run.steps,
         check: run.check,
+        after: ahead.filter(|_| run.programmatic).into_iter().collect(),
+        keep,
         count: run.count || run.sample,
         sample: None,
         seed: run.seed,
@@ -112,33 +156,50 @@ fn run(run: &Run) -> Result<Report, String> {
     };
     let sample = geometry.count.then(|| time::sample(&kernel, &geometry, target, run.sample));
     let geometry = Geometry { sample, ..geometry };
-    let summary = match ptx_sim::run(&kernel, &mut memory, &geometry, &params) {
+    let summary = match ptx_sim::run(&kernel, memory, &geometry, &params) {
         Ok(summary) => summary,
         Err(fault) if fault.kind == FaultKind::Launch => return Err(fault.message),
         Err(fault) => return Ok(Report::cut_short(fault)),
     };
     let counted = summary.counters.as_ref().map(|c| Counted {
         profile: Profile::new(&kernel, c, summary.ctas),
-        time: time::predict(&kernel, &geometry, c, &memory, target),
+        time: time::predict(&kernel, &geometry, c, memory, target),
         target,
     });
-    let report = Report::complete(summary, counted);
-    if report.clean() && !run.sample {
-        arguments.write_back(&memory)?;
-    }
-    Ok(report)
+    session.ahead = summary.log.clone();
+    Ok(Report::complete(summary, counted))
+}
+
+/// The launches of a command line, which `--then` divides.
+fn launches() -> Vec<Run> {
+    let words: Vec<String> = std::env::args().collect();
+    let mut parts = words.split(|w| w == "--then");
+    let Command::Run(first) = Cli::parse_from(parts.next().unwrap_or_default()).command;
+    let more = parts.map(|part| {
+        let Command::Run(run) = Cli::parse_from(words.iter().take(2).chain(part)).command;
+        run
+    });
+    std::iter::once(first).chain(more).collect()
 }
 
 fn main() -> ExitCode {
-    let Command::Run(command) = Cli::parse().command;
-    match run(&command) {
-        Ok(report) => {
-            if command.json {
-                println!("{}", report.json());
-            } else {
-                println!("{}", report.text());
+    let launches = launches();
+    match run_all(&launches) {
+        Ok(reports) => {
+            let several = launches.len() > 1;
+            match launches.iter().any(|l| l.json) {
+                true if several => println!("{}", Value::from_iter(reports.iter().map(Report::json))),
+                true => reports.iter().for_each(|r| println!("{}", r.json())),
+                false => {
+                    for (report, launch) in reports.iter().zip(&launches) {
+                        if several {
+                            println!("`{}`:", launch.entry);
+                        }
+                        println!("{}", report.text());
+                    }
+                }
             }
-            if report.clean() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            if reports.iter().all(Report::clean) { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(message) => {
             eprintln!("ptx-sim: {message}");

@@ -6,10 +6,11 @@
 //!                  "warp": 0, "lane": 31, "other": null, "missing": null }],
 //!   "notes": [],
 //!   "printed": "",
+//!   "shadow": { "bytes": 1024, "touched": 4096 },
 //!   "counters": { "ctas": 1, "thread_instructions": 320 } }
 //! ```
 //!
-//! With `--count` the counters say far more: see [`counted`].
+//! `shadow` is there with `--check`: the memory that the check needed, of how much that the kernel touched. With `--count` the counters say far more: see [`counted`].
 
 pub mod counted;
 
@@ -58,6 +59,9 @@ impl Report {
         });
         if let Some(s) = &self.summary {
             report["printed"] = json!(s.printed);
+            if s.shadow.touched > 0 {
+                report["shadow"] = json!({ "bytes": s.shadow.bytes, "touched": s.shadow.touched });
+            }
             report["counters"] = match &self.counted {
                 Some(counted) => counted.json(),
                 None => json!({ "ctas": s.ctas, "thread_instructions": s.thread_instructions }),

@@ -264,3 +264,52 @@ fn a_cluster_kernel_with_tensor_maps_runs_by_hand() {
     assert_eq!(bench.run(&arguments.replace("--cluster 2", "")).status, 0);
     assert_eq!(bench.run(&arguments.replace("--grid 2", "--grid 3")).status, 2);
 }
+
+/// The second kernel adds one to what the first wrote; with and without `griddepcontrol.wait`.
+const PAIR: &str = r#"
+.visible .entry k(.param .u64 p) {
+    .reg .b64 %rd<4>; .reg .b32 %r<4>;
+    ld.param.u64 %rd1, [p];
+    mov.u32 %r1, %tid.x;
+    mul.wide.u32 %rd2, %r1, 4;
+    add.s64 %rd1, %rd1, %rd2;
+    st.global.u32 [%rd1], %r1;
+    ret;
+}
+.visible .entry behind(.param .u64 p, .param .u64 q) {
+    .reg .b64 %rd<4>; .reg .b32 %r<4>;
+    ld.param.u64 %rd1, [p];
+    ld.param.u64 %rd3, [q];
+    mov.u32 %r1, %tid.x;
+    mul.wide.u32 %rd2, %r1, 4;
+    add.s64 %rd1, %rd1, %rd2;
+    add.s64 %rd3, %rd3, %rd2;
+    WAIT
+    ld.global.u32 %r2, [%rd1];
+    add.u32 %r2, %r2, 1;
+    st.global.u32 [%rd3], %r2;
+    ret;
+}"#;
+
+#[test]
+fn a_launch_behind_another() {
+    let pair = |name, wait| Bench::new(name, &PAIR.replace("WAIT", wait));
+    let launches = |bench: &Bench, how: &str| {
+        let first = "--block 8 --check --buffer x=out:i32:8:@x.npy --arg ptr:x";
+        let second = format!("{} --entry behind --block 8 --check {how}", bench.path("k.ptx"));
+        bench.run(&format!("{first} --then {second} --arg ptr:x --arg out:i32:8:@y.npy"))
+    };
+    let waits = pair("waits", "griddepcontrol.wait;");
+    let answer = launches(&waits, "--programmatic");
+    assert_eq!(answer.status, 0, "{}{}", answer.out, answer.err);
+    assert!(answer.out.contains("`behind`:\nclean"), "{}", answer.out);
+    assert_eq!(waits.bytes("y.npy"), words(&[1, 2, 3, 4, 5, 6, 7, 8]));
+    let hasty = pair("hasty", "");
+    assert_eq!(launches(&hasty, "").status, 0, "one after the other");
+    let answer = launches(&hasty, "--programmatic --json");
+    assert_eq!(answer.status, 1, "{}{}", answer.out, answer.err);
+    assert!(answer.out.contains("no griddepcontrol.wait before"), "{}", answer.out);
+    assert!(answer.out.contains("the launch ahead, of `k`"), "{}", answer.out);
+    let alone = hasty.run("--block 8 --check --programmatic --arg out:i32:8:@x.npy");
+    assert_eq!((alone.status, alone.err.contains("no launch with --check")), (2, true), "{}", alone.err);
+}

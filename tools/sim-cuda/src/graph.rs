@@ -114,11 +114,15 @@ fn launch(exec: Handle, stream: Handle) -> Answer {
             let exec = driver.execs.get(exec)?;
             (exec.nodes.clone(), exec.order.clone())
         };
-        let mut ends = vec![0; nodes.len()];
+        let (mut ends, mut logs) = (vec![0; nodes.len()], vec![None; nodes.len()]);
         for at in order {
-            let start = nodes[at].after.iter().map(|&n| ends[n]).max().unwrap_or(0);
-            ends[at] = start + work::run(driver, context, &nodes[at].work)?;
+            let after = &nodes[at].after;
+            let start = after.iter().map(|&n| ends[n]).max().unwrap_or(0);
+            let ahead = after.iter().filter_map(|&n| logs[n].clone()).collect();
+            let done = work::run(driver, context, &nodes[at].work, ahead)?;
+            (ends[at], logs[at]) = (start + done.nanoseconds, done.log);
         }
+        driver.stream(context, stream)?.ahead = None;
         driver.advance(context, stream, ends.into_iter().max().unwrap_or(0))
     })
 }

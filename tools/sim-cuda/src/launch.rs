@@ -32,6 +32,8 @@ pub struct Launch {
     pub block: [u32; 3],
     pub cluster: [u32; 3],
     pub shared: usize,
+    /// May begin before the launch ahead of it in its stream has ended.
+    pub programmatic: bool,
     pub params: Vec<u8>,
 }
 
@@ -43,6 +45,7 @@ pub struct Asked {
     pub block: [u32; 3],
     pub cluster: Option<[u32; 3]>,
     pub cooperative: bool,
+    pub programmatic: bool,
     pub shared: u32,
     pub params: *const *const c_void,
     pub extra: *const *const c_void,
@@ -52,21 +55,21 @@ pub struct Asked {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Config {
-    grid: [u32; 3],
-    block: [u32; 3],
-    shared: u32,
-    stream: Handle,
-    attributes: *const Attribute,
-    count: u32,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub shared: u32,
+    pub stream: Handle,
+    pub attributes: *const Attribute,
+    pub count: u32,
 }
 
 /// `CUlaunchAttribute`
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Attribute {
-    id: u32,
-    pad: u32,
-    value: [u32; 16],
+    pub id: u32,
+    pub pad: u32,
+    pub value: [u32; 16],
 }
 
 impl Driver {
@@ -102,7 +105,8 @@ impl Driver {
         }
         // SAFETY: as the caller promises.
         let params = unsafe { gather(kernel, asked.params, asked.extra)? };
-        Ok(Launch { function: asked.function, grid: asked.grid, block: asked.block, cluster, shared, params })
+        let Asked { function, grid, block, programmatic, .. } = *asked;
+        Ok(Launch { function, grid, block, cluster, shared, programmatic, params })
     }
 }
 
@@ -204,9 +208,10 @@ unsafe fn attributes(config: &Config, asked: &mut Asked) -> Answer {
         match attribute.id {
             2 => asked.cooperative = attribute.value[0] != 0,
             4 => asked.cluster = Some([attribute.value[0], attribute.value[1], attribute.value[2]]),
-            // Nothing, cache windows, scheduling, early start of the next launch, priority, domains, carveout: all of
-            // them leave the values of a correct program as they are.
-            0 | 1 | 3 | 5 | 6 | 8 | 9 | 10 | 11 | 14 => {}
+            6 => asked.programmatic = attribute.value[0] != 0,
+            // Nothing, cache windows, scheduling, priority, domains, carveout: all of them leave the values of a correct
+            // program as they are.
+            0 | 1 | 3 | 5 | 8 | 9 | 10 | 11 | 14 => {}
             other => {
                 log::unsupported(&format!("launch attribute {other}"));
                 return Err(NOT_SUPPORTED);
@@ -231,6 +236,7 @@ pub unsafe fn shape(config: *const Config) -> (usize, usize, usize) {
         block,
         cluster: None,
         cooperative: false,
+        programmatic: false,
         shared,
         params: none,
         extra: none,
@@ -256,7 +262,8 @@ entries! {
         extra: *const *const c_void,
     ) {
         let (grid, block) = ([gx, gy, gz], [bx, by, bz]);
-        unsafe { submit(Asked { function, grid, block, cluster: None, cooperative: false, shared, params, extra }, stream) }
+        let asked = Asked { function, grid, block, cluster: None, cooperative: false, programmatic: false, shared, params, extra };
+        unsafe { submit(asked, stream) }
     }
 
     fn cuLaunchCooperativeKernel(
@@ -272,7 +279,8 @@ entries! {
         params: *const *const c_void,
     ) {
         let (grid, block, extra) = ([gx, gy, gz], [bx, by, bz], std::ptr::null());
-        unsafe { submit(Asked { function, grid, block, cluster: None, cooperative: true, shared, params, extra }, stream) }
+        let asked = Asked { function, grid, block, cluster: None, cooperative: true, programmatic: false, shared, params, extra };
+        unsafe { submit(asked, stream) }
     }
 
     fn cuLaunchKernelEx(
@@ -287,7 +295,7 @@ entries! {
         // SAFETY: not null, and the client's promise.
         let config = unsafe { config.read_unaligned() };
         let Config { grid, block, shared, stream, .. } = config;
-        let mut asked = Asked { function, grid, block, cluster: None, cooperative: false, shared, params, extra };
+        let mut asked = Asked { function, grid, block, cluster: None, cooperative: false, programmatic: false, shared, params, extra };
         unsafe {
             attributes(&config, &mut asked)?;
             submit(asked, stream)

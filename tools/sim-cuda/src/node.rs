@@ -91,7 +91,8 @@ unsafe fn kernel_work(driver: &Driver, params: *const KernelParams) -> Result<Wo
     let p = unsafe { params.read_unaligned() };
     let function = if p.function != 0 { p.function } else { p.kernel };
     let KernelParams { grid, block, shared, params, extra, .. } = p;
-    let asked = Asked { function, grid, block, cluster: None, cooperative: false, shared, params, extra };
+    let (cluster, cooperative, programmatic) = (None, false, false);
+    let asked = Asked { function, grid, block, cluster, cooperative, programmatic, shared, params, extra };
     // SAFETY: as the caller promises.
     unsafe { driver.launch(&asked) }.map(Work::Kernel)
 }

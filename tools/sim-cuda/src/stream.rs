@@ -11,7 +11,8 @@ use crate::{
     state::{Driver, callback, current},
     work::{self, Work},
 };
-use std::ffi::c_void;
+use ptx_sim::GridLog;
+use std::{ffi::c_void, sync::Arc};
 
 /// `CU_STREAM_NON_BLOCKING`: not ordered with the default stream.
 const NON_BLOCKING: u32 = 1;
@@ -24,6 +25,8 @@ pub struct Stream {
     /// Simulated time of the last operation's end, in nanoseconds.
     pub now: u64,
     pub capture: Option<Capture>,
+    /// What the last operation did to memory, if it was a kernel and check mode is on.
+    pub ahead: Option<Arc<GridLog>>,
 }
 
 /// The streams 0 (or 1, "legacy") and 2 ("per thread") are the context's own.
@@ -48,8 +51,10 @@ impl Driver {
             self.stream(context, stream)?.capture = Some(capture);
             return Ok(());
         }
-        let spent = work::run(self, context, &work)?;
-        self.advance(context, stream, spent)
+        let ahead = self.stream(context, stream)?.ahead.take();
+        let done = work::run(self, context, &work, ahead.into_iter().collect())?;
+        self.stream(context, stream)?.ahead = done.log;
+        self.advance(context, stream, done.nanoseconds)
     }
 
     /// Moves a stream's time on. The default stream waits for all blocking ones, and they for it.
@@ -70,7 +75,7 @@ impl Driver {
 
     fn make_stream(&mut self, context: Handle, flags: u32, priority: i32) -> Handle {
         let now = self.context(context).map_or(0, |c| c.default.now);
-        self.streams.insert(Stream { context, flags, priority, now, capture: None })
+        self.streams.insert(Stream { context, flags, priority, now, capture: None, ahead: None })
     }
 }
 

@@ -402,3 +402,80 @@ fn contexts_are_counted_and_stacked() {
         assert_eq!(cuDevicePrimaryCtxRelease_v2(0), INVALID_CONTEXT.0);
     }
 }
+
+/// Reads what another kernel wrote: `hasty` at once, `patient` when that is over.
+const DEPENDENT: &str = r#"
+.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry hasty(.param .u64 y) {
+    .reg .b64 %rd<2>; .reg .b32 %r<2>;
+    ld.param.u64 %rd1, [y];
+    ld.global.u32 %r1, [%rd1];
+    griddepcontrol.wait;
+    ret;
+}
+.visible .entry patient(.param .u64 y) {
+    .reg .b64 %rd<2>; .reg .b32 %r<2>;
+    ld.param.u64 %rd1, [y];
+    griddepcontrol.wait;
+    ld.global.u32 %r1, [%rd1];
+    ret;
+}
+"#;
+
+/// Runs a kernel that writes y, something in between, and a kernel of [`DEPENDENT`], at once or out of a graph; the status.
+fn dependent(name: &CStr, programmatic: u32, between: impl FnOnce(u64, Handle), in_graph: bool) -> u32 {
+    let c = Client::new();
+    let (x, y) = (c.buffer(&[1.0; 32]), c.buffer(&[0.0; 32]));
+    let (mut module, mut function, mut stream, mut graph, mut exec) = (0, 0, 0, 0, 0);
+    let text = CString::new(DEPENDENT).unwrap();
+    let params: [*const c_void; 1] = [(&raw const y).cast()];
+    let mut value = [0; 16];
+    value[0] = programmatic;
+    let attribute = Attribute { id: 6, pad: 0, value };
+    unsafe {
+        assert_eq!(cuModuleLoadData(&mut module, text.as_ptr().cast()), 0);
+        assert_eq!(cuModuleGetFunction(&mut function, module, name.as_ptr()), 0);
+        assert_eq!(cuStreamCreate(&mut stream, 1), 0);
+        if in_graph {
+            assert_eq!(cuStreamBeginCapture_v2(stream, 0), 0);
+        }
+        assert_eq!(c.axpy(x, y, 1.0, 32, stream), 0);
+        between(y, stream);
+        let config =
+            Config { grid: [1; 3], block: [32, 1, 1], shared: 0, stream, attributes: &attribute, count: 1 };
+        assert_eq!(cuLaunchKernelEx(&config, function, params.as_ptr(), NONE), 0);
+        if in_graph {
+            assert_eq!(cuStreamEndCapture(stream, &mut graph), 0);
+            assert_eq!(cuGraphInstantiateWithFlags(&mut exec, graph, 0) | cuGraphLaunch(exec, stream), 0);
+        }
+        cuCtxSynchronize()
+    }
+}
+
+#[test]
+fn a_launch_that_may_begin_early_has_to_wait_by_itself() {
+    let out = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["tests::dependent_launches", "--exact", "--ignored", "--nocapture"])
+        .env("SIM_CUDA_CHECK", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && text.contains("1 passed"), "{text}");
+    assert!(text.contains("`hasty` reads") && text.contains("the launch ahead, of `axpy`"), "{text}");
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn dependent_launches() {
+    let nothing = |_, _| {};
+    for in_graph in [false, true] {
+        assert_eq!(dependent(c"hasty", 1, nothing, in_graph), LAUNCH_FAILED.0);
+        assert_eq!(dependent(c"patient", 1, nothing, in_graph), 0);
+        assert_eq!(dependent(c"hasty", 0, nothing, in_graph), 0, "begins when the other has ended");
+    }
+    // Nothing begins before a copy ends.
+    let set = |y, stream| assert_eq!(unsafe { cuMemsetD32Async(y, 7, 32, stream) }, 0);
+    assert_eq!(dependent(c"hasty", 1, set, false), 0);
+}

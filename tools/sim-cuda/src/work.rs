@@ -12,8 +12,8 @@ use crate::{
     log,
     state::{Driver, callback},
 };
-use ptx_sim::{Fault, FaultKind, Geometry, Summary, ir::Kernel, memory::Memory, time};
-use std::{collections::HashMap, ffi::c_void, io::Write};
+use ptx_sim::{Fault, FaultKind, Geometry, GridLog, Summary, ir::Kernel, memory::Memory, time};
+use std::{collections::HashMap, ffi::c_void, io::Write, sync::Arc};
 
 #[derive(Clone)]
 pub enum Work {
@@ -35,15 +35,35 @@ pub enum Work {
     Empty,
 }
 
-/// Runs one; how long it took on the simulated clock.
-pub fn run(driver: &mut Driver, context: Handle, work: &Work) -> Result<u64, Error> {
+/// What became of an operation.
+#[derive(Default)]
+pub struct Done {
+    /// How long it took on the simulated clock.
+    pub nanoseconds: u64,
+    /// Of a kernel, in check mode: what it did to memory, for a launch behind it that may begin before it ends.
+    pub log: Option<Arc<GridLog>>,
+}
+
+impl From<u64> for Done {
+    fn from(nanoseconds: u64) -> Done {
+        Done { nanoseconds, log: None }
+    }
+}
+
+/// Runs one. `ahead`: the kernels right ahead of it, which a launch with programmatic serialization may run beside.
+pub fn run(
+    driver: &mut Driver,
+    context: Handle,
+    work: &Work,
+    ahead: Vec<Arc<GridLog>>,
+) -> Result<Done, Error> {
     match work {
-        Work::Empty => Ok(0),
-        Work::Copy(copy) => copy.run(driver),
+        Work::Empty => Ok(Done::default()),
+        Work::Copy(copy) => copy.run(driver).map(Done::from),
         Work::Host { function, data } => {
             // SAFETY: the client's function with the client's argument.
             callback(|| unsafe { function(std::ptr::without_provenance_mut(*data)) });
-            Ok(0)
+            Ok(Done::default())
         }
         Work::Set { address, value, width, height, pitch } => {
             let (base, len) = driver.memory.range_of(*address).ok_or(INVALID_VALUE)?;
@@ -57,16 +77,16 @@ pub fn run(driver: &mut Driver, context: Handle, work: &Work) -> Result<u64, Err
             for n in 0..*height {
                 driver.memory.write(address + (n * pitch) as u64, &bytes);
             }
-            Ok(clock::copy((row * height) as u64, false))
+            Ok(clock::copy((row * height) as u64, false).into())
         }
         Work::Kernel(launch) => {
-            match execute(driver, launch) {
-                Ok(nanoseconds) => Ok(nanoseconds),
+            match execute(driver, launch, ahead) {
+                Ok(done) => Ok(done),
                 Err(error @ (INVALID_VALUE | NOT_SUPPORTED)) => Err(error),
                 // As on a device: the launch was good, and later calls tell what it ended with.
                 Err(error) => {
                     driver.context(context)?.fault = Some(error);
-                    Ok(0)
+                    Ok(Done::default())
                 }
             }
         }
@@ -104,8 +124,7 @@ fn timed(
     Ok((summary, nanoseconds))
 }
 
-/// Runs a kernel; how long it took on the simulated clock.
-fn execute(driver: &mut Driver, launch: &Launch) -> Result<u64, Error> {
+fn execute(driver: &mut Driver, launch: &Launch, ahead: Vec<Arc<GridLog>>) -> Result<Done, Error> {
     let (kernel, globals) = {
         let function = driver.functions.get(launch.function)?;
         (function.kernel.clone(), function.globals.clone())
@@ -116,6 +135,8 @@ fn execute(driver: &mut Driver, launch: &Launch) -> Result<u64, Error> {
         cluster: launch.cluster,
         dynamic_shared: launch.shared,
         check: checks(),
+        after: if launch.programmatic { ahead } else { vec![] },
+        keep: checks(),
         ..Geometry::default()
     };
     let tell = |fault: &Fault| {
@@ -128,7 +149,7 @@ fn execute(driver: &mut Driver, launch: &Launch) -> Result<u64, Error> {
             // What the kernel printed, as a driver shows it: on the client's own output.
             let _ = std::io::stdout().write_all(summary.printed.as_bytes());
             summary.notes.iter().for_each(tell);
-            Ok(nanoseconds)
+            Ok(Done { nanoseconds, log: summary.log })
         }
         Ok((summary, _)) => {
             summary.findings.iter().for_each(tell);

@@ -161,6 +161,51 @@ fn ops_of_several_launches_run_on_the_simulator_and_through_a_driver() {
     assert!(json["results"][0]["ms"].as_f64().unwrap() > 0.0, "{json:#}");
 }
 
+/// A launch whose tensors can be described by tensor maps has them, through the simulator's own and the driver's call
+/// alike; another one says why not, and is refused where the schedule insists.
+#[test]
+fn tensors_come_by_tensor_maps_or_with_a_reason() {
+    let driver = shim::Driver::build();
+    let place = [("LD_LIBRARY_PATH", driver.path().to_str().unwrap()), ("SIM_CUDA_CHECK", "1")];
+    let folder = Folder::new();
+    let kernel = "kernel product(a: in f16[M, K], b: in f16[K, N], c: out f32[M, N]) {
+        tile BM, BN;
+        par i in tiles(M, BM), j in tiles(N, BN) { let s = a[i, :] @ b[:, j]; c[i, j] = s; }
+    }
+    schedule product for sm_90 { place a tma; place b tma;";
+    let wishes = folder.write("product.tile", format!("{kernel} }}"));
+    let insists = folder.write("insists.tile", format!("{kernel} require place a; }}"));
+    let run = |file: &str, device: &str, k: &str, out: &str| {
+        let (k, out) = (format!("K={k}"), format!("c={}", folder.path(out)));
+        let args = [
+            "run", file, "--device", device, "--target", "sm_90", "--random", "3", "--dim", "M=70", "--dim",
+            "N=40", "--dim", &k, "--out", &out,
+        ];
+        common::tilec_with(&root(), &args, &place)
+    };
+    let values = |name: &str| read_npy(&folder.path(name)).unwrap().to_f64_vec();
+    for (k, whole) in [("72", true), ("50", false)] {
+        run(&wishes, "cpu", k, "cpu.npy").good();
+        for device in ["sim", "cuda"] {
+            let done = run(&wishes, device, k, "out.npy");
+            assert_eq!(done.stderr.contains("T0607"), !whole, "{device} {k}: {}", done.stderr);
+            done.good();
+            let worst = values("cpu.npy").into_iter().zip(values("out.npy")).map(|(a, b)| (a - b).abs());
+            assert!(worst.fold(0.0, f64::max) < 1e-3, "{device} {k}");
+            let insisted = run(&insists, device, k, "out.npy");
+            match whole {
+                true => drop(insisted.good()),
+                false => assert!(insisted.refused("T0607").contains("stride 100 of dimension 0")),
+            }
+        }
+    }
+    let ptx = tilec(&["build", &insists, "--target", "sm_90"]).good();
+    assert_eq!(ptx.matches("cp.async.bulk.tensor.2d").count() >= 2, ptx.contains(".param .align 64 .b8"));
+    tilec(&["build", &insists, "--target", "sm_80"]).good();
+    let any = folder.write("any.tile", format!("{kernel} require place a; }}").replace(" for sm_90", ""));
+    tilec(&["build", &any, "--target", "sm_80"]).refused("T0607");
+}
+
 #[test]
 fn a_temporary_that_is_read_too_early_shows_as_nan() {
     let driver = shim::Driver::build();

@@ -35,12 +35,16 @@ impl Emit<'_, '_> {
         let count = self.fb.declare_var(types::I64);
         let zero = self.int(0);
         self.fb.def_var(count, zero);
-        self.nest_level(root, count)?;
+        self.nest_level(root, count, 0)?;
         Ok(self.fb.use_var(count))
     }
 
-    fn nest_level(&mut self, region: RegionId, count: Variable) -> Result<()> {
+    /// The nest from the axis of number `depth` on.
+    fn nest_level(&mut self, region: RegionId, count: Variable, depth: usize) -> Result<()> {
         let graph = self.graph;
+        if depth > 0 && depth == self.group_axes {
+            self.note_group(count);
+        }
         let pars: Vec<NodeId> = graph
             .region(region)
             .nodes
@@ -60,8 +64,25 @@ impl Emit<'_, '_> {
         let args = graph.region_args(op.body);
         self.iterate(op.iter, lo, hi, None, |e, variables| {
             e.bind_variables(&args, variables);
-            e.nest_level(op.body, count)
+            e.nest_level(op.body, count, depth + 1)
         })
+    }
+
+    /// A walk that counts notes where a group begins.
+    fn note_group(&mut self, count: Variable) {
+        let ticket = self.fb.ins().load(types::I64, super::flags(), self.env, Env::TICKET);
+        let counts = self.fb.ins().icmp_imm_s(IntCC::Equal, ticket, Env::COUNTS);
+        let (note, next) = (self.fb.create_block(), self.fb.create_block());
+        self.fb.ins().brif(counts, note, &[], next, &[]);
+        self.fb.switch_to_block(note);
+        self.fb.seal_block(note);
+        self.begin();
+        let here = self.fb.use_var(count);
+        self.word(here);
+        self.call(runtime::begin_group);
+        self.fb.ins().jump(next, &[]);
+        self.fb.switch_to_block(next);
+        self.fb.seal_block(next);
     }
 
     /// The body, if this instance is the thread's.

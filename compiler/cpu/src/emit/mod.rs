@@ -112,6 +112,8 @@ pub struct Emit<'a, 'f> {
     pub fma: bool,
     /// Index arithmetic that has to be looked at.
     pub may_overflow: HashSet<NodeId>,
+    /// The outermost `par` axes whose steps are the groups of `crate::sums`.
+    group_axes: usize,
 }
 
 const WORDS: u32 = 256;
@@ -164,6 +166,7 @@ impl<'a, 'f> Emit<'a, 'f> {
             position: 0,
             fma: cfg!(not(target_arch = "x86_64")) || has_fma(),
             may_overflow: tile_graph::facts::range::may_overflow(graph).into_iter().collect(),
+            group_axes: crate::sums::group_axes(graph),
         }
     }
 

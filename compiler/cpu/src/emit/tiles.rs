@@ -173,7 +173,24 @@ impl Emit<'_, '_> {
         let types = [graph.type_of(inputs[0]).clone(), graph.type_of(inputs[1]).clone()];
         let plan = DotPlan::new(axes, &types[0].axes, &types[1].axes, &out.axes);
         let (a0, b0, c0) = (self.base(&a), self.base(&b), self.base(target));
-        self.dot_loops(&plan, &plan.loops, [a0, b0, c0], [&a, &b, target], entry, accumulate)
+        let how = DotCall { entry, accumulate, b_stays: b.buffer.is_none() && self.stays(inputs[1], id) };
+        self.dot_loops(&plan, &plan.loops, [a0, b0, c0], [&a, &b, target], how)
+    }
+
+    /// Whether an operand comes from outside of the loop that the node stands in.
+    fn stays(&self, operand: Value, node: NodeId) -> bool {
+        let graph = self.graph;
+        let mut at = Some(graph.node(node).region);
+        while let Some(region) = at {
+            let owner = graph.region(region).owner;
+            if owner.is_some_and(|o| matches!(graph.node(o).op, Op::For(_) | Op::While { .. })) {
+                let mut found = vec![];
+                crate::fuse::bases(graph, operand, true, &mut found);
+                return found.iter().all(|(v, _)| !graph.encloses(region, graph.node(v.node).region));
+            }
+            at = graph.parent(region);
+        }
+        false
     }
 
     /// An operand in the accumulator's class: f16 for f64, i64 for i32, f32 rounded to tf32.
@@ -242,8 +259,7 @@ impl Emit<'_, '_> {
         loops: &[[Option<(usize, Axis)>; 3]],
         at: [ir::Value; 3],
         tiles: [&Tile; 3],
-        entry: Entry,
-        accumulate: bool,
+        how: DotCall,
     ) -> Result<()> {
         if let Some((axes, rest)) = loops.split_first() {
             let axis = axes.iter().flatten().next().map_or(Axis::One, |a| a.1);
@@ -253,7 +269,7 @@ impl Emit<'_, '_> {
                     Some((axis, _)) => e.moved(at[t], tiles[t], axis, n),
                     None => at[t],
                 });
-                e.dot_loops(plan, rest, next, tiles, entry, accumulate)
+                e.dot_loops(plan, rest, next, tiles, how)
             });
         }
         let [a, b, c] = tiles;
@@ -277,8 +293,9 @@ impl Emit<'_, '_> {
         self.word_stride(c_row);
         // A column axis of one element may have any stride.
         self.word_stride(if extents[1] == Axis::One { Stride::Const(1) } else { c_column });
-        self.word_int(accumulate as i64);
-        self.call(entry);
+        self.word_int(how.accumulate as i64);
+        self.word_int(how.b_stays as i64);
+        self.call(how.entry);
         Ok(())
     }
 
@@ -640,6 +657,14 @@ struct Fold<'a> {
     combine: RegionId,
     from: &'a [Tile],
     to: &'a [Tile],
+}
+
+/// What a dot calls, and what it says of the operands (see `gemm::Dot`).
+#[derive(Clone, Copy)]
+struct DotCall {
+    entry: Entry,
+    accumulate: bool,
+    b_stays: bool,
 }
 
 /// A dot as one matrix product within loops over the batch axes and all but one free axis of each operand.

@@ -85,6 +85,10 @@ pub unsafe extern "C" fn access(env: *mut Env, args: *const i64) -> i64 {
             return 0;
         }
         let walk = Walk { plan, object, tile, extents, strides, dims, outside, mask };
+        if let Some(place) = walk.all_inside() {
+            walk.move_rows(place);
+            return 0;
+        }
         match walk.run() {
             Ok(()) => 0,
             Err(Outside { dim, value, lo, hi }) => env.fail(plan.site, dim, value, lo, hi),
@@ -159,7 +163,90 @@ struct Walk<'a> {
     mask: Option<(*const i32, &'a [i64])>,
 }
 
+/// Where a tile lies that is wholly inside: the position of its first element, and by how much positions move along each
+/// of its axes.
+struct Place {
+    position: i64,
+    moves: [i64; MAX_RANK],
+}
+
 impl Walk<'_> {
+    /// The common case: affine coordinates, no mask, nothing outside, no values to check.
+    fn all_inside(&self) -> Option<Place> {
+        let checked = self.plan.kind == Kind::Store
+            && (self.object.least != i64::MIN || self.object.greatest != i64::MAX);
+        if self.mask.is_some() || checked {
+            return None;
+        }
+        let mut place = Place { position: self.object.offset, moves: [0; MAX_RANK] };
+        for (_, x) in self.dims() {
+            let (mut least, mut most) = (x.base, x.base);
+            for (axis, &extent) in self.extents.iter().enumerate() {
+                let reach = x.steps[axis].checked_mul(extent - 1)?;
+                let end = if reach < 0 { &mut least } else { &mut most };
+                *end = end.checked_add(reach)?;
+                let move_by = x.steps[axis].wrapping_mul(x.memory_stride);
+                place.moves[axis] = place.moves[axis].wrapping_add(move_by);
+            }
+            if x.gather.is_some() || least < x.lo || most >= x.hi {
+                return None;
+            }
+            place.position += x.base * x.memory_stride;
+        }
+        Some(place)
+    }
+
+    /// Moves a tile that is wholly inside, a run along the innermost axis at a time.
+    unsafe fn move_rows(&self, place: Place) {
+        let rank = self.plan.rank;
+        let inner = (0..rank).rev().find(|&a| self.extents[a] > 1).or(rank.checked_sub(1));
+        let n = inner.map_or(1, |a| self.extents[a]) as usize;
+        let mut tile =
+            TileRun { ptr: self.tile, class: self.plan.class, stride: inner.map_or(0, |a| self.strides[a]) };
+        let mut run = Run {
+            ptr: self.object.ptr,
+            dtype: self.object.dtype,
+            position: place.position,
+            stride: inner.map_or(0, |a| place.moves[a]),
+        };
+        let mut at = [0i64; MAX_RANK];
+        loop {
+            // SAFETY: a run of the tile and one of the tensor, both found inside.
+            unsafe { self.move_run(tile, run, n) };
+            let mut axis = rank;
+            loop {
+                if axis == 0 {
+                    return;
+                }
+                axis -= 1;
+                if Some(axis) == inner {
+                    continue;
+                }
+                // One step on, or back to the axis's start.
+                at[axis] += 1;
+                let wraps = at[axis] == self.extents[axis];
+                let by = if wraps { 1 - self.extents[axis] } else { 1 };
+                tile.ptr = tile.at_bytes_along(self.strides[axis] * by);
+                run.position += place.moves[axis] * by;
+                if !wraps {
+                    break;
+                }
+                at[axis] = 0;
+            }
+        }
+    }
+
+    unsafe fn move_run(&self, tile: TileRun, run: Run, n: usize) {
+        // SAFETY: as the caller promised.
+        unsafe {
+            match self.plan.kind {
+                Kind::Load => convert::read(run, tile, n),
+                Kind::Store => convert::write(tile, run, n),
+                Kind::Accumulate => convert::accumulate(tile, run, n),
+            }
+        }
+    }
+
     unsafe fn run(&self) -> Result<(), Outside> {
         let rank = self.plan.rank;
         // The innermost axis that is more than one element; a scalar is one row of one.
@@ -313,8 +400,7 @@ impl Walk<'_> {
                         part(last).fill((n - last) as usize, self.outside);
                     }
                 }
-                Kind::Store if count > 0 => convert::write(part(first), run, count),
-                Kind::Accumulate if count > 0 => convert::accumulate(part(first), run, count),
+                _ if count > 0 => self.move_run(part(first), run, count),
                 _ => {}
             }
         }
@@ -323,7 +409,12 @@ impl Walk<'_> {
 
 impl TileRun {
     fn at_bytes(&self, p: i64) -> *mut u8 {
-        self.ptr.wrapping_offset((p * self.stride * self.class.bytes() as i64) as isize)
+        self.at_bytes_along(p * self.stride)
+    }
+
+    /// So many elements on, along any axis.
+    fn at_bytes_along(&self, elements: i64) -> *mut u8 {
+        self.ptr.wrapping_offset((elements * self.class.bytes() as i64) as isize)
     }
 }
 

@@ -117,13 +117,15 @@ pub struct Env {
     /// The instance to run next, in the order of the `par` nest; negative: none.
     pub ticket: i64,
     pub shared: *const Shared,
-    /// A fixed range of instances (`sum` lanes) instead of the shared counter.
+    /// A fixed range of instances (lanes of `crate::sums`) instead of the shared counter.
     pub last_of_range: i64,
     pub fault: Fault,
     /// Labels of `print`, by site.
     pub labels: *const Vec<String>,
-    pub packing: pack::Packing,
-    pub rows: Box<rows::Scratch>,
+    pub packing: *mut pack::Packing,
+    pub rows: *mut rows::Scratch,
+    /// Where a walk that counts notes the first instance of each group of `crate::sums`.
+    pub groups: *mut Vec<i64>,
 }
 
 impl Env {
@@ -132,6 +134,8 @@ impl Env {
     pub const DIMS: i32 = 16;
     pub const SCALARS: i32 = 24;
     pub const TICKET: i32 = 32;
+    /// The ticket of a walk that only counts.
+    pub const COUNTS: i64 = -2;
 
     /// Takes the next instance; -1 when there is none or another thread has failed.
     pub fn take_ticket(&mut self) -> i64 {
@@ -159,6 +163,17 @@ pub type Entry = unsafe extern "C" fn(*mut Env, *const i64) -> i64;
 pub unsafe extern "C" fn take_ticket(env: *mut Env, _: *const i64) -> i64 {
     // SAFETY: the environment of the calling thread.
     unsafe { (*env).take_ticket() }
+}
+
+/// `[instance]`: the first of a group.
+pub unsafe extern "C" fn begin_group(env: *mut Env, args: *const i64) -> i64 {
+    // SAFETY: one word; a walk that counts has a list.
+    unsafe {
+        if let Some(groups) = (*env).groups.as_mut() {
+            groups.push(*args);
+        }
+    }
+    0
 }
 
 /// `[site, dim, value, lo, hi]`.

@@ -4,6 +4,10 @@
 //! ```text
 //! panel p of A (W = 14):  a[14p + 0, k0] .. a[14p + 13, k0] | a[14p + 0, k1] .. | ..
 //! ```
+//!
+//! An operand that stays the same over a loop (the keys of a block, while the queries go by) is packed once: a few packed
+//! operands are kept under where they came from. Only what lies in a tensor that the launch does not write may be
+//! kept, and only until the launch ends.
 
 use std::alloc::{Layout, alloc, dealloc};
 
@@ -11,6 +15,21 @@ use std::alloc::{Layout, alloc, dealloc};
 pub struct Packing {
     a: Grown,
     b: Grown,
+    kept: [Kept; KEPT],
+    /// Counts the uses of what is kept.
+    uses: u64,
+}
+
+/// Operands kept: a body of a loop has few that stay.
+const KEPT: usize = 4;
+
+/// Where a right operand lies, its strides and its extents n and k: as long as the tensor is not written, what it is.
+pub type Origin = (*const f32, isize, isize, usize, usize);
+
+struct Kept {
+    memory: Grown,
+    origin: Option<Origin>,
+    used: u64,
 }
 
 struct Grown {
@@ -55,13 +74,29 @@ impl Drop for Grown {
 
 impl Default for Packing {
     fn default() -> Self {
-        Packing { a: Grown::EMPTY, b: Grown::EMPTY }
+        let kept = || Kept { memory: Grown::EMPTY, origin: None, used: 0 };
+        Packing { a: Grown::EMPTY, b: Grown::EMPTY, kept: std::array::from_fn(|_| kept()), uses: 0 }
     }
 }
 
 impl Packing {
     pub fn buffers(&mut self, a: usize, b: usize) -> (*mut f32, *mut f32) {
         (self.a.at_least(a.max(1)), self.b.at_least(b.max(1)))
+    }
+
+    /// The place of a right operand that stays, and whether it has been packed there already.
+    pub fn kept(&mut self, origin: Origin, len: usize) -> (*mut f32, bool) {
+        self.uses += 1;
+        let known = self.kept.iter().position(|k| k.origin == Some(origin));
+        let oldest = || (0..KEPT).min_by_key(|&n| self.kept[n].used).unwrap_or(0);
+        let slot = &mut self.kept[known.unwrap_or_else(oldest)];
+        (slot.origin, slot.used) = (Some(origin), self.uses);
+        (slot.memory.at_least(len.max(1)), known.is_some())
+    }
+
+    /// Another launch: tensors may hold something else.
+    pub fn forget(&mut self) {
+        self.kept.iter_mut().for_each(|k| k.origin = None);
     }
 }
 
@@ -130,10 +165,12 @@ pub mod avx512 {
             for at in (0..whole).step_by(16) {
                 // SAFETY: 16 elements of existing rows; stores are masked to the panel's width.
                 unsafe {
-                    let mut block = [_mm512_setzero_ps(); 16];
-                    for (r, line) in block.iter_mut().enumerate().take(rows) {
-                        *line = _mm512_loadu_ps(s.offset((first + r) as isize * row).add(at));
-                    }
+                    let from = s.offset(first as isize * row).add(at);
+                    let block = match rows {
+                        16 => load_rows::<16>(from, row),
+                        14 => load_rows::<14>(from, row),
+                        _ => load_some_rows(rows, from, row),
+                    };
                     let block = transpose16(block);
                     for (c, line) in block.into_iter().enumerate() {
                         _mm512_mask_storeu_ps(d.add((at + c) * W + first), mask, line);
@@ -146,6 +183,28 @@ pub mod avx512 {
             // SAFETY: as the caller promised.
             unsafe { one_by_one::<W>(d, 0, count, whole..k, s, row, 1) }
         }
+    }
+
+    /// `R` rows of 16 elements; the rest of the block is 0. A constant count keeps the block in registers.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_rows<const R: usize>(from: *const f32, row: isize) -> [__m512; 16] {
+        let mut block = [_mm512_setzero_ps(); 16];
+        for (r, line) in block.iter_mut().enumerate().take(R) {
+            // SAFETY: as the caller promised.
+            *line = unsafe { _mm512_loadu_ps(from.offset(r as isize * row)) };
+        }
+        block
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_some_rows(rows: usize, from: *const f32, row: isize) -> [__m512; 16] {
+        let mut block = [_mm512_setzero_ps(); 16];
+        for (r, line) in block.iter_mut().enumerate().take(rows) {
+            // SAFETY: as the caller promised.
+            *line = unsafe { _mm512_loadu_ps(from.offset(r as isize * row)) };
+        }
+        block
     }
 
     unsafe fn one_by_one<const W: usize>(

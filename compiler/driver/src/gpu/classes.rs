@@ -5,10 +5,12 @@
 //! transposed `x` has its unit stride in dimension 0: vectors along that one. `x[:, ::2]` has no unit stride: *strided*.
 //!
 //! Each step lowers the class of at least one tensor, vector → unit → strided, and strided code asks for nothing, so
-//! the loop ends.
+//! the loop ends. A tensor that cannot be described by the tensor map that a plan wants of it is loaded by the threads
+//! instead (T0607 says why; an error where the schedule requires the map), once and for all.
 
 use tile_base::Diagnostic;
 use tile_graph::Graph;
+use tile_machine::tensor_map::Template;
 use tile_plan::{Plan, Request, Requirement, TensorClass, access};
 use tile_target::Target;
 use tile_tensor::{Argument, Arguments, Tensor};
@@ -36,11 +38,26 @@ pub fn plan(
                 request.classes.insert(r.name.clone(), class);
             }
         }
+        for map in &plan.maps {
+            let Some(t) = arguments.0.get(map.param).and_then(Argument::tensor) else { continue };
+            if let Some(why) = no_map(&map.template, t) {
+                lowered = true;
+                request.no_map.insert(map.name.clone(), why);
+            }
+        }
         if !lowered {
-            let names = request.classes.into_keys().collect();
+            let names =
+                request.classes.into_keys().filter(|n| !plan.maps.iter().any(|m| m.name == *n)).collect();
             return Ok((plan, names));
         }
     }
+}
+
+/// Why a tensor has no map of this kind. The address of its first element is aligned as its offset is.
+fn no_map(template: &Template, t: &Tensor) -> Option<String> {
+    let shape: Vec<u64> = t.shape.iter().map(|&n| n as u64).collect();
+    let offset = t.offset() as u64 * t.dtype.bits() as u64 / 8;
+    template.of(&shape, &t.strides, offset).err().map(|e| e.to_string())
 }
 
 /// The class to begin with; `None` when that is the default, contiguous along the last dimension.

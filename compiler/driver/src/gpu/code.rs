@@ -58,7 +58,8 @@ impl Code {
             cluster: [1; 3],
             shared: self.plan.shared_bytes(),
         };
-        LaunchImage::new(&self.plan.kernel, signature, arguments, dims, geometry)
+        let maps = self.plan.maps.iter().map(|m| (m.param, &m.template));
+        LaunchImage::new(&self.plan.kernel, signature, arguments, dims, geometry)?.with_maps(maps, arguments)
     }
 }
 
@@ -159,7 +160,8 @@ impl Codes {
         let mut request = fixed.scheduled.requests[call.graph].clone();
         fixed.fix(call.graph, &mut request);
         let (plan, special) = classes::plan(graph, target, request, &call.arguments)?;
-        let key = format!("{instance} {} {} {:?}", call.graph, target.name, plan.classes);
+        let maps: Vec<usize> = plan.maps.iter().map(|m| m.param).collect();
+        let key = format!("{instance} {} {} {:?} {maps:?}", call.graph, target.name, plan.classes);
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let make = || {
             let mut notes = plan.notes.clone();

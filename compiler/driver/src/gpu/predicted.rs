@@ -36,7 +36,7 @@ pub fn predict(
         };
         let globals = ptx_sim::place_variables(&code.kernel.globals, &mut memory);
         let geometry = Geometry { check: false, ..sim::geometry(image, sim::Purpose::Check) };
-        let parameters = launch.parameters(&addresses);
+        let parameters = sim::parameters(launch, &addresses)?;
         let whole = Some(at) != last;
         let ran = time::launch(&code.kernel, &memory, &globals, &geometry, &parameters, target, whole);
         let (_, time) = ran.map_err(|fault| sim::shown(image, &code.module, &[fault], sources))?;

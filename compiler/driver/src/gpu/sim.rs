@@ -5,7 +5,7 @@
 
 use ptx_sim::{Fault, FaultKind, Severity, Summary, decode, memory::Memory, read};
 use tile_base::{Diagnostic, Sources, Span};
-use tile_runtime::{LaunchImage, Sequence, Storage};
+use tile_runtime::{Launch, LaunchImage, Sequence, Storage};
 use tile_tensor::Arguments;
 
 /// Seeds from here on let asynchronous effects land at random.
@@ -56,8 +56,8 @@ pub fn simulate(
             Some(read) => read,
             unread => unread.insert(Code::read(ptx[launch.module], image)?),
         };
-        let geometry = geometry(image, purpose);
-        let summary = run(code, image, &geometry, &mut memory, &launch.parameters(&addresses), sources)?;
+        let (geometry, parameters) = (geometry(image, purpose), parameters(launch, &addresses)?);
+        let summary = run(code, image, &geometry, &mut memory, &parameters, sources)?;
         done.notes.extend(shown(image, &code.module, &summary.notes, sources));
         done.summaries.push(summary);
     }
@@ -99,6 +99,13 @@ fn run(
         true => Ok(summary),
         false => Err(shown(image, &code.module, &summary.findings, sources)),
     }
+}
+
+/// The parameter bytes of a launch, tensor maps as the simulator has them.
+pub(super) fn parameters(launch: &Launch, addresses: &[u64]) -> Result<Vec<u8>, Vec<Diagnostic>> {
+    launch
+        .parameters(addresses, tile_runtime::simulated)
+        .map_err(|e| vec![refused(&launch.image, &format!("a tensor map: {e}"))])
 }
 
 pub(super) fn geometry(image: &LaunchImage, purpose: Purpose) -> ptx_sim::Geometry {

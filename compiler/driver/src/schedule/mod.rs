@@ -2,7 +2,7 @@
 //!
 //! The first schedule whose name, target and guard fit is taken (language rule 22). What it asks for goes two ways:
 //!
-//! * `tile` is a wish to the planner of each launch ([`tile_plan::Request`]);
+//! * `tile` and `place` are wishes to the planner of each launch ([`tile_plan::Request`]);
 //! * `split` changes the program: one launch becomes several, with workspaces between them; and a guard on a run-time
 //!   dimension becomes a host `if` between the variants.
 //!

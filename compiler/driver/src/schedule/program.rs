@@ -11,7 +11,7 @@ use crate::Loaded;
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::{Diagnostic, Size};
 use tile_graph::{Arg, Graph, Program, Step, Temp, laws};
-use tile_plan::Request;
+use tile_plan::{Request, bulk};
 use tile_syntax::ast;
 use tile_target::Target;
 
@@ -158,9 +158,11 @@ impl Scheduled {
         launches
     }
 
-    /// A kernel of the compiler's own (what adds ranks up) does not have the tile sizes of the one it comes from.
+    /// A kernel of the compiler's own (what adds ranks up) does not have the tile sizes of the one it comes from, nor its
+    /// loads.
     fn add(&mut self, graph: Graph, mut request: Request) -> usize {
         request.tiles.retain(|(name, _)| graph.tile_named(name).is_some());
+        request.bulk.retain(|wish| bulk::names_a_load(&graph, &wish.path));
         self.program.graphs.push(graph);
         self.requests.push(request);
         self.program.graphs.len() - 1

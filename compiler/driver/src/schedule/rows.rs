@@ -6,7 +6,7 @@ use tile_graph::{
     ForOp, Graph, LoopCombine, Op,
     laws::{self, Launches, Refused},
 };
-use tile_plan::Request;
+use tile_plan::{Request, bulk::Wish};
 use tile_syntax::ast::{self, ScheduleItem, ScheduleWord};
 
 /// What a schedule asks for, as far as it is honoured.
@@ -64,6 +64,13 @@ pub(super) fn read<'a>(
                 }
                 Err(d) => refused.push(*d),
             },
+            "place" => match place(item) {
+                Some(wish) => {
+                    honoured.push(("place", wish.path.clone()));
+                    rows.request.bulk.push(wish);
+                }
+                None => notes.push(unhonoured(item, false)),
+            },
             "require" => {
                 if let [ScheduleWord::Path(key), rest @ ..] = &item.words[..]
                     && let [key] = &key[..]
@@ -75,6 +82,10 @@ pub(super) fn read<'a>(
         }
     }
     for (key, path, item) in &rows.required {
+        // Whether a load can be placed so is the planner's to find out, and then its error.
+        let meant =
+            rows.request.bulk.iter_mut().filter(|w| *key == "place" && (path.is_empty() || *path == w.path));
+        meant.for_each(|w| w.required = true);
         if !honoured.iter().any(|(k, p)| k == key && (path.is_empty() || p == path)) {
             refused.push(unhonoured(item, true));
         }
@@ -189,6 +200,16 @@ fn order(item: &ScheduleItem) -> Result<Option<SplitRow<'_>>, Box<Diagnostic>> {
             .help("write `order dq any;` or, by axes of `par`, `order dq rank(j);`")
             .into()
     })
+}
+
+/// `place k tma;`: loads of the tensor `k`, or the load that the `let` of this name holds, by the copy engine.
+fn place(item: &ScheduleItem) -> Option<Wish> {
+    match &item.words[..] {
+        [ScheduleWord::Path(_), ScheduleWord::Path(how)] if matches!(&how[..], [how] if how.name == "tma") => {
+            Some(Wish { path: first_path(&item.words), span: item.span, required: false })
+        }
+        _ => None,
+    }
 }
 
 fn first_path(words: &[ScheduleWord]) -> String {

@@ -1,8 +1,10 @@
 //! Facts about indices: bounds of accesses, shown by a small prover over polynomials.
 
+pub mod apart;
 pub mod extent;
 pub mod linear;
 pub mod prove;
+pub mod ragged;
 pub mod range;
 
 use crate::{access::*, ir::*, op::*};

@@ -178,17 +178,7 @@ impl Blocks {
 
     /// Whether a scalar was made of tiles here.
     fn is_of_tiles(&self, g: &Graph, value: Value) -> bool {
-        let (mut seen, mut open) = (BTreeSet::new(), vec![value]);
-        while let Some(v) = open.pop() {
-            if !g.type_of(v).is_scalar() {
-                return true;
-            }
-            let here = g.node(v.node).region == self.at.region;
-            if here && seen.insert(v.node) {
-                open.extend(g.inputs(v.node));
-            }
-        }
-        false
+        g.made_of(self.at.region, &[value]).into_iter().any(|v| !g.type_of(v).is_scalar())
     }
 
     fn compared(&self, g: &mut Graph, op: ElemOp, a: Interval, b: Interval) -> Bounds {

@@ -28,6 +28,7 @@ pub mod simplify;
 pub mod skips;
 pub mod slice;
 pub mod split;
+mod transition;
 mod workspace;
 
 pub use blocks::{bound_skips, peel_full};

@@ -14,11 +14,11 @@
 //! ```
 //!
 //! Within one instance the program has an order already. Two instances of one rank must not add to one element, which the
-//! law has to see: every `par` axis that is no rank is the base of a coordinate by itself. The price is memory, a copy of
-//! the tensor for each rank.
+//! law has to see: every `par` axis that is no rank keeps its instances apart (see [`crate::facts::apart`]). The price is
+//! memory, a copy of the tensor for each rank.
 
 use super::{Refused, cut::*, slice::fix_step, workspace::*};
-use crate::{access::*, ir::*, op::*};
+use crate::{access::*, facts::apart::apart, ir::*, op::*};
 use tile_base::{Mode, Size, Span};
 
 /// Makes the sums into the tensor `object` a matter of the `par` axes `ranks`, in that order. `sizes` are the
@@ -41,9 +41,7 @@ pub fn order_sum(
         axes.push(par);
     }
     let adds = accumulations(&graph, object);
-    for &node in &adds {
-        one_instance_a_rank(&graph, node, &axes)?;
-    }
+    one_instance_a_rank(&graph, object, &axes)?;
     let extents = axes.iter().map(|&par| steps(&graph, par)).collect::<Result<Vec<Size>, _>>()?;
     let workspace = Workspace {
         name: unique(&graph.signature, &format!("{}_ranks", graph.object(object).name)),
@@ -62,35 +60,18 @@ fn accumulations(graph: &Graph, object: ObjectId) -> Vec<NodeId> {
     graph.nodes_under(ROOT).into_iter().filter(adds).collect()
 }
 
-/// Whether instances that add to one element differ in a rank.
-fn one_instance_a_rank(graph: &Graph, node: NodeId, ranks: &[NodeId]) -> Result<(), Refused> {
-    for par in graph.par_nest().into_iter().filter(|p| !ranks.contains(p)) {
+/// Whether instances that add to one element differ in a rank: whatever is no rank keeps them apart.
+fn one_instance_a_rank(graph: &Graph, object: ObjectId, ranks: &[NodeId]) -> Result<(), Refused> {
+    let apart = apart(graph, object);
+    for par in graph.par_nest().into_iter().filter(|p| !ranks.contains(p) && !apart.contains(p)) {
         let Op::Par(p) = &graph.node(par).op else { continue };
-        if meet(graph, node, p) {
-            let message = format!(
-                "is added to by several instances of `{}`, which is no rank: name it in `rank({}, …)`",
-                p.name, p.name
-            );
-            return Err(Refused(message));
-        }
+        let message = format!(
+            "is added to by several instances of `{}`, which is no rank: name it in `rank({}, …)`",
+            p.name, p.name
+        );
+        return Err(Refused(message));
     }
     Ok(())
-}
-
-/// Whether instances along an axis may add to one element at a node. They do not where the index of the axis, or where
-/// its tile begins, is the base of a coordinate, or the number of its tile a coordinate by itself.
-fn meet(graph: &Graph, node: NodeId, axis: &ParOp) -> bool {
-    let (inputs, Some(access)) = (graph.inputs(node), graph.node(node).op.access()) else { return false };
-    let args = graph.region_args(axis.body);
-    let (first, number) = (args[0], args[axis.iter.variables() - 1]);
-    let apart = |c: &Coord| match &c.index {
-        CoordIndex::Affine { base: Some(port), terms } => {
-            let base = inputs[*port as usize];
-            base == first || base == number && terms.is_empty()
-        }
-        _ => false,
-    };
-    !access.coords.iter().any(apart)
 }
 
 /// Whether a floating-point sum of a kernel hangs on the order of its instances, or of the elements of a gathered tile.
@@ -98,12 +79,12 @@ pub fn adds_in_no_order(graph: &Graph) -> bool {
     let gathers = |c: &Coord| matches!(c.index, CoordIndex::Gather { .. });
     graph.nodes_under(ROOT).into_iter().any(|node| {
         let Op::Accumulate(access) = &graph.node(node).op else { return false };
-        let axes = graph.par_nest().into_iter().filter_map(|par| match &graph.node(par).op {
-            Op::Par(p) => Some(p),
-            _ => None,
-        });
         let float = graph.object(access.object).dtype.is_float();
-        float && (access.coords.iter().any(gathers) || axes.into_iter().any(|axis| meet(graph, node, axis)))
+        let meet = || {
+            let apart = apart(graph, access.object);
+            graph.par_nest().iter().any(|par| !apart.contains(par))
+        };
+        float && (access.coords.iter().any(gathers) || meet())
     })
 }
 

@@ -20,12 +20,23 @@
 //! outputs launch has an instance for every step, which is what fills a device when heads are few. Nothing is claimed of g
 //! but that it is what the loop computes, so any recurrence may be sliced, affine or not.
 //!
-//! States are kept by the number of the step, so the size of a step is fixed for both launches.
+//! States are kept by the number of the step, so the size of a step is fixed for both launches. Where the ranges of an
+//! outer axis lie end to end, its instances share one row of places, so that a batch of sequences takes the space of its
+//! tokens and not of the longest sequence for each. Sequence n begins at place `cu[n] / C + n`; as it has at most
+//! `(cu[n + 1] - cu[n]) / C + 1` steps, it ends where the next one begins, or before:
+//!
+//! ```text
+//! C = 16, cu = 0 15 15 71     steps 1 0 4     places 0 | | 2 3 4 5     of 71 / 16 + 3 = 7
+//! ```
 
 use super::{Refused, cut::*, workspace::*};
-use crate::{ir::*, op::*};
+use crate::{
+    facts::{extent, ragged},
+    ir::*,
+    op::*,
+};
 use std::collections::BTreeSet;
-use tile_base::{Mode, Span};
+use tile_base::{Mode, Size, Span};
 
 /// Slices the kernel at a loop that stands directly in its instances. `sizes` are the tile sizes that the schedule gives:
 /// that of the loop has to be one.
@@ -83,6 +94,8 @@ struct Slicer {
     kept: Vec<usize>,
     /// In the order of `kept`.
     stored: Vec<Stored>,
+    /// The `par` axis whose ranges lie end to end, when the loop goes over them.
+    parted_by: Option<NodeId>,
     workspaces: Vec<Workspace>,
     span: Span,
 }
@@ -105,19 +118,24 @@ impl Slicer {
         }
         memory_stays_apart(graph, &f)?;
         let kept = states_of_outputs(graph, &f);
+        let parted_by = ragged::parted_by(graph, node, &graph.par_nest());
         let types = kept.iter().map(|&at| graph.node(node).outputs[at].clone());
-        let stored: Vec<Stored> = types.map(|ty| stored(graph, ty)).collect::<Result<_, _>>()?;
-        let steps = steps(graph, node)?;
+        let stored: Vec<Stored> =
+            types.map(|ty| stored_but_for(graph, ty, parted_by)).collect::<Result<_, _>>()?;
+        let places = match parted_by {
+            Some(par) => places(graph, node, par)?,
+            None => steps(graph, node)?,
+        };
         let workspaces = kept
             .iter()
             .zip(&stored)
             .map(|(at, s)| Workspace {
                 name: unique(&graph.signature, &format!("{}_state{at}", f.name)),
                 dtype: s.ty.dtype,
-                shape: [steps.clone()].into_iter().chain(s.extents()).collect(),
+                shape: [places.clone()].into_iter().chain(s.extents()).collect(),
             })
             .collect();
-        Ok(Slicer { span: graph.node(node).span, f, node, home, kept, stored, workspaces })
+        Ok(Slicer { span: graph.node(node).span, f, node, home, kept, stored, parted_by, workspaces })
     }
 
     /// The loop with its states stored and nothing else written in its body.
@@ -130,9 +148,11 @@ impl Slicer {
         let args = g.region_args(self.f.body);
         let at =
             At { region: self.f.body, before: g.region(self.f.body).nodes.get(1).copied(), span: self.span };
+        let range = g.inputs(self.node);
+        let place = self.place(&mut g, at, range[0], &args);
         for (n, (&kept, stored)) in self.kept.iter().zip(&self.stored).enumerate() {
             let state = args[self.f.iter.variables() + kept];
-            stored.store(&mut g, at, ObjectId::new(first.index() + n), self.step(&args), state);
+            stored.store(&mut g, at, ObjectId::new(first.index() + n), place, state);
         }
         // Every step counts now, and none may be left out.
         forget_skip(&mut g, self.node);
@@ -161,7 +181,7 @@ impl Slicer {
         let inside = At { region: body, before: None, span: self.span };
         let types = args[..variables].iter().map(|&v| g.type_of(v).clone()).collect();
         let own = insert(&mut g, inside, Op::RegionArgs, types, &[]);
-        let outside = needed_by(&g, self.home, &bounds);
+        let outside: BTreeSet<NodeId> = g.made_of(self.home, &bounds).into_iter().map(|v| v.node).collect();
         for &node in &before {
             let moves = !outside.contains(&node) && !matches!(g.node(node).op, Op::RegionArgs);
             if g.contains(node) && moves {
@@ -169,8 +189,9 @@ impl Slicer {
             }
         }
         let mut stands_for: Vec<(Value, Value)> = args.iter().copied().zip(own.iter().copied()).collect();
+        let place = self.place(&mut g, inside, bounds[0], &own);
         for (n, (&kept, stored)) in self.kept.iter().zip(&self.stored).enumerate() {
-            let state = stored.load(&mut g, inside, ObjectId::new(first.index() + n), self.step(&own));
+            let state = stored.load(&mut g, inside, ObjectId::new(first.index() + n), place);
             stands_for.push((args[variables + kept], state));
         }
         for node in g.region(self.f.body).nodes.clone() {
@@ -198,9 +219,37 @@ impl Slicer {
         Ok(g)
     }
 
-    /// The coordinate of a step.
-    fn step(&self, args: &[Value]) -> Value {
-        args[self.f.iter.variables() - 1]
+    /// Where the states before a step are kept, of a range from `lo` on.
+    fn place(&self, g: &mut Graph, at: At, lo: Value, args: &[Value]) -> Value {
+        let number = args[self.f.iter.variables() - 1];
+        let part = self.parted_by.and_then(|par| ragged::index_of(g, par));
+        match (self.f.iter, part) {
+            (Iter::Tiles { step: StepSize::Fixed(step), .. }, Some(part)) => {
+                let step = scalar(g, at, Literal::Int(step as i64));
+                let before = index(g, at, ElemOp::Div, lo, step);
+                let first = index(g, at, ElemOp::Add, before, part);
+                index(g, at, ElemOp::Add, first, number)
+            }
+            // Indices tell themselves apart.
+            _ => number,
+        }
+    }
+}
+
+/// How many places the steps of all parts take together.
+fn places(graph: &Graph, node: NodeId, par: NodeId) -> Result<Size, Refused> {
+    let most = |value| {
+        extent::bound(graph, value, extent::Side::Greatest)
+            .ok_or_else(|| Refused("goes over a range that the host cannot bound".into()))
+    };
+    let total = most(graph.inputs(node)[1])?;
+    match graph.node(node).op {
+        Op::For(ForOp { iter: Iter::Tiles { step: StepSize::Fixed(step), .. }, .. }) => {
+            let whole = Size::FloorDiv(total.into(), Size::Const(step as i64).into());
+            Ok(Size::Add(whole.into(), most(graph.inputs(par)[1])?.into()))
+        }
+        Op::For(ForOp { iter: Iter::Tiles { .. }, .. }) => steps(graph, node),
+        _ => Ok(total),
     }
 }
 
@@ -237,29 +286,11 @@ fn memory_stays_apart(graph: &Graph, f: &ForOp) -> Result<(), Refused> {
 /// The carried values that something written in the body is made of.
 fn states_of_outputs(graph: &Graph, f: &ForOp) -> Vec<usize> {
     let effects = graph.region(f.body).nodes.iter().copied().filter(|&n| has_effect(graph, n));
-    let inputs: Vec<Value> = effects.flat_map(|n| all_inputs(graph, n)).collect();
-    let needed = needed_by(graph, f.body, &inputs);
-    let values = needed.iter().flat_map(|&n| all_inputs(graph, n)).chain(inputs);
+    let inputs: Vec<Value> = effects.flat_map(|n| graph.all_inputs(n)).collect();
+    let values = graph.made_of(f.body, &inputs);
     let args = graph.region_args(f.body);
-    let states: BTreeSet<usize> = values.filter_map(|v| args.iter().position(|&a| a == v)).collect();
-    states.into_iter().filter_map(|at| at.checked_sub(f.iter.variables())).collect()
-}
-
-/// Inputs of a node and of everything that it owns.
-fn all_inputs(graph: &Graph, node: NodeId) -> Vec<Value> {
-    let nested = graph.node(node).op.regions().into_iter().flat_map(|r| graph.nodes_under(r));
-    [node].into_iter().chain(nested).flat_map(|n| graph.inputs(n)).collect()
-}
-
-/// The nodes of a region that these values are made of.
-fn needed_by(graph: &Graph, region: RegionId, values: &[Value]) -> BTreeSet<NodeId> {
-    let (mut found, mut open) = (BTreeSet::new(), values.to_vec());
-    while let Some(value) = open.pop() {
-        if graph.node(value.node).region == region && found.insert(value.node) {
-            open.extend(all_inputs(graph, value.node));
-        }
-    }
-    found
+    let states = (0..args.len()).filter(|&at| values.contains(&args[at]));
+    states.filter_map(|at| at.checked_sub(f.iter.variables())).collect()
 }
 
 /// Takes the `skip` claim off a loop.

@@ -94,6 +94,17 @@ impl Stored {
         self.dims.iter().map(|(size, _)| size.clone())
     }
 
+    /// Of the value over all tiles of the `par` axis that moves one of its axes, so many positions from `start` on.
+    pub fn positions(&self, axis: usize, start: Value, length: u64) -> Stored {
+        let mut ty = self.ty.clone();
+        ty.axes[axis] = crate::typing::fixed(length);
+        let chosen = |along: &Along| match *along {
+            Along::Span { axis: a, .. } if a as usize == axis => Along::Span { start, times: 1, axis: a },
+            other => other,
+        };
+        Stored { ty, dims: self.dims.iter().map(|(size, along)| (size.clone(), chosen(along))).collect() }
+    }
+
     /// Stores the value at `first`.
     pub fn store(&self, g: &mut Graph, at: At, object: ObjectId, first: Value, value: Value) {
         let mut ports = vec![value];
@@ -140,8 +151,13 @@ impl Stored {
 
 /// How a value of this type, of an instance, lies in a workspace.
 pub(super) fn stored(graph: &Graph, ty: ValueType) -> Result<Stored, Refused> {
+    stored_but_for(graph, ty, None)
+}
+
+/// The same, when what comes first tells the instances of one `par` axis apart.
+pub(super) fn stored_but_for(graph: &Graph, ty: ValueType, told: Option<NodeId>) -> Result<Stored, Refused> {
     let (mut dims, mut taken) = (vec![], vec![]);
-    for par in graph.par_nest() {
+    for par in graph.par_nest().into_iter().filter(|&par| Some(par) != told) {
         let Op::Par(p) = &graph.node(par).op else { continue };
         let range = graph.inputs(par);
         let most = extent::bound(graph, range[1], extent::Side::Greatest)

@@ -1,4 +1,5 @@
-//! Loops and branches. Carried tiles become one carried register each.
+//! Loops and branches. Carried tiles become one carried register each; behind them stand the turns of mbarriers that
+//! the code inside waits for ([`super::bulk`]).
 
 use super::{Emission, Emit};
 use crate::text::{Ty, V};
@@ -20,23 +21,27 @@ impl Emit<'_> {
             Iter::Tiles { step, .. } => self.step(step),
         };
         let step = self.t.i64(step);
+        let ended = self.mbarriers_under(&self.g.node(node).op.regions());
+        initial.extend(self.turns_of(&ended));
         if f.early_exit {
-            return self.for_until(node, f, (lo, hi, step), &initial, &sizes);
+            return self.for_until(node, f, (lo, hi, step), &initial, &sizes, &ended);
         }
+        self.fetch_first(node, f, (lo, hi, step))?;
         let (variable, carried) = self.t.open_for((lo, hi, step), &initial);
+        let carried = self.take_turns(&ended, &carried);
         let variables = self.loop_variables(f, variable, (lo, hi, step));
         let arguments = self.g.region_args(f.body);
         self.bind(&arguments, &variables);
-        let carried = split(&carried, &sizes);
+        let carried = split(carried, &sizes);
         for (argument, registers) in arguments[f.iter.variables()..].iter().zip(&carried) {
             self.values.insert(*argument, registers.clone());
         }
-        let next = match f.skip {
-            Some(skip) => self.unless(node, skip, f, &variables, &carried)?,
-            None => self.body(f.body, 0)?,
-        };
+        let skipped = self.skips(node, f, &variables)?;
+        self.fetch_next(node, f, variable, (lo, hi, step), skipped)?;
+        let mut next = self.unless(skipped, f, &carried)?;
+        next.extend(self.turns_of(&ended));
         let results = self.t.close_for(&next);
-        Ok(split(&results, &sizes))
+        Ok(split(self.take_turns(&ended, &results), &sizes))
     }
 
     /// A loop with a `break`: it goes on while there is a trip left and the last one did not say stop. What that trip
@@ -48,6 +53,7 @@ impl Emit<'_> {
         (lo, hi, step): (V, V, V),
         initial: &[V],
         sizes: &[usize],
+        ended: &[usize],
     ) -> Emission<Vec<Vec<V>>> {
         if f.skip.is_some() {
             return Err(self.bug(node, "a loop with `break` makes no claims"));
@@ -57,6 +63,7 @@ impl Emit<'_> {
         let left = self.t.icmp("slt", carried[0], hi);
         let goes = self.t.int_op("and", left, carried[1]);
         self.t.does(goes, &carried);
+        let carried = self.take_turns(ended, &carried);
         let variables = self.loop_variables(f, carried[0], (lo, hi, step));
         let arguments = self.g.region_args(f.body);
         self.bind(&arguments, &variables);
@@ -66,10 +73,11 @@ impl Emit<'_> {
         }
         let mut next = self.body(f.body, 0)?;
         let stops = next.remove(0);
+        next.extend(self.turns_of(ended));
         let following = self.t.add(carried[0], step);
         let goes_on = self.t.int_op("xor", stops, yes);
         let results = self.t.close_while(&[&[following, goes_on], &next[..]].concat());
-        Ok(split(&results[2..], sizes))
+        Ok(split(&self.take_turns(ended, &results)[2..], sizes))
     }
 
     /// `while`: the condition is the same for the whole block, so barriers inside are reached by all or none.
@@ -86,18 +94,25 @@ impl Emit<'_> {
             sizes.push(registers.len());
             initial.extend(registers);
         }
-        let carried = self.t.open_while(&initial);
-        self.bind_tiles(condition, &split(&carried, &sizes));
+        let ended = self.mbarriers_under(&[condition, body]);
+        initial.extend(self.turns_of(&ended));
+        let mut carried = self.t.open_while(&initial);
+        let tiles = self.take_turns(&ended, &carried);
+        self.bind_tiles(condition, &split(tiles, &sizes));
         self.region(condition)?;
         let [holds] = self.g.yields(condition)[..] else {
             return Err(self.bug(node, "a condition gives one bool"));
         };
         let holds = self.scalar(node, holds)?;
+        carried.truncate(carried.len() - ended.len());
+        carried.extend(self.turns_of(&ended));
         self.t.does(holds, &carried);
-        self.bind_tiles(body, &split(&carried, &sizes));
-        let next = self.body(body, 0)?;
+        let tiles = self.take_turns(&ended, &carried);
+        self.bind_tiles(body, &split(tiles, &sizes));
+        let mut next = self.body(body, 0)?;
+        next.extend(self.turns_of(&ended));
         let results = self.t.close_while(&next);
-        Ok(split(&results, &sizes))
+        Ok(split(self.take_turns(&ended, &results), &sizes))
     }
 
     fn bind_tiles(&mut self, region: RegionId, tiles: &[Vec<V>]) {
@@ -123,36 +138,38 @@ impl Emit<'_> {
         self.input(node, port)
     }
 
-    /// The body unless the claim `skip` holds; then nothing changes.
-    fn unless(
-        &mut self,
-        node: NodeId,
-        skip: RegionId,
-        f: &ForOp,
-        variables: &[V],
-        carried: &[Vec<V>],
-    ) -> Emission<Vec<V>> {
+    /// Whether the claim `skip` of a loop holds for a step.
+    pub(super) fn skips(&mut self, node: NodeId, f: &ForOp, variables: &[V]) -> Emission<V> {
+        let Some(skip) = f.skip else { return Ok(self.t.int(Ty::I1, 0)) };
         let arguments = self.g.region_args(skip);
         self.bind(&arguments, variables);
         self.region(skip)?;
         let [holds] = self.g.yields(skip)[..] else {
             return Err(self.bug(node, "a skip claim gives one bool"));
         };
-        let holds = self.scalar(node, holds)?;
-        let same: Vec<V> = carried.concat();
-        if self.t.known(holds) == Some(0) {
-            return self.body(f.body, 0);
-        }
-        let types: Vec<Ty> = same.iter().map(|v| v.ty).collect();
-        let yes = self.t.int(Ty::I1, 1);
-        let runs = self.t.int_op("xor", holds, yes);
-        self.t.open_if(runs, &types);
-        let next = self.body(f.body, 0)?;
-        self.t.otherwise(&next);
-        Ok(self.t.close_if(&same))
+        self.scalar(node, holds)
     }
 
-    fn loop_variables(&mut self, f: &ForOp, variable: V, (lo, hi, step): (V, V, V)) -> Vec<V> {
+    /// The body unless the step is passed over; then nothing changes.
+    fn unless(&mut self, skipped: V, f: &ForOp, carried: &[Vec<V>]) -> Emission<Vec<V>> {
+        if self.t.known(skipped) == Some(0) {
+            return self.body(f.body, 0);
+        }
+        let mut same: Vec<V> = carried.concat();
+        let ended = self.mbarriers_under(&[f.body]);
+        same.extend(self.turns_of(&ended));
+        let types: Vec<Ty> = same.iter().map(|v| v.ty).collect();
+        let yes = self.t.int(Ty::I1, 1);
+        let runs = self.t.int_op("xor", skipped, yes);
+        self.t.open_if(runs, &types);
+        let mut next = self.body(f.body, 0)?;
+        next.extend(self.turns_of(&ended));
+        self.t.otherwise(&next);
+        let results = self.t.close_if(&same);
+        Ok(self.take_turns(&ended, &results).to_vec())
+    }
+
+    pub(super) fn loop_variables(&mut self, f: &ForOp, variable: V, (lo, hi, step): (V, V, V)) -> Vec<V> {
         match f.iter {
             Iter::Each { reverse: false } => vec![variable],
             Iter::Each { reverse: true } => {
@@ -204,12 +221,18 @@ impl Emit<'_> {
             sizes.push(count);
             types.extend(vec![super::register_type(ty.dtype); count]);
         }
+        let ended = self.mbarriers_under(&[then, otherwise]);
+        let before = self.turns_of(&ended);
+        types.extend(before.iter().map(|v| v.ty));
         self.t.open_if(condition, &types);
-        let values = self.body(then, 0)?;
+        let mut values = self.body(then, 0)?;
+        values.extend(self.turns_of(&ended));
         self.t.otherwise(&values);
-        let values = self.body(otherwise, 0)?;
+        self.take_turns(&ended, &before);
+        let mut values = self.body(otherwise, 0)?;
+        values.extend(self.turns_of(&ended));
         let results = self.t.close_if(&values);
-        Ok(split(&results, &sizes))
+        Ok(split(self.take_turns(&ended, &results), &sizes))
     }
 }
 

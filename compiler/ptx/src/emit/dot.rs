@@ -40,6 +40,14 @@ impl Emit<'_> {
                 self.stage(dot.at, s)?;
             }
         }
+        // Both copies are on their way before the first is waited for.
+        for operand in [&dot.lhs, &dot.rhs] {
+            if let Operand::Shared(s) = operand
+                && s.written == Written::Before(node)
+            {
+                self.arrived(s);
+            }
+        }
         self.barrier(dot.at, Slot::Dot);
         match dot.instruction {
             Instruction::Mma(shape) => self.mma(node, dot, shape, start),

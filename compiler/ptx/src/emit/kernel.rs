@@ -11,7 +11,7 @@ use tile_graph::{Graph, Iter, NodeId, ParOp, SpanId, StepSize, Value};
 use tile_plan::Plan;
 
 /// Parameters of the function: name, type, attributes.
-fn parameters(g: &Graph) -> Vec<(Ty, &'static str)> {
+fn parameters(g: &Graph, plan: &Plan) -> Vec<(Ty, &'static str)> {
     let mut out = vec![];
     for param in &g.signature.params {
         let ParamKind::Tensor(t) = param else { continue };
@@ -30,6 +30,8 @@ fn parameters(g: &Graph) -> Vec<(Ty, &'static str)> {
             out.push((register_type(s.dtype), ""));
         }
     }
+    let map = " {llvm.byval = !llvm.array<128 x i8>, llvm.align = 64 : i64, nvvm.grid_constant}";
+    out.extend(plan.maps.iter().map(|_| (Ty::Generic, map)));
     out
 }
 
@@ -37,12 +39,14 @@ fn parameters(g: &Graph) -> Vec<(Ty, &'static str)> {
 pub(super) fn header(g: &Graph, plan: &Plan, declared: &str) -> String {
     let mut out = String::from("module {\n");
     if plan.shared_bytes() > 0 {
-        out.push_str(
-            "llvm.mlir.global external @shared() {addr_space = 3 : i32, alignment = 128 : i64} : !llvm.array<0 x i8> loc(#s0)\n",
+        let _ = writeln!(
+            out,
+            "llvm.mlir.global external @shared() {{addr_space = 3 : i32, alignment = {} : i64}} : !llvm.array<0 x i8> loc(#s0)",
+            plan.shared_align()
         );
     }
     out.push_str(declared);
-    let args: Vec<String> = parameters(g)
+    let args: Vec<String> = parameters(g, plan)
         .iter()
         .enumerate()
         .map(|(n, (ty, attrs))| format!("%{n}: {ty}{attrs} loc(#s0)"))
@@ -78,7 +82,7 @@ pub(super) fn locations(spans: &[Span], sources: Option<&Sources>) -> String {
 pub(super) fn open<'a>(g: &'a Graph, plan: &'a Plan, sources: Option<&'a Sources>) -> Emit<'a> {
     let mut t = Text::new();
     let mut arguments =
-        parameters(g).into_iter().map(|(ty, _)| t.argument(ty)).collect::<Vec<V>>().into_iter();
+        parameters(g, plan).into_iter().map(|(ty, _)| t.argument(ty)).collect::<Vec<V>>().into_iter();
     let mut next = || arguments.next();
     let mut by_param = HashMap::new();
     for (at, param) in g.signature.params.iter().enumerate() {
@@ -99,6 +103,7 @@ pub(super) fn open<'a>(g: &'a Graph, plan: &'a Plan, sources: Option<&'a Sources
             scalars.insert(at as u32, v);
         }
     }
+    let maps: Vec<V> = plan.maps.iter().filter_map(|_| next()).collect();
     let thread = t.pure("nvvm.read.ptx.sreg.tid.x : i32".into(), &[], Ty::I32);
     let (five, low) = (t.i32(5), t.i32(31));
     let lane = t.int_op("and", thread, low);
@@ -118,6 +123,9 @@ pub(super) fn open<'a>(g: &'a Graph, plan: &'a Plan, sources: Option<&'a Sources
         tensors,
         dims,
         scalars,
+        maps,
+        turns: vec![],
+        halves: HashMap::new(),
         lane,
         warp,
         shared,

@@ -13,6 +13,7 @@
 //! | `packed` | elements of 4 and 2 bits in memory |
 //! | `small_floats` | floats of 8 and 4 bits |
 //! | `staging` | shared memory: operands of dots, conversions |
+//! | `bulk` | tiles that the copy engine brings to shared memory, mbarriers |
 //! | `dot` | mma.sync and multiply-adds |
 //! | `reduce` | shuffles, partial results of warps |
 //! | `local` | slices, splits and merges that rename registers |
@@ -24,6 +25,7 @@
 //! | `index` | tiles of positions |
 //! | `elem`, `math` | elementwise operations, functions without an instruction |
 
+mod bulk;
 mod control;
 mod dot;
 mod elem;
@@ -53,7 +55,7 @@ use std::collections::{HashMap, HashSet};
 use tile_base::{DType, Diagnostic, Span};
 use tile_graph::{Graph, Literal, NodeId, Op, ROOT, RegionId, Value};
 use tile_layout::Layout;
-use tile_plan::{Conversion, How, Plan, RESULT, Slot, result_port, shape::Shapes};
+use tile_plan::{BufferId, Conversion, How, Plan, RESULT, Slot, result_port, shape::Shapes};
 
 /// A function of MLIR text, and the span behind each location number.
 pub struct Emitted {
@@ -77,6 +79,12 @@ pub struct Emit<'a> {
     tensors: Vec<Option<(V, Vec<V>)>>,
     dims: Vec<V>,
     scalars: HashMap<u32, V>,
+    /// Tensor maps, in the order of the plan.
+    maps: Vec<V>,
+    /// By mbarrier, how many tiles have arrived on it where the code being written stands.
+    turns: Vec<V>,
+    /// Of buffers with several tiles, where in it the one lies that is read, in bytes.
+    halves: HashMap<BufferId, V>,
     lane: V,
     warp: V,
     /// Base of dynamic shared memory.
@@ -104,6 +112,7 @@ pub fn register_type(dtype: DType) -> Ty {
 /// Emits the kernel.
 pub fn emit(g: &Graph, plan: &Plan, sources: Option<&tile_base::Sources>) -> Emission<Emitted> {
     let mut e = kernel::open(g, plan, sources);
+    e.open_mbarriers();
     e.region(ROOT)?;
     e.t.effect("llvm.return");
     let operations = e.t.operations;
@@ -146,11 +155,26 @@ impl Emit<'_> {
         if self.plan.dots.contains_key(&node) {
             return Ok(()); // emitted with the addition of its result
         }
+        if self.goes_by_bulk(node) {
+            return self.keep_after(node);
+        }
         if self.position_tile(node)? {
             return self.keep_after(node);
         }
         let results = self.operation(node)?;
         self.finish(node, results)
+    }
+
+    /// Whether a node's value is a tile that the copy engine loads, or that tile transposed: it has no registers.
+    fn goes_by_bulk(&self, node: NodeId) -> bool {
+        let loads = |n: NodeId| self.plan.bulk.contains_key(&n);
+        match self.g.node(node).op {
+            Op::Load(_) => loads(node),
+            Op::Permute { .. } => {
+                loads(tile_plan::dots::behind_permutations(self.g, Value { node, port: 0 }).0.node)
+            }
+            _ => false,
+        }
     }
 
     /// Result conversions, what is kept in shared memory, and the values themselves.

@@ -8,6 +8,8 @@
 //!   ^ ((constant chunk & mask ^ f(constant row)) << 4)                             at most mask + 1 numbers
 //!   + constant row * pitch + (constant chunk & !mask) << 4                         an immediate
 //! ```
+//!
+//! Where a tile has several panels, the chunk is counted within its panel, and both parts add their panels' bytes.
 
 use super::{Emission, Emit, place::Copies, register_type};
 use crate::text::{Ty, V};
@@ -32,7 +34,10 @@ impl Emit<'_> {
         let (thread, flip, constant) = self.swizzled(place, row, column);
         let flip = self.t.i32(i64::from(flip));
         let offset = self.t.int_op("xor", thread, flip);
-        let pointer = self.t.offset(self.shared, offset);
+        let mut pointer = self.t.offset(self.shared, offset);
+        if let Some(&half) = self.halves.get(&staging.buffer) {
+            pointer = self.t.offset(pointer, half);
+        }
         let constant = self.t.i32(i64::from(base + constant));
         self.t.offset(pointer, constant)
     }
@@ -42,6 +47,15 @@ impl Emit<'_> {
         let bytes = t.mul_const(column.thread, i64::from(place.element));
         let four = t.i32(4);
         let chunk = t.int_op("lshr", bytes, four);
+        let (panel, chunk) = match place.panels() {
+            1 => (t.i32(0), chunk),
+            _ => {
+                let (shift, low) = (t.i32(i64::from(place.panel.ilog2())), t.i32(i64::from(place.panel - 1)));
+                let panel = t.int_op("lshr", chunk, shift);
+                let panel = t.mul_const(panel, i64::from(place.panel_bytes()));
+                (panel, t.int_op("and", chunk, low))
+            }
+        };
         let low = t.i32(i64::from(CHUNK - 1));
         let within = t.int_op("and", bytes, low);
         let shift = t.i32(i64::from(place.shift));
@@ -52,12 +66,15 @@ impl Emit<'_> {
         let chunk = t.int_op("shl", chunk, four);
         let rows = t.mul_const(row.thread, i64::from(place.pitch));
         let sum = t.add(rows, chunk);
+        let sum = t.add(sum, panel);
         let thread = t.add(sum, within);
         let constant_bytes = column.constant * place.element;
-        let constant_chunk = constant_bytes / CHUNK;
-        let flip = ((constant_chunk & place.mask) ^ place.swizzle(row.constant)) * CHUNK;
-        let constant =
-            row.constant * place.pitch + (constant_chunk & !place.mask) * CHUNK + constant_bytes % CHUNK;
+        let (panel, chunk) = (constant_bytes / CHUNK / place.panel, constant_bytes / CHUNK % place.panel);
+        let flip = ((chunk & place.mask) ^ place.swizzle(row.constant)) * CHUNK;
+        let constant = panel * place.panel_bytes()
+            + row.constant * place.pitch
+            + (chunk & !place.mask) * CHUNK
+            + constant_bytes % CHUNK;
         (thread, flip, constant)
     }
 
@@ -68,12 +85,21 @@ impl Emit<'_> {
         for staging in kept {
             self.barrier(node, Slot::Keep(staging.buffer));
             self.stage(node, &staging)?;
+            self.arrived(&staging);
         }
         Ok(())
     }
 
-    /// Writes a value to its place in shared memory.
+    /// Writes a value to its place in shared memory, or has it written.
     pub(super) fn stage(&mut self, node: NodeId, staging: &Staging) -> Emission<()> {
+        match (staging.mbarrier, staging.ahead) {
+            (Some(_), Some(_)) => return Ok(()),
+            (Some(number), None) => {
+                let (always, turn) = (self.t.int(Ty::I1, 1), self.turns[number]);
+                return self.fetch(node, staging, always, turn, None);
+            }
+            (None, _) => {}
+        }
         let value = staging.source;
         let layout = self.layout(value)?;
         let mut registers = self.registers(node, value)?;
@@ -232,7 +258,7 @@ pub(super) fn size(ty: Ty) -> usize {
     match ty {
         Ty::I1 | Ty::I8 => 1,
         Ty::I16 | Ty::F16 | Ty::Bf16 => 2,
-        Ty::I32 | Ty::F32 | Ty::Shared => 4,
+        Ty::I32 | Ty::F32 | Ty::Shared | Ty::Cluster => 4,
         Ty::I64 | Ty::F64 | Ty::Global | Ty::Generic => 8,
     }
 }

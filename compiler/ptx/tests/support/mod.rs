@@ -1,6 +1,6 @@
 //! Kernels of the library as graphs, and emitted PTX on the simulator beside the oracle.
 
-use ptx_sim::{Geometry, decode, memory::Memory, read};
+use ptx_sim::{Fault, Geometry, ShadowUse, Summary, decode, memory::Memory, read};
 use std::path::Path;
 use tile_base::{DType, signature::ParamKind};
 use tile_graph::{Graph, Program};
@@ -131,8 +131,29 @@ pub fn arguments(
     Arguments(all.collect())
 }
 
+/// Runs emitted PTX, which has to be clean; outputs land in the arguments. What check mode kept of memory.
+pub fn simulate(
+    graph: &Graph,
+    plan: &Plan,
+    ptx: &str,
+    dims: &[(&str, i64)],
+    arguments: &mut Arguments,
+) -> ShadowUse {
+    let summary = launch(graph, plan, ptx, dims, arguments).unwrap_or_else(|f| panic!("{}: {f}", graph.name));
+    assert!(summary.findings.is_empty(), "{}: {}", graph.name, summary.findings[0]);
+    // Among the notes: lanes that store copies of one element to one place.
+    assert!(summary.notes.is_empty(), "{}: {}", graph.name, summary.notes[0]);
+    summary.shadow
+}
+
 /// Runs emitted PTX as docs/abi.md says; outputs land in the arguments.
-pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arguments: &mut Arguments) {
+pub fn launch(
+    graph: &Graph,
+    plan: &Plan,
+    ptx: &str,
+    dims: &[(&str, i64)],
+    arguments: &mut Arguments,
+) -> Result<Summary, Fault> {
     let module = read::parse(ptx).unwrap_or_else(|e| panic!("{e}\n{ptx}"));
     let kernel = decode::kernel(&module, &graph.name).unwrap_or_else(|e| panic!("{e}"));
     let mut memory = Memory::new();
@@ -161,6 +182,15 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
             push(&mut block, &(s.to_f64() as f32).to_le_bytes());
         }
     }
+    for map in &plan.maps {
+        let (Some(base), Argument::Tensor(t)) = (bases[map.param], &arguments[map.param]) else { continue };
+        let shape: Vec<u64> = t.shape.iter().map(|&n| n as u64).collect();
+        let address = base + (t.offset() * t.dtype.bits() / 8) as u64;
+        let map =
+            map.template.of(&shape, &t.strides, address).unwrap_or_else(|e| panic!("{}: {e}", map.name));
+        block.resize(block.len().next_multiple_of(64), 0);
+        block.extend_from_slice(&map.encode());
+    }
     let blocks: i64 = plan.grid.iter().map(|a| a.count.eval(&dim).expect("a grid size")).product();
     let geometry = Geometry {
         grid: [blocks as u32, 1, 1],
@@ -169,17 +199,14 @@ pub fn simulate(graph: &Graph, plan: &Plan, ptx: &str, dims: &[(&str, i64)], arg
         check: true,
         ..Geometry::default()
     };
-    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &block)
-        .unwrap_or_else(|f| panic!("{}: {f}", graph.name));
-    assert!(summary.findings.is_empty(), "{}: {}", graph.name, summary.findings[0]);
-    // Among the notes: lanes that store copies of one element to one place.
-    assert!(summary.notes.is_empty(), "{}: {}", graph.name, summary.notes[0]);
+    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &block)?;
     for (argument, base) in arguments.iter_mut().zip(bases) {
         if let (Argument::Tensor(t), Some(base)) = (argument, base) {
             let bytes = memory.contents(base).expect("an allocation");
             t.bytes_mut().copy_from_slice(&bytes);
         }
     }
+    Ok(summary)
 }
 
 /// The plan and PTX of a kernel.

@@ -36,9 +36,11 @@ fn kernels() -> Vec<(Kernel, u32)> {
     out.push((wide("linear/ssd.tile", "ssd", Bf16, &[("N", 128), ("P", 64)]), 0));
     out.push((wide("linear/gated_delta.tile", "gated_delta", Bf16, &channels(128, 128)), 0));
     out.push((wide("linear/gated_delta.tile", "gated_delta", Bf16, &channels(16, 128)), 0));
-    // Chunk x chunk x channels: half of a block's registers for one tile of it.
-    out.push((wide("linear/gla_vector.tile", "gla_vector", Bf16, &channels(128, 128)), 100));
-    out.push((wide("linear/kda.tile", "kda", Bf16, &channels(128, 128)), 150));
+    // Chunk x chunk x channels, a few channels at a time.
+    for d in [128, 256] {
+        out.push((wide("linear/gla_vector.tile", "gla_vector", Bf16, &channels(d, d)), 0));
+        out.push((wide("linear/kda.tile", "kda", Bf16, &channels(d, d)), 0));
+    }
     out
 }
 

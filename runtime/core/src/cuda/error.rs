@@ -3,6 +3,7 @@
 use cudarc::driver::sys::{self, CUresult};
 use std::ffi::CStr;
 use tile_base::Diagnostic;
+use tile_machine::TensorMapError;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CudaError {
@@ -22,7 +23,9 @@ pub enum CudaError {
     #[error("the CUDA driver's {call} failed: {error}")]
     Call { call: &'static str, error: String },
     #[error("a tensor map cannot be made: {0}")]
-    TensorMap(String),
+    TensorMap(#[from] TensorMapError),
+    #[error("the CUDA driver's cuTensorMapEncodeTiled refuses a tensor map: {0}")]
+    RefusedMap(String),
 }
 
 impl CudaError {
@@ -32,7 +35,8 @@ impl CudaError {
             CudaError::NoDevice { .. } => "T0871",
             CudaError::Refused { .. } => "T0872",
             CudaError::Launch { .. } => "T0873",
-            CudaError::Call { .. } | CudaError::TensorMap(_) => "T0874",
+            CudaError::Call { .. } => "T0874",
+            CudaError::TensorMap(_) | CudaError::RefusedMap(_) => "T0875",
         }
     }
 
@@ -52,8 +56,11 @@ impl CudaError {
             CudaError::Launch { .. } => {
                 d.help("`--device sim` runs the same code and says which access or barrier is wrong")
             }
-            CudaError::Call { .. } | CudaError::TensorMap(_) => {
+            CudaError::Call { .. } => {
                 d.help("smaller dimensions need less memory; `tilec doctor` shows the driver's version")
+            }
+            CudaError::TensorMap(_) | CudaError::RefusedMap(_) => {
+                d.help("without `place … tma` in its schedule the kernel needs no tensor map")
             }
         }
     }

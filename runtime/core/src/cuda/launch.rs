@@ -74,7 +74,8 @@ impl<'d> Prepared<'d> {
                 check("cuMemsetD8Async", result).map_err(|e| self.failed(e))?;
             }
             if !launch.image.geometry.grid.contains(&0) {
-                enqueue(function, &launch.image, launch.parameters(&self.addresses))?;
+                let encode = |map: &_| super::encode(self.device, map);
+                enqueue(function, &launch.image, launch.parameters(&self.addresses, encode)?)?;
             }
         }
         Ok(())

@@ -28,4 +28,4 @@ pub use error::CudaError;
 pub use event::Event;
 pub use launch::{Prepared, run};
 pub use module::Module;
-pub use tensor_map::{Element, Swizzle, TensorMap, TiledMap};
+pub use tensor_map::encode;

@@ -1,110 +1,102 @@
-//! Tensor maps: what TMA needs to know of a tensor in global memory, encoded by the driver into 128 opaque bytes.
+//! Tensor maps by the driver: what TMA needs to know of a tensor in global memory, in 128 bytes that are nobody else's affair.
 //!
-//! Example: tiles of 64 x 64 halves of a row-major matrix `a` of M x K, swizzled by 128 bytes, dimensions innermost
-//! first: `dims [K, M]`, `strides [2 * K]` (in bytes, of all but the innermost), `tile [64, 64]`.
+//! The map is legal before it comes here ([`tile_machine::tensor_map::rules`]); a driver that refuses it all the same is told
+//! ([`CudaError::RefusedMap`]). The function is there in every driver that [`Device::open`] accepts.
 
 use super::{
-    Buffer, Device,
+    Device,
     error::{CudaError, describe},
 };
+use crate::MapBytes;
 use cudarc::driver::sys::{self, CUresult};
+use tile_machine::{
+    Swizzle, TensorMap,
+    tensor_map::{ElementType, Fill, Interleave, L2Promotion},
+};
 
-/// Types of elements that TMA knows and tensors here have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Element {
-    U8,
-    I32,
-    I64,
-    F16,
-    F32,
-    F64,
-    Bf16,
-    Tf32,
+/// Encodes a map for a `.param` of 128 bytes at 64-byte alignment.
+pub fn encode(device: &Device, map: &TensorMap) -> Result<MapBytes, CudaError> {
+    device.bind()?;
+    let mut out = sys::CUtensorMap { opaque: [0; 16] };
+    // SAFETY: all arrays have an entry for each dimension, strides one less; the address is not read.
+    let result = unsafe {
+        sys::cuTensorMapEncodeTiled(
+            &mut out,
+            element(map.element()),
+            map.rank() as u32,
+            std::ptr::without_provenance_mut(map.address() as usize),
+            map.dims().as_ptr(),
+            map.strides().as_ptr(),
+            map.box_dims().as_ptr(),
+            map.element_strides().as_ptr(),
+            interleave(map.interleave()),
+            swizzle(map.swizzle()),
+            promotion(map.l2_promotion()),
+            outside(map.fill()),
+        )
+    };
+    if result != CUresult::CUDA_SUCCESS {
+        return Err(CudaError::RefusedMap(describe(result)));
+    }
+    let mut bytes: MapBytes = [0; 128];
+    for (to, word) in bytes.chunks_exact_mut(8).zip(out.opaque) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+    Ok(bytes)
 }
 
-/// How 16-byte pieces of a tile are permuted in shared memory, by the width of the rows that are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Swizzle {
-    None,
-    B32,
-    B64,
-    B128,
+fn element(e: ElementType) -> sys::CUtensorMapDataType {
+    use sys::CUtensorMapDataType_enum as Driver;
+    match e {
+        ElementType::U8 => Driver::CU_TENSOR_MAP_DATA_TYPE_UINT8,
+        ElementType::U16 => Driver::CU_TENSOR_MAP_DATA_TYPE_UINT16,
+        ElementType::U32 => Driver::CU_TENSOR_MAP_DATA_TYPE_UINT32,
+        ElementType::S32 => Driver::CU_TENSOR_MAP_DATA_TYPE_INT32,
+        ElementType::U64 => Driver::CU_TENSOR_MAP_DATA_TYPE_UINT64,
+        ElementType::S64 => Driver::CU_TENSOR_MAP_DATA_TYPE_INT64,
+        ElementType::F16 => Driver::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        ElementType::F32 => Driver::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+        ElementType::F64 => Driver::CU_TENSOR_MAP_DATA_TYPE_FLOAT64,
+        ElementType::Bf16 => Driver::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+        ElementType::F32Ftz => Driver::CU_TENSOR_MAP_DATA_TYPE_FLOAT32_FTZ,
+        ElementType::Tf32 => Driver::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
+        ElementType::Tf32Ftz => Driver::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32_FTZ,
+    }
 }
 
-/// A tensor of one to five dimensions, innermost first, and the tile that one copy moves.
-#[derive(Clone, Debug)]
-pub struct TiledMap<'a> {
-    pub element: Element,
-    pub dims: &'a [u64],
-    /// In bytes, one for each dimension but the innermost; multiples of 16.
-    pub strides: &'a [u64],
-    /// Extents of a tile, each at most 256.
-    pub tile: &'a [u32],
-    pub swizzle: Swizzle,
-    /// Elements outside of the tensor read as NaN, not 0.
-    pub nan_outside: bool,
+fn interleave(i: Interleave) -> sys::CUtensorMapInterleave {
+    use sys::CUtensorMapInterleave_enum as Driver;
+    match i {
+        Interleave::None => Driver::CU_TENSOR_MAP_INTERLEAVE_NONE,
+        Interleave::B16 => Driver::CU_TENSOR_MAP_INTERLEAVE_16B,
+        Interleave::B32 => Driver::CU_TENSOR_MAP_INTERLEAVE_32B,
+    }
 }
 
-/// An encoded map, for a `.param` of 128 bytes at 64-byte alignment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TensorMap(pub [u64; 16]);
+fn swizzle(s: Swizzle) -> sys::CUtensorMapSwizzle {
+    use sys::CUtensorMapSwizzle_enum as Driver;
+    match s {
+        Swizzle::None => Driver::CU_TENSOR_MAP_SWIZZLE_NONE,
+        Swizzle::B32 => Driver::CU_TENSOR_MAP_SWIZZLE_32B,
+        Swizzle::B64 => Driver::CU_TENSOR_MAP_SWIZZLE_64B,
+        Swizzle::B128 => Driver::CU_TENSOR_MAP_SWIZZLE_128B,
+    }
+}
 
-impl TensorMap {
-    /// Asks the driver, which checks what it is given.
-    pub fn tiled(device: &Device, buffer: &Buffer, map: &TiledMap) -> Result<TensorMap, CudaError> {
-        use sys::{CUtensorMapDataType_enum as Type, CUtensorMapSwizzle_enum as Mode};
-        let rank = map.dims.len();
-        if !(1..=5).contains(&rank) || map.strides.len() + 1 != rank || map.tile.len() != rank {
-            let message = format!(
-                "{rank} dimensions, {} strides, {} extents of the tile; there are 1 to 5, one less, as many",
-                map.strides.len(),
-                map.tile.len()
-            );
-            return Err(CudaError::TensorMap(message));
-        }
-        device.bind()?;
-        let element = match map.element {
-            Element::U8 => Type::CU_TENSOR_MAP_DATA_TYPE_UINT8,
-            Element::I32 => Type::CU_TENSOR_MAP_DATA_TYPE_INT32,
-            Element::I64 => Type::CU_TENSOR_MAP_DATA_TYPE_INT64,
-            Element::F16 => Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-            Element::F32 => Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
-            Element::F64 => Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT64,
-            Element::Bf16 => Type::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-            Element::Tf32 => Type::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
-        };
-        let swizzle = match map.swizzle {
-            Swizzle::None => Mode::CU_TENSOR_MAP_SWIZZLE_NONE,
-            Swizzle::B32 => Mode::CU_TENSOR_MAP_SWIZZLE_32B,
-            Swizzle::B64 => Mode::CU_TENSOR_MAP_SWIZZLE_64B,
-            Swizzle::B128 => Mode::CU_TENSOR_MAP_SWIZZLE_128B,
-        };
-        let outside = match map.nan_outside {
-            true => sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA,
-            false => sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
-        };
-        let mut out = sys::CUtensorMap { opaque: [0; 16] };
-        let steps = [1u32; 5];
-        // SAFETY: all arrays have an entry for each dimension (strides one less), as checked above.
-        let result = unsafe {
-            sys::cuTensorMapEncodeTiled(
-                &mut out,
-                element,
-                rank as u32,
-                std::ptr::without_provenance_mut(buffer.address() as usize),
-                map.dims.as_ptr(),
-                map.strides.as_ptr(),
-                map.tile.as_ptr(),
-                steps.as_ptr(),
-                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
-                swizzle,
-                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-                outside,
-            )
-        };
-        match result {
-            CUresult::CUDA_SUCCESS => Ok(TensorMap(out.opaque)),
-            other => Err(CudaError::TensorMap(describe(other))),
-        }
+fn promotion(l: L2Promotion) -> sys::CUtensorMapL2promotion {
+    use sys::CUtensorMapL2promotion_enum as Driver;
+    match l {
+        L2Promotion::None => Driver::CU_TENSOR_MAP_L2_PROMOTION_NONE,
+        L2Promotion::B64 => Driver::CU_TENSOR_MAP_L2_PROMOTION_L2_64B,
+        L2Promotion::B128 => Driver::CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+        L2Promotion::B256 => Driver::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+    }
+}
+
+fn outside(f: Fill) -> sys::CUtensorMapFloatOOBfill {
+    use sys::CUtensorMapFloatOOBfill_enum as Driver;
+    match f {
+        Fill::Zero => Driver::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        Fill::Nan => Driver::CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA,
     }
 }

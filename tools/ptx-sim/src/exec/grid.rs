@@ -12,7 +12,11 @@
 //! It is sound: weak loads may not be relied on to see another CTA's writes, integer reductions commute.
 
 use super::{
-    check::intervals::{self, GlobalLog, GlobalRace},
+    check::{
+        ShadowUse,
+        earlier::GridLog,
+        intervals::{self, GlobalLog, GlobalRace, SWEEP_BYTES},
+    },
     count::Counters,
     cta_order::Order,
     launch::{Launch, Uses},
@@ -28,7 +32,10 @@ use crate::{
     time::trace::Sample,
 };
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// What the launcher says.
 #[derive(Clone, Debug)]
@@ -42,6 +49,10 @@ pub struct Geometry {
     pub step_limit: u64,
     /// Look for races and undefined values too.
     pub check: bool,
+    /// Launches ahead of this one that may still run, as under programmatic serialization; only with `check`.
+    pub after: Vec<Arc<GridLog>>,
+    /// Keep what the grid does to global memory, as [`Summary::log`]; only with `check`.
+    pub keep: bool,
     /// Count what is executed, for [`Summary::counters`].
     pub count: bool,
     /// Clusters whose steps are recorded, for [`crate::time`]; only with `count`.
@@ -62,6 +73,8 @@ impl Default for Geometry {
             dynamic_shared: 0,
             step_limit: 1 << 32,
             check: false,
+            after: vec![],
+            keep: false,
             count: false,
             sample: None,
             seed: 0,
@@ -80,6 +93,10 @@ pub struct Summary {
     pub findings: Vec<Fault>,
     /// Suspicious but tolerated, or left open by NVIDIA's texts.
     pub notes: Vec<Fault>,
+    /// What check mode kept of memory; 0 without it.
+    pub shadow: ShadowUse,
+    /// For launches behind this one that may begin before it ends; present when [`Geometry::keep`] asks for it.
+    pub log: Option<Arc<GridLog>>,
     /// Present when [`Geometry::count`] asks for them.
     pub counters: Option<Counters>,
 }
@@ -155,6 +172,8 @@ pub fn run_in_module(
         globals,
         step_limit: geometry.step_limit,
         check: geometry.check,
+        after: &geometry.after,
+        keep: geometry.keep,
         count: geometry.count,
         sample: geometry.sample.as_ref().filter(|_| geometry.count),
         seed: geometry.seed,
@@ -202,6 +221,8 @@ struct Tally {
     logs: Vec<GlobalLog>,
     intervals: usize,
     found: Vec<Fault>,
+    /// Of all machines together, as if they ran at once.
+    shadow: ShadowUse,
     counters: Option<Counters>,
 }
 
@@ -214,6 +235,8 @@ impl Tally {
             self.counters.get_or_insert_default().merge(*c);
         }
         self.intervals += outcome.log.intervals();
+        self.shadow.bytes += outcome.shadow.bytes;
+        self.shadow.touched += outcome.shadow.touched;
         if self.intervals > MOST_INTERVALS {
             let message = format!(
                 "the CTAs touch more than {MOST_INTERVALS} separate ranges of global memory; check a smaller grid"
@@ -227,7 +250,14 @@ impl Tally {
     }
 
     fn summary(mut self, launch: &Launch, memory: &Memory) -> Summary {
-        let races = if launch.check { intervals::global_races(&self.logs) } else { vec![] };
+        let last = (self.intervals * SWEEP_BYTES) as u64;
+        let shadow = ShadowUse { bytes: self.shadow.bytes.max(last), ..self.shadow };
+        let kept = (launch.check && launch.keep).then(|| {
+            let each = self.logs.iter().cloned().zip(0..);
+            let each = each.map(|(log, machine)| (launch.seat(machine, 0).ctaid, log)).collect();
+            Arc::new(GridLog::new(launch.kernel, each))
+        });
+        let races = if launch.check { intervals::global_races(self.logs) } else { vec![] };
         let races: Vec<Fault> = races.iter().map(|r| global_race(launch, memory, r)).collect();
         // Where CTAs race for the same bytes, what one CTA saw there (were two of its stores of equal values?) hangs
         // on the order in which the host ran them. The race between CTAs is the finding, and is the same each time.
@@ -245,7 +275,7 @@ impl Tally {
         let ctas = launch.grid.iter().map(|&n| n as u64).product();
         let (thread_instructions, printed, counters) =
             (self.thread_instructions, self.printed, self.counters);
-        Summary { ctas, thread_instructions, findings, notes, printed, counters }
+        Summary { ctas, thread_instructions, findings, notes, printed, shadow, log: kept, counters }
     }
 }
 

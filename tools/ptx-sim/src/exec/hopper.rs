@@ -46,8 +46,13 @@ pub fn run(r: &mut Rows, mask: u32, op: &HopperOp, give_up: bool, m: &mut World)
             }
         }
         HopperOp::SetMaxRegisters { increase, count } => return set_registers(*increase, *count, m),
-        // Grids run one after another here: those before this one are over.
-        HopperOp::GridDependency { .. } | HopperOp::PrefetchTensorMap { .. } => {}
+        // Grids run one after another here: those ahead are over. What a program may rely on, check mode says.
+        HopperOp::GridDependency { wait: true } => {
+            if let Some(check) = &mut m.check {
+                check.wait_for_grids(m.me.warp);
+            }
+        }
+        HopperOp::GridDependency { wait: false } | HopperOp::PrefetchTensorMap { .. } => {}
         HopperOp::TensorMapReplace { .. } => tensor::replace_field(r, mask, op, m)?,
         HopperOp::TensorMapCopyFence { .. } => tensor::copy_map(r, mask, op, m)?,
         // See `super::tensor_core`, which needs more of the warp.

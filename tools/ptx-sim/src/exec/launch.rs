@@ -1,11 +1,11 @@
 //! What is the same for all CTAs of a launch, and the first contents of their registers.
 
-use super::rows::Rows;
+use super::{check::earlier::GridLog, rows::Rows};
 use crate::{
     ir::{Constant, Kernel, Slot, Special},
     time::trace::Sample,
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 pub struct Launch<'a> {
     pub kernel: &'a Kernel,
@@ -18,6 +18,10 @@ pub struct Launch<'a> {
     pub globals: HashMap<String, u64>,
     pub step_limit: u64,
     pub check: bool,
+    /// Launches ahead that may still run.
+    pub after: &'a [Arc<GridLog>],
+    /// What the grid does to global memory is kept for later launches.
+    pub keep: bool,
     pub count: bool,
     pub sample: Option<&'a Sample>,
     pub seed: u64,

@@ -15,7 +15,7 @@
 
 use super::{
     barrier::BARRIERS,
-    check::{Defined, intervals::GlobalLog},
+    check::{Defined, ShadowUse, intervals::GlobalLog},
     count::Counters,
     cta::Cta,
     cta_order::Order,
@@ -39,6 +39,7 @@ pub struct Outcome {
     pub printed: Vec<u8>,
     pub findings: Vec<Fault>,
     pub log: GlobalLog,
+    pub shadow: ShadowUse,
     pub counters: Option<Box<Counters>>,
 }
 
@@ -315,10 +316,20 @@ impl<'a> Machine<'a> {
     }
 
     fn finish(mut self) -> Outcome {
+        let mut log = self.world.log.take().unwrap_or_default();
+        let shadow = self.world.check.as_mut().map_or(ShadowUse::default(), |check| check.shadow_use());
+        let shadow = ShadowUse { bytes: shadow.bytes + log.bytes() as u64, ..shadow };
+        log.finish();
         let findings = self.findings();
-        let log = self.world.log.take().unwrap_or_default();
         let counters = self.world.counters.take();
-        Outcome { thread_instructions: self.work, printed: self.world.printed, findings, log, counters }
+        Outcome {
+            thread_instructions: self.work,
+            printed: self.world.printed,
+            findings,
+            log,
+            shadow,
+            counters,
+        }
     }
 }
 

@@ -8,11 +8,20 @@
 //! ```
 
 use super::{
-    check::{Access, Check, Region, clock::Knowledge, intervals::GlobalLog, shadow::flag},
+    check::{
+        Access, Check, Region,
+        clock::Knowledge,
+        earlier::GridLog,
+        intervals::GlobalLog,
+        shadow::{GRANULE, flag},
+        shape::Lanes,
+        touch::{Part, PartLanes},
+    },
     rows::lanes,
     world::{Me, Place, World},
 };
 use crate::fault::FaultKind;
+use std::sync::Arc;
 
 /// What one instruction does to the places of its lanes.
 #[derive(Clone, Copy)]
@@ -46,54 +55,57 @@ impl<'a> World<'a> {
         let touch = Touch { me: self.me, bytes, flags, defined, same };
         let Some(check) = &mut self.check else { return u32::MAX };
         let mut read = u32::MAX;
-        let mut cells = Cells { touch, open: None };
         let mut range = Range { touch, open: None };
+        let mut far = Far { log: &mut self.log, after: self.launch.after };
+        let (mut regions, mut from) = ([Region::Global; 32], [0; 32]);
+        let mut remembered = 0;
         for lane in lanes(mask) {
-            let (region, from) = match places[lane] {
+            (regions[lane], from[lane]) = match places[lane] {
                 Place::Global(_, addr) => (Region::Global, addr),
                 Place::Shared { cta, at } => (Region::Shared(cta), at as u64),
                 _ => continue,
             };
-            match region {
+            remembered |= 1 << lane;
+            match regions[lane] {
                 Region::Global => {
                     touch.leaves("global memory", lane, check);
-                    range.add(from, &mut self.log);
+                    range.add(from[lane], lane, &mut far, check);
                 }
                 Region::Shared(cta) => {
-                    if self.ctas[cta].touches_mbarrier(from as usize, bytes as usize) {
+                    let at = from[lane] as usize;
+                    if self.ctas[cta].touches_mbarrier(at, bytes as usize) {
                         let message = "an ordinary access to a live mbarrier".into();
                         touch.report(FaultKind::MbarrierMisuse, lane, message, check);
                     }
                     if cta != touch.me.cta {
                         touch.leaves("the shared memory of another CTA", lane, check);
                     }
-                    if !touch.shared_value(cta, from as usize, lane, check) {
+                    if !touch.shared_value(cta, at, lane, check) {
                         read &= !(1 << lane);
                     }
                 }
             }
-            cells.add(region, from, lane, check);
         }
-        cells.close(check);
-        range.close(&mut self.log);
-        check.touch_lanes(mask, bytes, touch.access(flags, 0), same, |lane| match places[lane] {
-            Place::Global(_, addr) => Some((Region::Global, addr)),
-            Place::Shared { cta, at } => Some((Region::Shared(cta), at as u64)),
-            _ => None,
-        });
+        range.close(&mut far, check);
+        if remembered != 0 {
+            touch.cells(remembered, &regions, &from, check);
+        }
         read
     }
 
     /// An asynchronous operation, or an operation on a tensor map, touches a range.
     pub fn note_range(&mut self, region: Region, from: u64, bytes: u64, x: Access) {
         if let Some(check) = &mut self.check {
-            check.touch(region, from, bytes, x);
-            if let Some(lane) = x.lane {
-                check.touch_lanes(1 << lane, bytes, x, 0, |_| Some((region, from)));
+            match x.lane {
+                Some(lane) => check.touch_by_lane(region, from, bytes, x, lane),
+                None => check.touch(region, from, bytes, x),
             }
         }
-        if region == Region::Global {
-            log(&mut self.log, (from, from + bytes), x.flags, x.at);
+        if region == Region::Global
+            && let Some(check) = &mut self.check
+        {
+            let mut far = Far { log: &mut self.log, after: self.launch.after };
+            far.note((from, from + bytes), &x, check);
         }
     }
 
@@ -157,86 +169,90 @@ impl Touch {
         }
         check.shared_defined(cta, from, bytes)
     }
-}
 
-/// The cell that lanes are being gathered for.
-struct Cells {
-    touch: Touch,
-    open: Option<OpenCell>,
-}
-
-struct OpenCell {
-    region: Region,
-    granule: u64,
-    mask: u16,
-    lane: usize,
-    /// Its bytes are written as they were.
-    same: bool,
-}
-
-impl Cells {
-    fn add(&mut self, region: Region, from: u64, lane: usize, check: &mut Check) {
-        let bytes = self.touch.bytes;
-        if bytes > 16 {
-            return check.touch(region, from, bytes, self.touch.access(self.touch.flags, lane));
-        }
-        // At most 16 bytes of a lane, aligned to their size: one cell.
-        let mask = (((1u32 << bytes) - 1) << (from % 16)) as u16;
-        let same = self.touch.same >> lane & 1 == 1;
-        match &mut self.open {
-            Some(c) if c.region == region && c.granule == from / 16 => {
-                c.mask |= mask;
-                c.same &= same;
+    /// Asks the shadow, once for each cell that neighbouring lanes touch together.
+    fn cells(&self, mask: u32, regions: &[Region; 32], from: &[u64; 32], check: &mut Check) {
+        let bytes = self.bytes;
+        let first = mask.trailing_zeros() as usize;
+        let mut pass = check.pass_of_lanes(self.access(self.flags, first), &Lanes { mask, bytes, from });
+        let by = PartLanes { mask: 0, same: self.same, bytes, from };
+        let mut open: Option<(Part, PartLanes)> = None;
+        for lane in lanes(mask) {
+            let (region, at) = (regions[lane], from[lane]);
+            if bytes > GRANULE as u64 {
+                let by = PartLanes { mask: 1 << lane, ..by };
+                check.touch_range(&mut pass, region, at..at + bytes, Some(by));
+                continue;
             }
-            _ => {
-                self.close(check);
-                self.open = Some(OpenCell { region, granule: from / 16, mask, lane, same });
+            // At most 16 bytes of a lane, aligned to their size: one cell.
+            let own = (((1u32 << bytes) - 1) << (at % GRANULE as u64)) as u16;
+            let (granule, same) = (at / GRANULE as u64, self.same >> lane & 1 == 1);
+            match &mut open {
+                Some((part, by)) if part.region == region && part.granule == granule => {
+                    part.mask |= own;
+                    part.same &= same;
+                    by.mask |= 1 << lane;
+                }
+                _ => {
+                    if let Some((part, by)) = open.take() {
+                        check.touch_cell(&mut pass, &part, Some(by));
+                    }
+                    let part = Part { region, granule, mask: own, lane: Some(lane as u32), same };
+                    open = Some((part, PartLanes { mask: 1 << lane, ..by }));
+                }
             }
         }
-    }
-
-    fn close(&mut self, check: &mut Check) {
-        let Some(c) = self.open.take() else { return };
-        let flags = if c.same { self.touch.flags | flag::SAME } else { self.touch.flags };
-        let warp = self.touch.me.warp;
-        let interval = check.know[warp].seen.get(warp as u32);
-        check.touch_cell(c.region, c.granule, c.mask, interval, self.touch.access(flags, c.lane));
+        if let Some((part, by)) = open {
+            check.touch_cell(&mut pass, &part, Some(by));
+        }
+        check.end_pass(pass);
     }
 }
 
-/// The range of global memory that lanes are being gathered for.
+/// The range of global memory that lanes are being gathered for, and the first of them.
 struct Range {
     touch: Touch,
-    open: Option<(u64, u64)>,
+    open: Option<(u64, u64, usize)>,
 }
 
 impl Range {
-    fn add(&mut self, from: u64, out: &mut Option<GlobalLog>) {
+    fn add(&mut self, from: u64, lane: usize, out: &mut Far, check: &mut Check) {
         let end = from + self.touch.bytes;
         self.open = match self.open {
-            Some((lo, hi)) if hi == from => Some((lo, end)),
-            Some((lo, hi)) if from >= lo && end <= hi => Some((lo, hi)),
+            Some((lo, hi, first)) if hi == from => Some((lo, end, first)),
+            Some((lo, hi, first)) if from >= lo && end <= hi => Some((lo, hi, first)),
             _ => {
-                self.close(out);
-                Some((from, end))
+                self.close(out, check);
+                Some((from, end, lane))
             }
         };
     }
 
-    fn close(&mut self, out: &mut Option<GlobalLog>) {
-        if let Some(range) = self.open.take() {
-            log(out, range, self.touch.flags, self.touch.me.at);
+    fn close(&mut self, out: &mut Far, check: &mut Check) {
+        if let Some((lo, hi, lane)) = self.open.take() {
+            out.note((lo, hi), &self.touch.access(self.touch.flags, lane), check);
         }
     }
 }
 
-fn log(log: &mut Option<GlobalLog>, (lo, hi): (u64, u64), flags: u16, at: u32) {
-    let Some(log) = log else { return };
-    if flags & flag::STRONG != 0 {
-        log.atomic(lo, hi - lo, at);
-    } else if flags & flag::WRITE != 0 {
-        log.write(lo, hi - lo, at);
-    } else {
-        log.read(lo, hi - lo, at);
+/// Those outside of the machine that accesses to global memory may meet: other CTAs, later, and earlier launches.
+struct Far<'w> {
+    log: &'w mut Option<GlobalLog>,
+    after: &'w [Arc<GridLog>],
+}
+
+impl Far<'_> {
+    fn note(&mut self, (lo, hi): (u64, u64), x: &Access, check: &mut Check) {
+        if check.beside_earlier(x.warp) {
+            check.against_earlier(self.after, (lo, hi), x);
+        }
+        let Some(log) = self.log else { return };
+        if x.flags & flag::STRONG != 0 {
+            log.atomic(lo, hi - lo, x.at);
+        } else if x.flags & flag::WRITE != 0 {
+            log.write(lo, hi - lo, x.at);
+        } else {
+            log.read(lo, hi - lo, x.at);
+        }
     }
 }

@@ -16,7 +16,7 @@
 //! Check mode keeps, for every register, the last plain instruction that touched it since the last fence.
 
 use super::{
-    check::{Access, Check, Defined, Region, clock::Agent, products::Factors, shadow::flag},
+    check::{Access, Check, Defined, Region, clock::Agent, products::Factors, shadow::flag, touch::Part},
     cta::TensorStep,
     rows::{Row, Rows},
     units::{
@@ -395,15 +395,21 @@ impl Queue {
         let me = m.me;
         let size = m.ctas[me.cta].shared.len();
         let Some(check) = &mut m.check else { return Ok(()) };
-        let (agent, interval) = *self.open_slot.get_or_insert_with(|| check.open_slot(me.warp));
+        let (agent, _) = *self.open_slot.get_or_insert_with(|| check.open_slot(me.warp));
         let x = Access { agent, warp: me.warp, at: me.at, flags: flag::ASYNC, lane: None };
+        let mut pass = check.pass(x);
         let mut bad = None;
         footprint.visit(descriptor, |line, chunk, address| {
             if address as usize + 16 > size {
                 bad.get_or_insert(address);
                 return;
             }
-            check.touch_cell(Region::Shared(me.cta), address as u64 / 16, u16::MAX, interval, x);
+            let (region, granule) = (Region::Shared(me.cta), address as u64 / 16);
+            check.touch_cell(
+                &mut pass,
+                &Part { region, granule, mask: u16::MAX, lane: None, same: false },
+                None,
+            );
             let bytes = check.shared_bytes_defined(me.cta, address as usize, 16);
             if bytes != u16::MAX {
                 undefined(line, chunk, bytes);

@@ -58,7 +58,7 @@ pub struct World<'a> {
     pub counters: Option<Box<Counters>>,
     /// Present when tensor products are left out.
     pub taint: Option<Box<Taint>>,
-    /// In check mode, when CTAs outside of this machine run too.
+    /// In check mode, when CTAs outside of this machine, or later launches, run too.
     pub log: Option<GlobalLog>,
     /// Goes up when something changes that another agent could notice.
     pub changes: u64,
@@ -90,16 +90,18 @@ impl<'a> World<'a> {
         alone: bool,
         stream: u64,
     ) -> World<'a> {
+        let beside = !launch.after.is_empty();
         let check = launch
             .check
-            .then(|| Box::new(Check::new(launch.kernel, ctas, launch.cluster_size(), launch.warps())));
+            .then(|| Check::new(launch.kernel, ctas, launch.cluster_size(), launch.warps(), beside))
+            .map(Box::new);
         World {
             launch,
             memory,
             ctas: vec![],
             cluster_barriers: vec![ClusterBarrier::default(); clusters],
             agents: Agents::new(launch.seed, stream),
-            log: (launch.check && !alone).then(GlobalLog::default),
+            log: (launch.check && (!alone || launch.keep)).then(GlobalLog::default),
             check,
             counters: launch.count.then(|| Box::new(counters(launch))),
             taint: launch.sample.is_some_and(|s| s.only).then(Box::default),

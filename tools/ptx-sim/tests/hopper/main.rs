@@ -5,4 +5,5 @@ mod clean;
 mod counters;
 mod deletions;
 mod mutants;
+mod shadow;
 mod support;

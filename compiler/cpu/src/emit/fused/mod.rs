@@ -9,6 +9,7 @@
 //! axis of the nest it runs along and a constant offset (`x[:, 3:7]` has offset 3). Rearrangements change the map and
 //! emit nothing.
 
+mod accumulate;
 mod place;
 mod positions;
 mod rows;

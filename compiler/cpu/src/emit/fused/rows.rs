@@ -3,16 +3,21 @@
 //!
 //! The program is built by the same walk over expressions that `values` makes, with chunks in the place of registers:
 //! first without emitting anything, since the walk may find something that row programs do not have (integers,
-//! strided tiles, `sin`); then the words of the call are emitted, one for each address, row value and result.
+//! strided tiles, `sin`); then the words of the call are emitted, one for each address, row value and result. The walk
+//! names every value ([`Line`]); [`accumulate`] makes steps of that.
 
 use super::super::{
     Emit, Reg, Result,
     buffers::{Stride, Tile},
 };
-use super::{Job, Map, Nest, positions::Bound};
+use super::{
+    Job, Map, Nest,
+    accumulate::{Line, Name, accumulate},
+    positions::Bound,
+};
 use crate::runtime::{
     Class,
-    rows::{self, Binary, Logic, MASKS, MaskId, Order, REGISTERS, RegId, RowProgram, RowStep, Unary, Word},
+    rows::{self, Binary, Logic, MASKS, MaskId, Order, REGISTERS, Reduction, RowProgram, Unary, Word},
 };
 use cranelift_codegen::ir::{self, InstBuilder, condcodes::IntCC, types};
 use std::collections::HashMap;
@@ -30,6 +35,8 @@ enum Source {
     Address(Tile, Map),
     /// A value that does not move along the row.
     Float(Value, Map),
+    /// A bool that does not move along the row.
+    Truth(Value, Map),
     Limit(Bound),
     /// Room for the result of a reduction.
     Result,
@@ -38,18 +45,18 @@ enum Source {
 pub(super) struct RowCall {
     program: RowProgram,
     words: Vec<Source>,
-    /// The word of each of the job's reductions.
-    results: Vec<Word>,
 }
 
 /// The walk: what has been computed already, and what it needs.
 struct Walk<'e, 'a, 'f> {
     emit: &'e Emit<'a, 'f>,
     nest: &'e Nest,
-    call: RowCall,
-    chunks: HashMap<(Value, Map), RegId>,
+    lines: Vec<Line>,
+    words: Vec<Source>,
+    reductions: Vec<Reduction>,
+    chunks: HashMap<(Value, Map), Name>,
     conditions: HashMap<(Value, Map), MaskId>,
-    registers: usize,
+    names: Name,
     masks: usize,
 }
 
@@ -59,14 +66,15 @@ impl Emit<'_, '_> {
         if !rows::available() || self.capacity(axis) < SHORTEST || axis == Axis::One {
             return None;
         }
-        let call = RowCall { program: RowProgram::default(), words: vec![], results: vec![] };
         let mut walk = Walk {
             emit: self,
             nest,
-            call,
+            lines: vec![],
+            words: vec![],
+            reductions: vec![],
             chunks: HashMap::new(),
             conditions: HashMap::new(),
-            registers: 0,
+            names: 0,
             masks: 0,
         };
         for (value, tile) in &job.values {
@@ -74,13 +82,14 @@ impl Emit<'_, '_> {
             let a = walk.chunk(*value, &map)?;
             if let Some(tile) = tile {
                 let to = walk.row_of(tile, &map)?;
-                walk.call.program.steps.push(RowStep::Store { a, to });
+                walk.line(Line::Store { a, to });
             }
         }
-        for (n, &(node, kind)) in job.sums.iter().enumerate() {
-            walk.reduction(n, node, kind)?;
+        for &(node, kind) in &job.sums {
+            walk.reduction(node, kind)?;
         }
-        Some(walk.call)
+        let program = RowProgram { steps: vec![], reductions: walk.reductions };
+        Some(RowCall { program: accumulate(&walk.lines, program)?, words: walk.words })
     }
 
     pub(super) fn call_row(
@@ -95,12 +104,13 @@ impl Emit<'_, '_> {
             words.push(match source {
                 Source::Address(tile, map) => self.address(tile, map, nest),
                 Source::Float(value, map) => {
-                    let v = match nest.row.get(&(*value, map.clone())) {
-                        Some(reg) => reg.low,
-                        None => self.scalar(*value)?,
-                    };
+                    let v = self.row_value(nest, *value, map)?;
                     let bits = self.recast(v, types::I32);
                     self.fb.ins().uextend(types::I64, bits)
+                }
+                Source::Truth(value, map) => {
+                    let v = self.row_value(nest, *value, map)?;
+                    self.fb.ins().uextend(types::I64, v)
                 }
                 Source::Limit(bound) => {
                     let limit = self.bound_value(nest, bound)?;
@@ -109,6 +119,7 @@ impl Emit<'_, '_> {
                 Source::Result => self.int(0),
             });
         }
+        let results: Vec<Word> = row.program.reductions.iter().map(|r| r.to).collect();
         let program = Box::new(row.program);
         self.begin();
         self.word_int(&*program as *const RowProgram as i64);
@@ -116,8 +127,16 @@ impl Emit<'_, '_> {
         words.into_iter().for_each(|w| self.word(w));
         self.support.rows.push(program);
         self.call(rows::run_row);
-        let results: Vec<Option<Reg>> = row.results.iter().map(|&w| Some(self.float_result(w))).collect();
+        let results = results.into_iter().map(|w| Some(self.float_result(w))).collect();
         self.end_sums(nest, job, results)
+    }
+
+    /// A scalar, or what was computed before the pass along the row.
+    fn row_value(&self, nest: &Nest, value: Value, map: &Map) -> Result<ir::Value> {
+        match nest.row.get(&(value, map.clone())) {
+            Some(reg) => Ok(reg.low),
+            None => self.scalar(value),
+        }
     }
 
     /// A word of the last call, as the f32 in its low bits.
@@ -129,9 +148,9 @@ impl Emit<'_, '_> {
 }
 
 impl Walk<'_, '_, '_> {
-    fn register(&mut self) -> Option<RegId> {
-        self.registers += 1;
-        (self.registers <= REGISTERS).then_some((self.registers - 1) as RegId)
+    fn name(&mut self) -> Option<Name> {
+        self.names = self.names.checked_add(1)?;
+        Some(self.names - 1)
     }
 
     fn mask(&mut self) -> Option<MaskId> {
@@ -140,12 +159,12 @@ impl Walk<'_, '_, '_> {
     }
 
     fn word(&mut self, source: Source) -> Word {
-        self.call.words.push(source);
-        (self.call.words.len() - 1) as Word
+        self.words.push(source);
+        (self.words.len() - 1) as Word
     }
 
-    fn step(&mut self, step: RowStep) {
-        self.call.program.steps.push(step);
+    fn line(&mut self, line: Line) {
+        self.lines.push(line);
     }
 
     /// The word for a row of a tile, if its elements are neighbours.
@@ -159,9 +178,10 @@ impl Walk<'_, '_, '_> {
         Some(self.word(Source::Address(tile.clone(), map.clone())))
     }
 
-    fn reduction(&mut self, n: usize, node: tile_graph::NodeId, kind: ReduceKind) -> Option<()> {
+    fn reduction(&mut self, node: tile_graph::NodeId, kind: ReduceKind) -> Option<()> {
         if !matches!(kind, ReduceKind::Sum | ReduceKind::Prod | ReduceKind::Max | ReduceKind::Min)
             || self.emit.graph.node(node).outputs[0].dtype != DType::F32
+            || self.reductions.len() == REGISTERS
         {
             return None;
         }
@@ -169,18 +189,13 @@ impl Walk<'_, '_, '_> {
         let map = self.emit.straight(input);
         let a = self.chunk(input, &map)?;
         let to = self.word(Source::Result);
-        self.step(RowStep::Reduce {
-            kind,
-            sum: RegId::try_from(n).ok().filter(|n| (*n as usize) < REGISTERS)?,
-            a,
-            to,
-        });
-        self.call.results.push(to);
+        self.line(Line::Reduce { n: self.reductions.len() as u8, a });
+        self.reductions.push(Reduction { kind, to });
         Some(())
     }
 
     /// An f32 value along the row.
-    fn chunk(&mut self, value: Value, map: &Map) -> Option<RegId> {
+    fn chunk(&mut self, value: Value, map: &Map) -> Option<Name> {
         let key = (value, map.clone());
         if let Some(&r) = self.chunks.get(&key) {
             return Some(r);
@@ -193,19 +208,18 @@ impl Walk<'_, '_, '_> {
         Some(r)
     }
 
-    fn new_chunk(&mut self, value: Value, map: &Map) -> Option<RegId> {
+    fn new_chunk(&mut self, value: Value, map: &Map) -> Option<Name> {
         let graph = self.emit.graph;
         if let Some(Literal::Float(v)) = graph.splat(value) {
-            let d = self.register()?;
-            self.step(RowStep::Constant { d, value: v as f32 });
+            let d = self.name()?;
+            self.line(Line::Constant { d, value: v as f32 });
             return Some(d);
         }
-        if graph.type_of(value).is_scalar() || !self.nest.moves(map) {
-            let known = graph.type_of(value).is_scalar() || self.nest.row.contains_key(&(value, map.clone()));
-            let from = self.word(Source::Float(value, map.clone()));
-            let d = self.register()?;
-            self.step(RowStep::Splat { d, from });
-            return known.then_some(d);
+        if self.stands(value, map) {
+            let from = self.known(value, map).then(|| self.word(Source::Float(value, map.clone())))?;
+            let d = self.name()?;
+            self.line(Line::Splat { d, from });
+            return Some(d);
         }
         if !self.emit.is_written_out(self.nest, value) {
             let tile = match self.nest.stored.get(&value.node) {
@@ -213,8 +227,8 @@ impl Walk<'_, '_, '_> {
                 None => self.emit.stored(value)?,
             };
             let from = self.row_of(&tile, map)?;
-            let d = self.register()?;
-            self.step(RowStep::Load { d, from });
+            let d = self.name()?;
+            self.line(Line::Load { d, from });
             return Some(d);
         }
         let operands = self.emit.operands(value, map);
@@ -232,7 +246,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    fn round(&mut self, to: DType, a: RegId) -> Option<RegId> {
+    fn round(&mut self, to: DType, a: Name) -> Option<Name> {
         let op = match to {
             DType::F32 => return Some(a),
             DType::F16 => Unary::ToHalf,
@@ -243,20 +257,20 @@ impl Walk<'_, '_, '_> {
         self.unary(op, a)
     }
 
-    fn unary(&mut self, op: Unary, a: RegId) -> Option<RegId> {
-        let d = self.register()?;
-        self.step(RowStep::Unary { op, d, a });
+    fn unary(&mut self, op: Unary, a: Name) -> Option<Name> {
+        let d = self.name()?;
+        self.line(Line::Unary { op, d, a });
         Some(d)
     }
 
-    fn element(&mut self, value: Value, op: ElemOp, operands: &[(Value, Map)]) -> Option<RegId> {
+    fn element(&mut self, value: Value, op: ElemOp, operands: &[(Value, Map)]) -> Option<Name> {
         let at = |n: usize| operands.get(n).map(|(v, m)| (*v, m));
         if op == ElemOp::Select {
             let condition = self.condition(at(0)?.0, at(0)?.1)?;
             let a = self.chunk(at(1)?.0, at(1)?.1)?;
             let b = self.chunk(at(2)?.0, at(2)?.1)?;
-            let d = self.register()?;
-            self.step(RowStep::Select { d, condition, a, b });
+            let d = self.name()?;
+            self.line(Line::Select { d, condition, a, b });
             return Some(d);
         }
         let a = self.chunk(at(0)?.0, at(0)?.1)?;
@@ -264,8 +278,8 @@ impl Walk<'_, '_, '_> {
             (Some(op), _) => (self.unary(op, a)?, matches!(op, Unary::Neg | Unary::Abs)),
             (_, Some(op)) => {
                 let b = self.chunk(at(1)?.0, at(1)?.1)?;
-                let d = self.register()?;
-                self.step(RowStep::Binary { op, d, a, b });
+                let d = self.name()?;
+                self.line(Line::Binary { op, d, a, b });
                 (d, matches!(op, Binary::Max | Binary::Min))
             }
             _ => return None,
@@ -279,12 +293,28 @@ impl Walk<'_, '_, '_> {
         if let Some(&m) = self.conditions.get(&key) {
             return Some(m);
         }
-        if !self.nest.moves(map) || !self.emit.is_written_out(self.nest, value) {
+        let m = if self.stands(value, map) {
+            let from = self.known(value, map).then(|| self.word(Source::Truth(value, map.clone())))?;
+            let d = self.mask()?;
+            self.line(Line::SplatMask { d, from });
+            d
+        } else if self.emit.is_written_out(self.nest, value) {
+            self.new_condition(value, map)?
+        } else {
             return None;
-        }
-        let m = self.new_condition(value, map)?;
+        };
         self.conditions.insert(key, m);
         Some(m)
+    }
+
+    /// Whether a value is the same along the row.
+    fn stands(&self, value: Value, map: &Map) -> bool {
+        self.emit.graph.type_of(value).is_scalar() || !self.nest.moves(map)
+    }
+
+    /// Whether a value that stands has been computed.
+    fn known(&self, value: Value, map: &Map) -> bool {
+        self.emit.graph.type_of(value).is_scalar() || self.nest.row.contains_key(&(value, map.clone()))
     }
 
     fn new_condition(&mut self, value: Value, map: &Map) -> Option<MaskId> {
@@ -292,7 +322,7 @@ impl Walk<'_, '_, '_> {
             let order = order_of(bound.cc)?;
             let with = self.word(Source::Limit(bound));
             let d = self.mask()?;
-            self.step(RowStep::ComparePosition { order, d, with });
+            self.line(Line::ComparePosition { order, d, with });
             return Some(d);
         }
         let operands = self.emit.operands(value, map);
@@ -313,14 +343,14 @@ impl Walk<'_, '_, '_> {
         if op == ElemOp::Not {
             let a = self.condition(first.0, &first.1)?;
             let d = self.mask()?;
-            self.step(RowStep::Not { d, a });
+            self.line(Line::Not { d, a });
             return Some(d);
         }
         let second = operands.get(1)?;
         if let Some(op) = logic {
             let (a, b) = (self.condition(first.0, &first.1)?, self.condition(second.0, &second.1)?);
             let d = self.mask()?;
-            self.step(RowStep::Logic { op, d, a, b });
+            self.line(Line::Logic { op, d, a, b });
             return Some(d);
         }
         let order = match op {
@@ -334,7 +364,7 @@ impl Walk<'_, '_, '_> {
         };
         let (a, b) = (self.chunk(first.0, &first.1)?, self.chunk(second.0, &second.1)?);
         let d = self.mask()?;
-        self.step(RowStep::Compare { order, d, a, b });
+        self.line(Line::Compare { order, d, a, b });
         Some(d)
     }
 }

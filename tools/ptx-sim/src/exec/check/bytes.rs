@@ -16,6 +16,11 @@ impl DefinedBytes {
         DefinedBytes(vec![0; bytes.div_ceil(CELL)])
     }
 
+    /// Memory that the map takes.
+    pub fn bytes(&self) -> usize {
+        2 * self.0.len()
+    }
+
     /// Whether all of a range are; what lies outside is not.
     pub fn all(&self, from: usize, bytes: usize) -> bool {
         if let Some((cell, mask)) = within_cell(from, bytes) {

@@ -8,10 +8,7 @@
 //! So a weak read against an atomic is held back until its warp has done a compare-and-swap on the same bytes, and
 //! reported at the end if it never does.
 
-use super::{
-    Access, Check, Finding, Region,
-    shadow::{Entry, flag},
-};
+use super::{Access, Check, Finding, Region, cell::Entry, shadow::flag};
 
 pub struct Held {
     region: Region,

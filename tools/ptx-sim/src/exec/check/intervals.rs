@@ -1,52 +1,162 @@
 //! Global memory between CTAs that do not communicate: what each touched, compared at the end.
 //!
 //! CTAs of a grid without strong accesses or value-returning atomics are concurrent from launch to end, so a byte that
-//! one of them writes may be touched by no other. Each keeps the intervals it read and wrote; one sweep over all of
-//! them finds the conflicts, and no CTA has to wait for another's log while it runs.
+//! one of them writes may be touched by no other. Each keeps the ranges it read and wrote; one sweep over all of them
+//! finds the conflicts, and no CTA has to wait for another's log while it runs.
+//!
+//! ```text
+//! CTA 0 writes [0, 128) [128, 256)     kept as [0, 256)
+//! CTA 1 reads  [252, 260)              meets it: a race, at 252
+//! ```
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashSet},
+    collections::{BinaryHeap, HashSet},
 };
 
-/// What one CTA did to global memory: disjoint intervals of bytes, by their start.
+/// Bytes, and the instruction that touched the first of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Touched {
+    pub lo: u64,
+    len: u32,
+    pub at: u32,
+}
+
+impl Touched {
+    pub fn hi(&self) -> u64 {
+        self.lo + self.len as u64
+    }
+
+    /// Takes in a range that begins in this one or right behind it, if the length still fits.
+    fn take(&mut self, lo: u64, hi: u64) -> bool {
+        let len = self.hi().max(hi) - self.lo;
+        let fits = self.lo <= lo && lo <= self.hi() && len <= u32::MAX as u64;
+        if fits {
+            self.len = len as u32;
+        }
+        fits
+    }
+}
+
+/// Ranges of one kind: those in order, apart from each other, and the latest as they came.
+#[derive(Clone, Debug, Default)]
+pub struct Ranges {
+    sorted: Vec<Touched>,
+    latest: Vec<Touched>,
+}
+
+/// So many are kept as they came, at least; or a quarter of the others.
+const LATEST: usize = 16;
+
+impl Ranges {
+    fn add(&mut self, lo: u64, bytes: u64, at: u32) {
+        let hi = lo + bytes;
+        if self.latest.last_mut().is_some_and(|l| l.take(lo, hi)) || self.holds(lo, hi) {
+            return;
+        }
+        if self.latest.len() >= LATEST.max(self.sorted.len() / 4) {
+            self.sort();
+        }
+        for lo in (lo..hi).step_by(u32::MAX as usize) {
+            let len = (hi - lo).min(u32::MAX as u64) as u32;
+            super::intern::extend(&mut self.latest, &[Touched { lo, len, at }]);
+        }
+    }
+
+    fn holds(&self, lo: u64, hi: u64) -> bool {
+        let after = self.sorted.partition_point(|t| t.lo <= lo);
+        after > 0 && hi <= self.sorted[after - 1].hi()
+    }
+
+    /// Puts all in order and together; where two meet, the instruction of the lower one stays.
+    fn sort(&mut self) {
+        self.sorted.reserve_exact(self.latest.len());
+        self.sorted.append(&mut self.latest);
+        self.sorted.sort_by_key(|t| t.lo);
+        self.sorted.dedup_by(|next, t| t.take(next.lo, next.hi()));
+    }
+
+    /// Those that were put in order.
+    pub fn sorted(&self) -> &[Touched] {
+        &self.sorted
+    }
+
+    fn bytes(&self) -> usize {
+        (self.sorted.capacity() + self.latest.capacity()) * size_of::<Touched>()
+    }
+}
+
+/// What one CTA did to global memory.
 #[derive(Clone, Debug, Default)]
 pub struct GlobalLog {
-    reads: BTreeMap<u64, (u64, u32)>,
-    writes: BTreeMap<u64, (u64, u32)>,
-    atomics: BTreeMap<u64, (u64, u32)>,
+    reads: Ranges,
+    writes: Ranges,
+    atomics: Ranges,
 }
 
 impl GlobalLog {
     pub fn read(&mut self, addr: u64, bytes: u64, at: u32) {
-        insert(&mut self.reads, addr, bytes, at);
+        self.reads.add(addr, bytes, at);
     }
 
     pub fn write(&mut self, addr: u64, bytes: u64, at: u32) {
-        insert(&mut self.writes, addr, bytes, at);
+        self.writes.add(addr, bytes, at);
     }
 
     pub fn atomic(&mut self, addr: u64, bytes: u64, at: u32) {
-        insert(&mut self.atomics, addr, bytes, at);
+        self.atomics.add(addr, bytes, at);
     }
-}
 
-/// Adds an interval, merging with what touches it (the instruction of the earlier one is kept).
-fn insert(map: &mut BTreeMap<u64, (u64, u32)>, addr: u64, bytes: u64, at: u32) {
-    let (mut lo, mut hi, mut who) = (addr, addr + bytes, at);
-    if let Some((&start, &(end, first))) = map.range(..=addr).next_back()
-        && end >= addr
-    {
-        if end >= hi {
-            return;
+    /// Takes in what another CTA, which has ended, did.
+    pub fn join(&mut self, other: &GlobalLog) {
+        for (ranges, more) in [
+            (&mut self.reads, &other.reads),
+            (&mut self.writes, &other.writes),
+            (&mut self.atomics, &other.atomics),
+        ] {
+            more.sorted.iter().for_each(|t| ranges.add(t.lo, t.len as u64, t.at));
         }
-        (lo, who) = (start, first);
     }
-    while let Some((&start, &(end, _))) = map.range(lo..=hi).next() {
-        hi = hi.max(end);
-        map.remove(&start);
+
+    pub fn of(&self, kind: Kind) -> &Ranges {
+        match kind {
+            Kind::Read => &self.reads,
+            Kind::Write => &self.writes,
+            Kind::Atomic => &self.atomics,
+        }
     }
-    map.insert(lo, (hi, who));
+
+    /// The CTA has ended: everything in order, and no room for more.
+    pub fn finish(&mut self) {
+        for ranges in [&mut self.reads, &mut self.writes, &mut self.atomics] {
+            ranges.sort();
+            ranges.sorted.shrink_to_fit();
+            ranges.latest = vec![];
+        }
+    }
+
+    /// How many are kept.
+    pub fn intervals(&self) -> usize {
+        [&self.reads, &self.writes, &self.atomics].iter().map(|r| r.sorted.len() + r.latest.len()).sum()
+    }
+
+    /// Memory that the log takes.
+    pub fn bytes(&self) -> usize {
+        self.reads.bytes() + self.writes.bytes() + self.atomics.bytes()
+    }
+
+    fn spans(self, cta: usize) -> impl Iterator<Item = Span> {
+        let of = move |ranges: Ranges, kind| {
+            ranges.sorted.into_iter().map(move |t| Span {
+                lo: t.lo,
+                len: t.len,
+                cta: cta as u32,
+                at: t.at,
+                kind,
+            })
+        };
+        of(self.reads, Kind::Read).chain(of(self.writes, Kind::Write)).chain(of(self.atomics, Kind::Atomic))
+    }
 }
 
 /// A byte that two CTAs touch, one of them writing: both CTAs and instructions.
@@ -57,40 +167,27 @@ pub struct GlobalRace {
     pub at: (u32, u32),
 }
 
-/// An interval of one CTA.
+/// A range of one CTA.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Span {
     lo: u64,
-    hi: u64,
-    cta: usize,
+    len: u32,
+    cta: u32,
     at: u32,
     kind: Kind,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+/// What the last comparison takes for each interval of a log.
+pub const SWEEP_BYTES: usize = size_of::<Span>();
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
     Read,
     Write,
     Atomic,
 }
 
-impl GlobalLog {
-    /// How many are kept.
-    pub fn intervals(&self) -> usize {
-        self.reads.len() + self.writes.len() + self.atomics.len()
-    }
-
-    fn spans(&self, cta: usize) -> impl Iterator<Item = Span> + '_ {
-        let of = move |map: &'_ BTreeMap<u64, (u64, u32)>, kind| {
-            map.iter().map(|(&lo, &(hi, at))| Span { lo, hi, cta, at, kind }).collect::<Vec<_>>()
-        };
-        [(&self.reads, Kind::Read), (&self.writes, Kind::Write), (&self.atomics, Kind::Atomic)]
-            .into_iter()
-            .flat_map(move |(map, kind)| of(map, kind))
-    }
-}
-
-/// Intervals that reach past the place of the sweep, by their ends.
+/// Ranges that reach past the place of the sweep, by their ends.
 #[derive(Default)]
 struct Open(BinaryHeap<Reverse<(u64, usize, u32)>>);
 
@@ -102,11 +199,12 @@ impl Open {
     }
 }
 
-/// Looks for conflicts between the logs of all CTAs: one sweep over all intervals by address. Reads are many and meet
-/// only writes and atomics, so a read looks at the few of those that are open. At most one race is given for each pair
-/// of instructions.
-pub fn global_races(logs: &[GlobalLog]) -> Vec<GlobalRace> {
-    let mut all: Vec<Span> = logs.iter().enumerate().flat_map(|(cta, log)| log.spans(cta)).collect();
+/// Looks for conflicts between the logs of all CTAs, which are finished: one sweep over all ranges by address. Reads are
+/// many and meet only writes and atomics, so a read looks at the few of those that are open. At most one race is given
+/// for each pair of instructions.
+pub fn global_races(logs: Vec<GlobalLog>) -> Vec<GlobalRace> {
+    let mut all = Vec::with_capacity(logs.iter().map(GlobalLog::intervals).sum());
+    logs.into_iter().enumerate().for_each(|(cta, log)| all.extend(log.spans(cta)));
     all.sort_unstable();
     let (mut reads, mut writes, mut atomics) = (Open::default(), Open::default(), Open::default());
     let mut found: Vec<GlobalRace> = vec![];
@@ -120,9 +218,10 @@ pub fn global_races(logs: &[GlobalLog]) -> Vec<GlobalRace> {
             Kind::Write => &[&writes, &atomics, &reads],
             Kind::Atomic => &[&writes, &reads],
         };
+        let own = span.cta as usize;
         for &Reverse((_, cta, at)) in meets.iter().flat_map(|open| &open.0) {
-            if cta != span.cta && seen.insert((at.min(span.at), at.max(span.at))) {
-                found.push(GlobalRace { address: span.lo, ctas: (cta, span.cta), at: (at, span.at) });
+            if cta != own && seen.insert((at.min(span.at), at.max(span.at))) {
+                found.push(GlobalRace { address: span.lo, ctas: (cta, own), at: (at, span.at) });
             }
         }
         let open = match span.kind {
@@ -130,7 +229,7 @@ pub fn global_races(logs: &[GlobalLog]) -> Vec<GlobalRace> {
             Kind::Write => &mut writes,
             Kind::Atomic => &mut atomics,
         };
-        open.0.push(Reverse((span.hi, span.cta, span.at)));
+        open.0.push(Reverse((span.lo + span.len as u64, own, span.at)));
     }
     found.sort_by_key(|r| (r.ctas.0.max(r.ctas.1), r.at));
     found
@@ -141,17 +240,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_merge_and_conflicts_between_ctas_are_found_once() {
+    fn ranges_merge_and_conflicts_between_ctas_are_found_once() {
         let mut a = GlobalLog::default();
         for n in 0..8 {
             a.write(4 * n, 4, 1);
         }
-        assert_eq!(a.writes.len(), 1);
+        a.finish();
+        assert_eq!(a.intervals(), 1);
         let mut b = GlobalLog::default();
         b.read(30, 4, 2);
         b.read(64, 4, 2);
-        let races = global_races(&[a.clone(), b]);
+        b.finish();
+        let races = global_races(vec![a.clone(), b]);
         assert_eq!(races, [GlobalRace { address: 30, ctas: (0, 1), at: (1, 2) }]);
-        assert!(global_races(&[a.clone()]).is_empty());
+        assert!(global_races(vec![a]).is_empty());
+    }
+
+    #[test]
+    fn columns_grow_together_to_rows() {
+        let mut log = GlobalLog::default();
+        for column in 0..32 {
+            for row in 0..1000 {
+                log.write(4096 * row + 4 * column, 4, 1);
+            }
+        }
+        assert!(log.bytes() < 1600 * 16, "{}", log.bytes());
+        log.finish();
+        assert_eq!(log.intervals(), 1000);
     }
 }

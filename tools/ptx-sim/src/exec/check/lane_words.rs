@@ -1,4 +1,4 @@
-//! What memory remembers of the lanes of a warp ([`super::lanes`]), and the findings that come of it.
+//! What memory remembers of the lanes of a warp ([`super::lanes`]): one half for writes, one for reads.
 //!
 //! A word of four bytes keeps its last write and its last read: a stamp, the instruction, and for each byte a lane,
 //! "nobody" or "several". That is enough: of two readers at least one is not the writer that comes next.
@@ -8,33 +8,28 @@
 //! st.shared.u8 by lane 3, byte 0     meets another lane's read; then read by [nobody, several, several, several]
 //! ```
 //!
-//! Nearly every access is settled by a look at the word alone: the stamp is old, or the lane is the same.
+//! In a table of states a half is a list of *items*: a stamp, an instruction, the [shape](super::shape) that says the lanes, and
+//! the bytes it says them of. One instruction is one item, whatever its lanes are.
 
 use super::{
-    Access, Check, Finding, Region,
-    clock::Agent,
-    guess::first_guess,
-    lanes::Lanes,
-    shadow::{Entry, GRANULE, flag},
-};
-use crate::{
-    exec::rows::lanes,
-    fault::{FaultKind, Severity},
+    lanes::Standing,
+    shadow::{GRANULE, flag},
+    shape::{Code, Relation, Shapes},
 };
 
 /// Instead of a lane: none, or more than one.
-pub(super) const NOBODY: u8 = 0xff;
-pub(super) const SEVERAL: u8 = 0xfe;
+pub const NOBODY: u8 = 0xff;
+pub const SEVERAL: u8 = 0xfe;
 
 /// One byte in all four of a word.
 const EACH: u32 = 0x0101_0101;
 
 /// The bit of an instruction's number that says that its access is strong.
-pub(super) const STRONG: u32 = 1 << 31;
+pub const STRONG: u32 = 1 << 31;
 
 /// Who wrote, or read, the bytes of a word last.
-#[derive(Clone, Copy)]
-pub(super) struct Last {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Last {
     pub stamp: u32,
     /// Instruction, and [`STRONG`].
     pub at: u32,
@@ -42,28 +37,13 @@ pub(super) struct Last {
     pub lanes: u32,
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Word {
-    write: Last,
-    read: Last,
-}
-
-impl Default for Word {
-    fn default() -> Self {
-        let never = Last { stamp: 0, at: 0, lanes: u32::MAX };
-        Word { write: never, read: never }
-    }
-}
-
-/// The words of one granule.
-pub(super) type Words = [Word; GRANULE / 4];
+const NEVER: Last = Last { stamp: 0, at: 0, lanes: u32::MAX };
 
 /// One lane's access to bytes of one word.
 #[derive(Clone, Copy)]
-pub(super) struct LaneAccess {
-    /// The warp's present span and the oldest that counts.
+pub struct LaneAccess {
+    /// The warp's present span.
     pub now: u32,
-    first: u32,
     /// Instruction, and [`STRONG`].
     pub at: u32,
     pub lane: u32,
@@ -72,23 +52,19 @@ pub(super) struct LaneAccess {
 }
 
 impl LaneAccess {
-    /// Whether nothing in an earlier access can be in this one's way, as is usual: it is long ago, or the lane's own.
+    /// Whether no other lane is in this one's way, as is usual: the bytes are its own, or nobody's.
     #[inline]
     fn passes(&self, last: &Last) -> bool {
-        last.stamp < self.first
-            || (last.lanes ^ (self.lane * EACH)) & self.bytes == 0
-            || last.lanes | !self.bytes == u32::MAX
+        (last.lanes ^ (self.lane * EACH)) & self.bytes == 0 || last.lanes | !self.bytes == u32::MAX
     }
 }
 
 impl Last {
-    #[inline]
     fn wrote(&mut self, x: &LaneAccess) {
         let others = if self.stamp == x.now { self.lanes } else { u32::MAX };
         *self = Last { stamp: x.now, at: x.at, lanes: (others & !x.bytes) | ((x.lane * EACH) & x.bytes) };
     }
 
-    #[inline]
     fn read(&mut self, x: &LaneAccess) {
         let others = if self.stamp == x.now { self.lanes } else { u32::MAX };
         let mut lanes = (others & !x.bytes) | ((x.lane * EACH) & x.bytes);
@@ -103,126 +79,190 @@ impl Last {
 }
 
 /// An access of a lane that another one should have been ordered with.
-struct Unordered {
-    other: u8,
-    last: Last,
-    wrote: bool,
+#[derive(Clone, Copy)]
+pub struct Unordered {
+    pub other: u8,
+    pub last: Last,
+    pub wrote: bool,
 }
 
-impl Lanes {
-    /// Compares an access with those before it to the same word, and remembers it if it is the lane's own.
-    #[inline]
-    fn touch(&mut self, region: Region, addr: u64, x: &LaneAccess, access: &Access) -> Option<Unordered> {
-        let granule = addr / GRANULE as u64;
-        let words = match region {
-            Region::Shared(cta) => self.shared[cta].get_mut(granule as usize)?,
-            Region::Global => self.global.cell(granule),
-        };
-        let (word, standing) = (&mut words[(addr / 4 % 4) as usize], &self.warps[access.warp]);
-        let (writes, own) = (access.flags & flag::WRITE != 0, access.agent as usize == access.warp);
+/// What one instruction did to bytes of a cell, as it stands in a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Item {
+    pub stamp: u32,
+    pub at: u32,
+    pub code: Code,
+    pub mask: u16,
+}
+
+pub const ITEM_WORDS: usize = 4;
+
+impl Item {
+    pub fn words(&self) -> [u32; ITEM_WORDS] {
+        [self.stamp, self.at, self.code.0, self.mask as u32]
+    }
+
+    pub fn of_words(words: &[u32]) -> Item {
+        Item { stamp: words[0], at: words[1], code: Code(words[2]), mask: words[3] as u16 }
+    }
+}
+
+/// Adds bytes to a list of items, to the item of the same instruction and shape if there is one.
+pub fn push_item(items: &mut Vec<Item>, item: Item) {
+    let like = |i: &&mut Item| (i.stamp, i.at, i.code) == (item.stamp, item.at, item.code);
+    match items.iter_mut().find(like) {
+        Some(i) => i.mask |= item.mask,
+        None => items.push(item),
+    }
+}
+
+/// The last writes, or reads, of the four words of a cell.
+#[derive(Clone, Copy)]
+pub struct Half {
+    words: [Last; GRANULE / 4],
+    /// The shape that says each byte's lane.
+    codes: [Code; GRANULE],
+}
+
+impl Default for Half {
+    fn default() -> Self {
+        Half { words: [NEVER; GRANULE / 4], codes: [Code::SEVERAL; GRANULE] }
+    }
+}
+
+impl Half {
+    pub fn clear(&mut self) {
+        self.words = [NEVER; GRANULE / 4];
+    }
+
+    fn lane(&self, byte: usize) -> u8 {
+        (self.words[byte / 4].lanes >> (8 * (byte % 4))) as u8
+    }
+
+    /// What is known of one byte: stamp and instruction, and the lane.
+    #[cfg(test)]
+    pub fn byte(&self, byte: usize) -> Option<((u32, u32), u8)> {
+        let (word, lane) = (self.words[byte / 4], self.lane(byte));
+        (lane != NOBODY).then_some(((word.stamp, word.at), lane))
+    }
+
+    pub fn add(&mut self, item: &Item, granule: u64, shapes: &Shapes) {
+        let lanes = shapes.lanes(item.code, granule);
+        for byte in bytes(item.mask) {
+            let (word, shift) = (&mut self.words[byte / 4], 8 * (byte % 4));
+            (word.stamp, word.at) = (item.stamp, item.at);
+            word.lanes = word.lanes & !(0xff << shift) | (lanes[byte] as u32) << shift;
+            self.codes[byte] = item.code;
+        }
+    }
+
+    /// Lists the items of stamps that live.
+    pub fn items(&self, live: &impl Fn(u32) -> bool, items: &mut Vec<Item>) {
+        items.clear();
+        for (n, word) in self.words.iter().enumerate().filter(|(_, w)| w.lanes != u32::MAX && live(w.stamp)) {
+            for byte in (4 * n..4 * n + 4).filter(|b| self.lane(*b) != NOBODY) {
+                push_item(
+                    items,
+                    Item { stamp: word.stamp, at: word.at, code: self.codes[byte], mask: 1 << byte },
+                );
+            }
+        }
+    }
+
+    /// Whether an access of a shape to these bytes fares alike wherever the shape lies.
+    fn alike_everywhere(&self, mask: u16, code: Code, standing: &Standing) -> bool {
+        self.words.iter().enumerate().all(|(n, word)| {
+            let touched = mask >> (4 * n) & 15;
+            touched == 0
+                || word.lanes == u32::MAX
+                || !standing.holds(word.stamp)
+                || (4 * n..4 * n + 4).filter(|b| mask >> b & 1 == 1).all(|byte| {
+                    self.lane(byte) == NOBODY
+                        || match self.codes[byte].relation(code) {
+                            Relation::Same => true,
+                            Relation::Differ => !standing.partial(),
+                            Relation::Depends => false,
+                        }
+                })
+        })
+    }
+
+    /// Says which shape the lanes of bytes come from that an instruction has just touched. Whether it is all its own.
+    fn name(&mut self, mask: u16, code: Code, lanes: &[u8; GRANULE]) -> bool {
+        bytes(mask).fold(true, |all, byte| {
+            let lane = self.lane(byte);
+            self.codes[byte] = match lane {
+                SEVERAL => Code::SEVERAL,
+                lane if lane == lanes[byte] => code,
+                lane => Code::one(lane as u32),
+            };
+            all && (lane == SEVERAL || lane == lanes[byte])
+        })
+    }
+}
+
+fn bytes(mask: u16) -> impl Iterator<Item = usize> {
+    (0..GRANULE).filter(move |b| mask >> b & 1 == 1)
+}
+
+/// The lanes of one instruction at one cell.
+pub struct AtCell<'a> {
+    pub mask: u16,
+    pub code: Code,
+    /// Whether no byte belongs to two lanes.
+    pub apart: bool,
+    pub flags: u16,
+    /// The warp's own access, to be remembered; else an asynchronous operation, which is only compared.
+    pub own: bool,
+    pub standing: &'a Standing,
+}
+
+/// Both halves of a cell.
+pub struct Halves<'a> {
+    pub write: &'a mut Half,
+    pub read: &'a mut Half,
+}
+
+impl Halves<'_> {
+    /// Compares one lane's access to one word with those before it, and remembers it if it is the warp's own.
+    pub fn touch(&mut self, at: usize, x: &LaneAccess, same: bool, cell: &AtCell) -> Option<Unordered> {
+        let (write, read) = (&mut self.write.words[at], &mut self.read.words[at]);
+        let writes = cell.flags & flag::WRITE != 0;
         let mut found = None;
         // A lane that stores what is there already does no harm to another that stored it.
-        if access.flags & flag::SAME == 0
-            && !x.passes(&word.write)
-            && let Some(other) = standing.unordered(&word.write, x)
+        if !same
+            && !x.passes(write)
+            && let Some(other) = cell.standing.unordered(write, x)
         {
-            found = Some(Unordered { other, last: word.write, wrote: true });
+            found = Some(Unordered { other, last: *write, wrote: true });
         }
         if writes
-            && !x.passes(&word.read)
-            && let Some(other) = standing.unordered(&word.read, x)
+            && !x.passes(read)
+            && let Some(other) = cell.standing.unordered(read, x)
         {
-            found = Some(Unordered { other, last: word.read, wrote: false });
+            found = Some(Unordered { other, last: *read, wrote: false });
         }
-        match (own, writes) {
+        match (cell.own, writes) {
             (false, _) => {}
-            (true, false) => word.read.read(x),
+            (true, false) => read.read(x),
             (true, true) => {
-                word.write.wrote(x);
-                word.read.lanes |= x.bytes;
+                write.wrote(x);
+                read.lanes |= x.bytes;
             }
         }
         found
     }
-}
 
-impl Check<'_> {
-    /// The accesses of the lanes of one instruction: are they in order with those of other lanes of their warp? `same`:
-    /// lanes that store what is there. An asynchronous operation begins where its lane stands, and is not remembered
-    /// here: what comes after it, the clocks judge.
-    pub fn touch_lanes(
-        &mut self,
-        mask: u32,
-        bytes: u64,
-        access: Access,
-        same: u32,
-        place: impl Fn(usize) -> Option<(Region, u64)>,
-    ) {
-        let standing = &mut self.lanes.warps[access.warp];
-        if access.agent as usize == access.warp {
-            (standing.touched, standing.touched_now) = (true, true);
-        } else if !standing.touched {
-            return;
-        }
-        let strong = if access.flags & flag::STRONG != 0 { STRONG } else { 0 };
-        let (now, first) = (standing.now(), standing.first());
-        let mut x = LaneAccess { now, first, at: access.at | strong, lane: 0, bytes: 0 };
-        for lane in lanes(mask) {
-            let Some((region, from)) = place(lane) else { continue };
-            x.lane = lane as u32;
-            let same = if same >> lane & 1 == 1 { flag::SAME } else { 0 };
-            let access = Access { flags: access.flags | same, lane: Some(x.lane), ..access };
-            let (mut at, end) = (from, from + bytes);
-            while at < end {
-                let next = end.min((at / 4 + 1) * 4);
-                x.bytes = (u64::MAX >> (64 - 8 * (next - at)) << (8 * (at % 4))) as u32;
-                if let Some(found) = self.lanes.touch(region, at, &x, &access) {
-                    self.lanes_unordered(region, at..next, access, &found);
-                }
-                at = next;
-            }
-        }
+    /// Before an instruction touches a cell: whether it fares alike in every cell of this state.
+    pub fn alike_everywhere(&self, cell: &AtCell) -> bool {
+        cell.apart
+            && self.write.alike_everywhere(cell.mask, cell.code, cell.standing)
+            && self.read.alike_everywhere(cell.mask, cell.code, cell.standing)
     }
 
-    fn lanes_unordered(&mut self, region: Region, bytes: std::ops::Range<u64>, x: Access, found: &Unordered) {
-        let standing = &self.lanes.warps[x.warp];
-        let lane = x.lane.unwrap_or(0) as u8;
-        let apart = !standing.collective && standing.apart(found.last.stamp, lane, found.other);
-        let severity = if apart { Severity::Refuted } else { Severity::Note };
-        let at = found.last.at & !STRONG;
-        let strong = if found.last.at != at { flag::STRONG } else { 0 };
-        let write = if found.wrote { flag::WRITE } else { 0 };
-        let warp = x.warp as Agent;
-        let earlier = Entry { agent: warp, interval: 0, at, mask: 0, flags: strong | write };
-        if self.findings.seen(FaultKind::LaneOrder, severity, x.at, Some(at)) {
-            return;
-        }
-        let does = if x.flags & flag::WRITE != 0 { "writes" } else { "reads" };
-        let did = if found.wrote { "wrote" } else { "read" };
-        let by =
-            if found.other == SEVERAL { "other lanes".to_string() } else { format!("lane {}", found.other) };
-        let memory = match region {
-            Region::Shared(_) => format!("shared bytes {}..{}", bytes.start, bytes.end),
-            Region::Global => format!("global bytes {:#x}..{:#x}", bytes.start, bytes.end),
-        };
-        let how = if apart { "they went different ways since" } else { "they went in step" };
-        let finding = Finding {
-            kind: FaultKind::LaneOrder,
-            severity,
-            at: x.at,
-            warp: x.warp,
-            lane: x.lane,
-            message: format!("a lane {does} in {memory} what {by} of its warp {did}; {how}"),
-            other: Some((at, warp)),
-            missing: Some("no bar.warp.sync or other collective of the two between"),
-        };
-        match first_guess(x, &earlier) {
-            Some(reader) => {
-                let low = bytes.start % GRANULE as u64;
-                let mask = ((1u32 << (bytes.end - bytes.start)) - 1) << low;
-                self.hold(region, bytes.start / GRANULE as u64, mask as u16, reader, finding);
-            }
-            None => self.findings.report(finding),
-        }
+    /// After it has: names the shape of what it left.
+    pub fn name(&mut self, cell: &AtCell, lanes: &[u8; GRANULE]) -> bool {
+        let half = if cell.flags & flag::WRITE != 0 { &mut *self.write } else { &mut *self.read };
+        half.name(cell.mask, cell.code, lanes)
     }
 }

@@ -4,9 +4,9 @@
 //! barrier, or a release and an acquire. The clocks of [`super::clock`] know warps only, so lanes are looked at here.
 //!
 //! Each warp's time is cut into *spans*. One begins when lanes are ordered and when other lanes run than before; its
-//! *stamp* is drawn from one counter for all warps, so a stamp says the warp, too. When the whole warp is ordered, its
-//! earlier spans are forgotten: what bears their stamps can conflict no more. A word of memory remembers the stamp of its
-//! last write and of its last read, and for each byte the lane:
+//! *stamp*, divided by the number of warps, leaves the warp. When the whole warp is ordered, its earlier spans are
+//! forgotten: what bears their stamps can conflict no more. A word of memory remembers the stamp of its last write and of
+//! its last read, and for each byte the lane ([`super::lane_words`]):
 //!
 //! ```text
 //! lanes 0-31: st.shared x[lane]                  span 7 {0-31}     word of lane 0: written in 7 by lane 0
@@ -22,11 +22,7 @@
 //! acquire of its warp, whatever the address; conflicts of an instruction with itself, round a loop, are not looked for;
 //! and no more than [`MOST_SPANS`] spans of a warp are kept.
 
-use super::{
-    global::Pages,
-    lane_words::{LaneAccess, Last, NOBODY, SEVERAL, STRONG, Words},
-    shadow::GRANULE,
-};
+use super::lane_words::{LaneAccess, Last, NOBODY, SEVERAL, STRONG};
 use crate::exec::rows::lanes;
 
 /// Spans of a warp that are kept while nothing orders all of its lanes.
@@ -39,8 +35,14 @@ struct Span {
     group: u32,
 }
 
+/// What each lane knows of each other: up to which stamp.
+type Seen = [[u32; 32]; 32];
+
 /// What is known of the lanes of one warp.
-pub(super) struct Standing {
+pub struct Standing {
+    /// The last stamp given, and how far apart stamps of one warp are.
+    last: u32,
+    step: u32,
     /// The lanes of the group that runs, and those that execute the instruction.
     group: u32,
     active: u32,
@@ -51,9 +53,8 @@ pub(super) struct Standing {
     /// Something was accessed in `spans`, in the last of them.
     pub touched: bool,
     pub touched_now: bool,
-    /// For each lane and each other: up to which stamp it knows of it. Counts only while `partial`.
-    seen: Box<[[u32; 32]; 32]>,
-    partial: bool,
+    /// Present while some lanes are ordered that not all are.
+    seen: Option<Box<Seen>>,
     /// Up to which stamp each lane has released, has fenced.
     released: [u32; 32],
     fenced: [u32; 32],
@@ -62,16 +63,18 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    fn new(stamp: u32) -> Standing {
+    fn new(warp: u32, step: u32) -> Standing {
+        let stamp = step + warp;
         Standing {
+            last: stamp,
+            step,
             group: 0,
             active: 0,
             collective: false,
             spans: vec![Span { stamp, group: 0 }],
             touched: false,
             touched_now: false,
-            seen: Box::new([[0; 32]; 32]),
-            partial: false,
+            seen: None,
             released: [0; 32],
             fenced: [0; 32],
             aside: 0,
@@ -94,8 +97,18 @@ impl Standing {
         if self.touched_now { self.now() } else { self.now().saturating_sub(1) }
     }
 
+    /// Whether accesses of a stamp can still be in the way of this warp's.
+    pub fn holds(&self, stamp: u32) -> bool {
+        stamp >= self.first() && stamp % self.step == self.last % self.step
+    }
+
+    /// Whether some lanes know more of each other than the rest.
+    pub fn partial(&self) -> bool {
+        self.seen.is_some()
+    }
+
     /// A span begins, if the last one holds anything.
-    fn cut(&mut self, next: &mut u32) {
+    fn cut(&mut self) {
         let group = self.group;
         if !self.touched {
             self.spans.clear();
@@ -105,59 +118,57 @@ impl Standing {
         match self.spans.last_mut() {
             Some(last) if !self.touched_now && last.group == group => {}
             _ => {
-                *next += 1;
-                self.spans.push(Span { stamp: *next, group });
+                self.last += self.step;
+                self.spans.push(Span { stamp: self.last, group });
             }
         }
         self.touched_now = false;
     }
 
     /// All lanes are ordered: what was accessed before is before everything that comes.
-    fn order_all(&mut self, next: &mut u32) {
+    fn order_all(&mut self) {
         self.aside = 0;
         if self.touched {
-            (self.touched, self.partial) = (false, false);
-            self.cut(next);
+            (self.touched, self.seen) = (false, None);
+            self.cut();
         }
     }
 
     /// These lanes are ordered.
-    fn order(&mut self, mask: u32, next: &mut u32) {
+    fn order(&mut self, mask: u32) {
         if !self.touched {
             return;
         }
-        self.begin_partial();
         let now = self.past();
+        let seen = self.begin_partial();
         let mut row = [0; 32];
         for lane in lanes(mask) {
-            row.iter_mut().zip(&self.seen[lane]).for_each(|(to, from)| *to = (*to).max(*from));
+            row.iter_mut().zip(&seen[lane]).for_each(|(to, from)| *to = (*to).max(*from));
         }
         lanes(mask).for_each(|lane| row[lane] = now);
-        lanes(mask).for_each(|lane| self.seen[lane] = row);
-        self.cut(next);
+        lanes(mask).for_each(|lane| seen[lane] = row);
+        self.cut();
     }
 
     /// What the lanes know of each other is kept lane by lane until the whole warp is ordered.
-    fn begin_partial(&mut self) {
-        if !self.partial {
-            self.partial = true;
-            self.seen.iter_mut().for_each(|row| row.fill(0));
-        }
+    fn begin_partial(&mut self) -> &mut Seen {
+        self.seen.get_or_insert_with(|| Box::new([[0; 32]; 32]))
     }
 
-    fn release(&mut self, mask: u32, next: &mut u32) {
+    fn release(&mut self, mask: u32) {
         let now = self.past();
         lanes(mask).for_each(|lane| self.released[lane] = now);
-        self.cut(next);
+        self.cut();
     }
 
     fn acquire(&mut self, mask: u32) {
         if self.released.iter().all(|stamp| *stamp < self.first()) {
             return;
         }
-        self.begin_partial();
+        let released = self.released;
+        let seen = self.begin_partial();
         for lane in lanes(mask) {
-            self.seen[lane].iter_mut().zip(&self.released).for_each(|(to, from)| *to = (*to).max(*from));
+            seen[lane].iter_mut().zip(&released).for_each(|(to, from)| *to = (*to).max(*from));
         }
     }
 
@@ -174,9 +185,9 @@ impl Standing {
         }
         let ordered = match other {
             SEVERAL => !now,
-            other => self.seen[x.lane as usize][other as usize] >= last.stamp,
+            other => self.seen.as_ref().is_some_and(|s| s[x.lane as usize][other as usize] >= last.stamp),
         };
-        (!(self.partial && ordered)).then_some(other)
+        (!(self.partial() && ordered)).then_some(other)
     }
 
     /// Whether one of the two has run without the other since a stamp.
@@ -187,26 +198,51 @@ impl Standing {
     }
 }
 
-/// The lanes of all warps of a machine, and what memory remembers of them.
+/// Stamps run out beyond this: what is known of lanes is forgotten, and they begin anew.
+const MOST_STAMPS: u32 = u32::MAX / 2;
+
+/// The lanes of all warps of a machine.
 pub struct Lanes {
-    next: u32,
     pub(super) warps: Vec<Standing>,
-    pub(super) shared: Vec<Vec<Words>>,
-    pub(super) global: Pages<Words>,
 }
 
 impl Lanes {
-    pub fn new(ctas: usize, warps: usize) -> Lanes {
-        let warps = (1..=warps as u32).map(Standing::new).collect::<Vec<_>>();
-        Lanes { next: warps.len() as u32, warps, shared: vec![vec![]; ctas], global: Pages::default() }
+    pub fn new(warps: usize) -> Lanes {
+        Lanes { warps: (0..warps as u32).map(|w| Standing::new(w, warps as u32)).collect() }
     }
 
     /// A CTA begins at a place of the machine.
-    pub fn begin(&mut self, place: usize, warps: std::ops::Range<usize>, shared_bytes: usize) {
-        self.shared[place] = vec![Words::default(); shared_bytes.div_ceil(GRANULE)];
+    pub fn begin(&mut self, warps: std::ops::Range<usize>) {
         for standing in &mut self.warps[warps] {
             standing.touched = true;
-            standing.order_all(&mut self.next);
+            standing.order_all();
+        }
+    }
+
+    /// Whether accesses that bear a stamp can still be in anybody's way.
+    #[inline]
+    pub fn live(&self, stamp: u32) -> bool {
+        stamp >= self.warps[stamp as usize % self.warps.len()].first()
+    }
+
+    /// Whether a warp has had so many spans that no numbers are left for more.
+    #[inline]
+    pub fn worn_out(&self, warp: usize) -> bool {
+        self.warps[warp].last > MOST_STAMPS
+    }
+
+    #[cfg(test)]
+    pub fn wear_out(&mut self, warp: usize) {
+        let step = self.warps.len() as u32;
+        self.warps[warp].last = (MOST_STAMPS / step + 1) * step + warp as u32;
+    }
+
+    /// Forgets all spans; what memory remembers has to be swept before, with nothing living.
+    pub fn restart(&mut self) {
+        let step = self.warps.len() as u32;
+        for (warp, s) in (0..).zip(&mut self.warps) {
+            let fresh = Standing::new(warp, step);
+            *s = Standing { group: s.group, active: s.active, collective: s.collective, ..fresh };
         }
     }
 
@@ -217,20 +253,20 @@ impl Lanes {
         (s.active, s.collective) = (active, collective);
         if s.group != group {
             s.group = group;
-            s.cut(&mut self.next);
+            s.cut();
         }
     }
 
     /// A collective operation of these lanes. `all`: of all that live.
     pub fn order(&mut self, warp: usize, mask: u32, all: bool) {
         let s = &mut self.warps[warp];
-        if all { s.order_all(&mut self.next) } else { s.order(mask, &mut self.next) }
+        if all { s.order_all() } else { s.order(mask) }
     }
 
     /// The lanes that execute the instruction hand on what they know.
     pub fn release(&mut self, warp: usize) {
         let s = &mut self.warps[warp];
-        s.release(s.active, &mut self.next);
+        s.release(s.active);
     }
 
     /// The lanes that execute the instruction learn what others of their warp have handed on.
@@ -259,7 +295,7 @@ impl Lanes {
         if releases {
             let now = s.past();
             lanes(s.active).for_each(|lane| s.fenced[lane] = now);
-            s.cut(&mut self.next);
+            s.cut();
         }
     }
 }

@@ -14,17 +14,23 @@
 
 pub mod bitwise;
 pub mod bytes;
+pub mod cell;
 pub mod clock;
+mod conflict;
 pub mod defined;
-pub mod global;
+pub mod earlier;
 pub mod guess;
+mod intern;
 pub mod intervals;
 pub mod lane_words;
 pub mod lanes;
 pub mod maps;
+mod pages;
 pub mod products;
 pub mod shadow;
+pub mod shape;
 pub mod strong;
+pub mod touch;
 pub mod visits;
 
 pub use defined::Defined;
@@ -35,9 +41,7 @@ use crate::{
 };
 use bytes::DefinedBytes;
 use clock::{Agent, Clock, Knowledge};
-use global::Pages;
-use guess::first_guess;
-use shadow::{Cell, Entry, GRANULE, Lists, flag};
+use shadow::Shadow;
 use std::collections::HashSet;
 
 /// Findings, and notes, beyond this many of one machine are dropped (they repeat). Each have their own count, so that no
@@ -50,6 +54,15 @@ pub enum Region {
     /// Shared memory of the CTA at this place in the machine.
     Shared(usize),
     Global,
+}
+
+/// What check mode kept of memory, and of how much memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShadowUse {
+    /// At most, at any time.
+    pub bytes: u64,
+    /// Of shared and global memory, in cells of 16.
+    pub touched: u64,
 }
 
 /// Who accesses, as what.
@@ -106,33 +119,51 @@ impl Findings<'_> {
     }
 
     pub fn report(&mut self, f: Finding) {
+        let other = f.other.map(|(at, agent)| {
+            let (cta, warp) = self.place(agent);
+            let (line, loc) = self.line(at);
+            Other { line, loc, cta, warp }
+        });
         let other_at = f.other.map(|o| o.0);
+        self.add(f, other_at, other);
+    }
+
+    /// A finding the other side of which is an access of another launch.
+    pub fn report_beside(&mut self, f: Finding, other: Other) {
+        self.add(f, Some(ELSEWHERE | other.line), Some(other));
+    }
+
+    fn line(&self, at: u32) -> (u32, (u32, u32)) {
+        self.kernel.code.get(at as usize).map_or((0, (0, 0)), |i| (i.line, i.loc))
+    }
+
+    /// `other_at`: what tells this finding from others of its kind and instruction.
+    fn add(&mut self, f: Finding, other_at: Option<u32>, other: Option<Other>) {
         if self.seen(f.kind, f.severity, f.at, other_at) {
             return;
         }
         self.known.insert((f.kind, f.severity, f.at, other_at));
         self.notes += (f.severity == Severity::Note) as usize;
-        let line = |at: u32| self.kernel.code.get(at as usize).map_or((0, (0, 0)), |i| (i.line, i.loc));
-        let other = f.other.map(|(at, agent)| {
-            let (cta, warp) = self.place(agent);
-            Box::new(Other { line: line(at).0, loc: line(at).1, cta, warp })
-        });
         let (cta, warp) = self.place(f.warp as Agent);
+        let (line, loc) = self.line(f.at);
         self.faults.push(Fault {
             kind: f.kind,
             severity: f.severity,
             message: f.message,
-            line: line(f.at).0,
-            loc: line(f.at).1,
+            line,
+            loc,
             cta,
             warp,
             lane: f.lane,
-            other,
+            other: other.map(Box::new),
             missing: f.missing,
             before: vec![],
         });
     }
 }
+
+/// Marks a line of another launch's text among the numbers of instructions.
+const ELSEWHERE: u32 = 1 << 31;
 
 struct Slot {
     interval: u32,
@@ -142,15 +173,19 @@ struct Slot {
 pub struct Check<'a> {
     /// What each warp knows.
     pub know: Vec<Knowledge>,
+    /// For each warp: goes up with what it knows of others.
+    learned: Vec<u64>,
     slots: Vec<Slot>,
+    /// The launches that may still run, as one agent.
+    ahead: Option<Agent>,
     /// The slots of each warp.
     own: Vec<Vec<Agent>>,
-    shared: Vec<Vec<Cell>>,
+    shadow: Shadow,
     /// For the shared memory of each CTA.
     defined: Vec<DefinedBytes>,
-    pub global: Pages<Cell>,
-    lists: Lists,
     pub lanes: lanes::Lanes,
+    scratch: touch::Scratch,
+    passes: touch::Passes,
     pub strong: strong::Strong,
     pub findings: Findings<'a>,
     warps_per_cta: usize,
@@ -164,7 +199,14 @@ pub struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub fn new(kernel: &'a Kernel, ctas: usize, ctas_per_cluster: usize, warps_per_cta: usize) -> Self {
+    /// `beside`: launches ahead of this one may still run.
+    pub fn new(
+        kernel: &'a Kernel,
+        ctas: usize,
+        ctas_per_cluster: usize,
+        warps_per_cta: usize,
+        beside: bool,
+    ) -> Self {
         let warps = ctas * warps_per_cta;
         let findings = Findings {
             kernel,
@@ -175,15 +217,17 @@ impl<'a> Check<'a> {
             faults: vec![],
             notes: 0,
         };
-        Check {
+        let mut check = Check {
             know: vec![Knowledge::default(); warps],
+            learned: vec![0; warps],
             slots: vec![],
+            ahead: None,
             own: vec![vec![]; warps],
-            shared: vec![vec![]; ctas],
+            shadow: Shadow::new(ctas, warps),
             defined: vec![DefinedBytes::default(); ctas],
-            global: Pages::default(),
-            lists: Lists::default(),
-            lanes: lanes::Lanes::new(ctas, warps),
+            lanes: lanes::Lanes::new(warps),
+            scratch: touch::Scratch::default(),
+            passes: touch::Passes::default(),
             strong: strong::Strong::new(warps),
             findings,
             warps_per_cta,
@@ -192,18 +236,19 @@ impl<'a> Check<'a> {
             held: vec![],
             map_fences: vec![],
             fenced_map: Clock::default(),
-        }
+        };
+        check.ahead = beside.then(|| check.grids_ahead());
+        check
     }
 
     /// A CTA begins at a place of the machine, perhaps one where another has ended.
     pub fn begin(&mut self, place: usize, ctaid: [u32; 3], shared_bytes: usize) {
         self.findings.ctas[place] = ctaid;
         self.visits[place].clear();
-        let cells = shared_bytes.div_ceil(GRANULE);
-        self.shared[place] = vec![Cell::default(); cells];
+        self.shadow.begin(place, shared_bytes);
         self.defined[place] = DefinedBytes::new(shared_bytes);
         let warps = place * self.warps_per_cta..(place + 1) * self.warps_per_cta;
-        self.lanes.begin(place, warps.clone(), shared_bytes);
+        self.lanes.begin(warps.clone());
         for warp in warps {
             let interval = self.know[warp].seen.get(warp as Agent) + 1;
             let mut know = Knowledge::default();
@@ -212,8 +257,16 @@ impl<'a> Check<'a> {
                 know.seen.raise(slot, self.slots[slot as usize - self.own.len()].interval);
             }
             self.know[warp] = know;
+            self.learned[warp] += 1;
             self.strong.forget(warp);
         }
+    }
+
+    /// What the machine's shadow took. Clocks, and what is known of registers, belong to warps, and are not counted.
+    pub fn shadow_use(&mut self) -> ShadowUse {
+        let defined: usize = self.defined.iter().map(DefinedBytes::bytes).sum();
+        let bytes = self.shadow.peak() + defined + self.strong.bytes();
+        ShadowUse { bytes: bytes as u64, touched: self.shadow.touched() as u64 }
     }
 
     // ---- knowledge
@@ -238,6 +291,7 @@ impl<'a> Check<'a> {
     pub fn learn(&mut self, warp: usize, from: &Knowledge) {
         self.lanes.acquire(warp);
         self.know[warp].join(from);
+        self.learned[warp] += 1;
     }
 
     /// `fence.proxy.async`: what is known is now fenced too, for the spaces that it names.
@@ -249,6 +303,7 @@ impl<'a> Check<'a> {
         if global {
             know.fenced_global.join(&know.seen);
         }
+        self.learned[warp] += 1;
         self.next_interval(warp);
     }
 
@@ -274,6 +329,7 @@ impl<'a> Check<'a> {
     /// A warp has waited for an operation of its own.
     pub fn close_slot(&mut self, warp: usize, (slot, interval): (Agent, u32)) {
         self.know[warp].seen.raise(slot, interval);
+        self.learned[warp] += 1;
     }
 
     /// What somebody learns who waits for an operation through an mbarrier: all that its issuer knew, and its effects.
@@ -287,166 +343,6 @@ impl<'a> Check<'a> {
         match self.slots.get((agent as usize).wrapping_sub(self.own.len())) {
             Some(slot) => slot.interval,
             None => self.know[agent as usize].seen.get(agent),
-        }
-    }
-
-    // ---- accesses
-
-    /// Compares an access with those before it and remembers it.
-    pub fn touch(&mut self, region: Region, from: u64, bytes: u64, x: Access) {
-        let interval = self.interval(x.agent);
-        let (mut at, end) = (from, from + bytes);
-        while at < end {
-            let granule = at / GRANULE as u64;
-            let next = end.min((granule + 1) * GRANULE as u64);
-            let low = (at % GRANULE as u64) as u32;
-            let mask = ((1u32 << (next - at)) - 1) << low;
-            self.touch_cell(region, granule, mask as u16, interval, x);
-            at = next;
-        }
-    }
-
-    /// Bytes of one cell.
-    pub fn touch_cell(&mut self, region: Region, granule: u64, mask: u16, interval: u32, x: Access) {
-        let cell = match region {
-            Region::Shared(cta) => match self.shared[cta].get_mut(granule as usize) {
-                Some(cell) => cell,
-                None => return,
-            },
-            Region::Global => self.global.cell(granule),
-        };
-        let entry = Entry { agent: x.agent, interval, at: x.at, mask, flags: x.flags & !flag::SAME };
-        let known = &self.know[x.warp];
-        let mut bad: Option<(Entry, Verdict)> = None;
-        let warps = self.own.len();
-        let (per_cta, per_cluster) = (self.warps_per_cta, self.ctas_per_cluster);
-        let owners = &self.findings.owners;
-        let cta_of = |agent: Agent| {
-            let a = agent as usize;
-            (if a < warps { a } else { owners[a - warps] }) / per_cta
-        };
-        let fenced = match region {
-            _ if entry.is(flag::MAP) => &self.fenced_map,
-            Region::Shared(_) => &known.fenced_shared,
-            Region::Global => &known.fenced_global,
-        };
-        cell.access(&mut self.lists, entry, known, &mut |e| {
-            let verdict = judge(e, &entry, (&known.seen, fenced), &cta_of, per_cluster);
-            let equal = x.flags & flag::SAME != 0 && e.is(flag::WRITE) && !e.is(flag::ASYNC);
-            let verdict = match verdict {
-                Some(Verdict::Race) if equal => Some(Verdict::EqualValues),
-                other => other,
-            };
-            if let Some(v) = verdict
-                && bad.as_ref().is_none_or(|(_, b)| v < *b)
-            {
-                bad = Some((*e, v));
-            }
-        });
-        if let Some((e, verdict)) = bad {
-            self.conflict(region, granule, mask & e.mask, x, &e, verdict);
-        }
-    }
-
-    fn conflict(&mut self, region: Region, granule: u64, mask: u16, x: Access, e: &Entry, v: Verdict) {
-        let (kind, severity, missing) = match (v, region) {
-            (Verdict::Race, Region::Shared(_)) => {
-                (FaultKind::SharedRace, Severity::Refuted, self.missing_order(x, e))
-            }
-            (Verdict::Race, Region::Global) => {
-                (FaultKind::GlobalRace, Severity::Refuted, self.missing_order(x, e))
-            }
-            (Verdict::EqualValues, Region::Shared(_)) => (FaultKind::SharedRace, Severity::Note, EQUAL),
-            (Verdict::EqualValues, Region::Global) => (FaultKind::GlobalRace, Severity::Note, EQUAL),
-            (Verdict::Fence, _) if x.flags & flag::MAP != 0 => (
-                FaultKind::ProxyFence,
-                Severity::Refuted,
-                "no fence.proxy.tensormap::generic.acquire of this map before it is used",
-            ),
-            (Verdict::Fence, Region::Shared(_)) if self.copied_without_wait(e) => (
-                FaultKind::ProxyFence,
-                Severity::Note,
-                "no fence.proxy.async between a cp.async that arrives on an mbarrier by itself and its reader; tolerated \
-                 in practice",
-            ),
-            (Verdict::Fence, _) => {
-                (FaultKind::ProxyFence, Severity::Refuted, "no fence.proxy.async on the way")
-            }
-            (Verdict::FenceBetweenCtas, _) => (
-                FaultKind::ProxyFence,
-                Severity::Note,
-                "no fence.proxy.async on the way; NVIDIA's texts disagree whether one is needed between CTAs",
-            ),
-            (Verdict::FenceAfterRead, _) => (
-                FaultKind::ProxyFence,
-                Severity::Note,
-                "no fence.proxy.async between a generic read and an async write; tolerated in practice",
-            ),
-        };
-        if self.findings.seen(kind, severity, x.at, Some(e.at)) {
-            return;
-        }
-        let first = granule * GRANULE as u64 + mask.trailing_zeros() as u64;
-        let last = granule * GRANULE as u64 + 16 - mask.leading_zeros() as u64;
-        let does = if x.flags & flag::WRITE != 0 { "writes" } else { "reads" };
-        let did = if e.is(flag::WRITE) { "wrote" } else { "read" };
-        let by = |f: u16| if f & flag::ASYNC != 0 { "an asynchronous operation" } else { "a warp" };
-        let memory = match region {
-            Region::Shared(_) => format!("shared bytes {first}..{last}"),
-            Region::Global => format!("global bytes {first:#x}..{last:#x}"),
-        };
-        let message = format!("{} {does} {memory}, which {} {did}", by(x.flags), by(e.flags));
-        let finding = Finding {
-            kind,
-            severity,
-            at: x.at,
-            warp: x.warp,
-            lane: x.lane,
-            message,
-            other: Some((e.at, e.agent)),
-            missing: Some(missing),
-        };
-        match first_guess(x, e) {
-            Some(reader) if v == Verdict::Race => self.hold(region, granule, mask, reader, finding),
-            _ => self.findings.report(finding),
-        }
-    }
-
-    /// Bytes that a plain cp.async wrote, for which its warp has not waited: an mbarrier told the reader. PTX wants a fence
-    /// there, since the copy goes through the generic proxy; CUTLASS's and TileLang's loops over wgmma have none.
-    fn copied_without_wait(&self, e: &Entry) -> bool {
-        let Some(slot) = (e.agent as usize).checked_sub(self.own.len()) else { return false };
-        let issuer = &self.know[self.findings.owners[slot]];
-        e.is(flag::WRITE) && !e.is(flag::ASYNC) && issuer.seen.get(e.agent) < e.interval
-    }
-
-    /// What could have ordered the two, in words.
-    fn missing_order(&self, x: Access, e: &Entry) -> &'static str {
-        let async_before = e.agent as usize >= self.own.len();
-        let (x_cta, _) = self.findings.place(x.warp as Agent);
-        let (e_cta, _) = self.findings.place(e.agent);
-        if async_before {
-            "nobody has waited for the operation"
-        } else if x_cta != e_cta {
-            "no cluster barrier, mbarrier, or release and acquire of sufficient scope between"
-        } else if x.flags & flag::ASYNC != 0 {
-            "the operation was issued without a barrier after that access"
-        } else {
-            "no barrier between"
-        }
-    }
-
-    /// The reads that an operation made of these bytes count as the warp's own from here on: it has waited for them.
-    pub fn adopt_reads(&mut self, region: Region, from: u64, bytes: u64, slot: Agent, warp: usize) {
-        let interval = self.know[warp].seen.get(warp as Agent);
-        for granule in from / GRANULE as u64..(from + bytes).div_ceil(GRANULE as u64) {
-            let cell = match region {
-                Region::Shared(cta) => self.shared[cta].get_mut(granule as usize),
-                Region::Global => Some(self.global.cell(granule)),
-            };
-            if let Some(cell) = cell {
-                cell.adopt_reads(&mut self.lists, slot, (warp as Agent, interval));
-            }
         }
     }
 
@@ -522,51 +418,4 @@ impl<'a> Check<'a> {
             });
         }
     }
-}
-
-const EQUAL: &str = "both write the same values";
-
-/// What is wrong between two accesses, worst first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Verdict {
-    Race,
-    Fence,
-    FenceBetweenCtas,
-    FenceAfterRead,
-    /// Copies of one value, as replicated layouts store them.
-    EqualValues,
-}
-
-fn judge(
-    e: &Entry,
-    x: &Entry,
-    (seen, fenced): (&Clock, &Clock),
-    cta_of: &impl Fn(Agent) -> usize,
-    per_cluster: usize,
-) -> Option<Verdict> {
-    // A warp knows its own past, but even it needs a fence before the engine reads a map that it wrote.
-    let own = e.agent == x.agent && !x.is(flag::MAP);
-    if own || !(e.is(flag::WRITE) || x.is(flag::WRITE)) {
-        return None;
-    }
-    if e.is(flag::STRONG) && x.is(flag::STRONG) {
-        let (a, b) = (cta_of(e.agent), cta_of(x.agent));
-        let reach = |f: &Entry| {
-            f.is(flag::GPU) || a == b || (f.is(flag::CLUSTER) && a / per_cluster == b / per_cluster)
-        };
-        if reach(e) && reach(x) {
-            return None;
-        }
-    }
-    if seen.get(e.agent) < e.interval {
-        return Some(Verdict::Race);
-    }
-    if e.is(flag::ASYNC) || !x.is(flag::ASYNC) || fenced.get(e.agent) >= e.interval {
-        return None;
-    }
-    Some(match (e.is(flag::WRITE), cta_of(e.agent) == cta_of(x.agent)) {
-        (false, _) => Verdict::FenceAfterRead,
-        (true, same) if same || x.is(flag::MAP) => Verdict::Fence,
-        (true, _) => Verdict::FenceBetweenCtas,
-    })
 }

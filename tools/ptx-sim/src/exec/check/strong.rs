@@ -13,13 +13,14 @@
 
 use super::{Check, Region, clock::Knowledge};
 use crate::ir::{Order, Scope};
-use std::collections::HashMap;
+use std::{collections::HashMap, rc::Rc};
 
 struct Release {
     /// Who left it; `None`: several warps, so that only an acquire of the widest scope takes it.
     warp: Option<usize>,
     scope: Scope,
-    knowledge: Knowledge,
+    /// Shared by the places where one warp leaves the same.
+    knowledge: Rc<Knowledge>,
 }
 
 /// Releases kept apart at one address (a counter that many CTAs raise); beyond, those of device scope become one.
@@ -28,7 +29,7 @@ const MOST_RELEASES: usize = 8;
 pub struct Strong {
     places: HashMap<(Region, u64), Vec<Release>>,
     /// For each warp: what it knew at its last fence, and how far that fence reaches.
-    fences: Vec<Option<(Scope, Knowledge)>>,
+    fences: Vec<Option<(Scope, Rc<Knowledge>)>>,
     /// For each warp: what relaxed reads found, with the scope that a fence needs to take it.
     aside: Vec<Vec<(Scope, Knowledge)>>,
 }
@@ -46,6 +47,35 @@ impl Strong {
         self.fences[warp] = None;
         self.aside[warp].clear();
     }
+
+    /// A write to a place leaves a release there, or nothing.
+    fn leave(&mut self, place: (Region, u64), release: Option<Release>, rmw: bool) {
+        if !rmw {
+            self.places.remove(&place);
+        }
+        let Some(release) = release else { return };
+        let left = self.places.entry(place).or_default();
+        if left.len() >= MOST_RELEASES && release.scope >= Scope::Gpu {
+            let (wide, narrow) = std::mem::take(left).into_iter().partition(|r| r.scope >= Scope::Gpu);
+            let wide: Vec<Release> = wide;
+            let mut all = Knowledge::clone(&release.knowledge);
+            wide.iter().for_each(|r| all.join(&r.knowledge));
+            *left = narrow;
+            left.push(Release { warp: None, scope: release.scope, knowledge: Rc::new(all) });
+            return;
+        }
+        match left.iter_mut().find(|r| (r.warp, r.scope) == (release.warp, release.scope)) {
+            Some(r) => Rc::make_mut(&mut r.knowledge).join(&release.knowledge),
+            None => left.push(release),
+        }
+    }
+
+    /// Memory that the places take, without the clocks that are left there.
+    pub fn bytes(&self) -> usize {
+        let slot = size_of::<((Region, u64), Vec<Release>)>() + 1;
+        let lists: usize = self.places.values().map(|l| l.capacity() * size_of::<Release>()).sum();
+        self.places.capacity() * slot * 8 / 7 + lists
+    }
 }
 
 impl Check<'_> {
@@ -56,6 +86,7 @@ impl Check<'_> {
             for (needed, k) in aside {
                 if order.scope >= needed {
                     self.know[warp].join(&k);
+                    self.learned[warp] += 1;
                 } else {
                     self.strong.aside[warp].push((needed, k));
                 }
@@ -63,13 +94,13 @@ impl Check<'_> {
         }
         if order.releases() {
             let copy = self.copy_out(warp);
-            self.strong.fences[warp] = Some((order.scope, copy));
+            self.strong.fences[warp] = Some((order.scope, Rc::new(copy)));
         }
     }
 
     /// What a relaxed signal of a warp carries: what it knew at its last fence.
     pub fn behind_fence(&self, warp: usize) -> Option<&Knowledge> {
-        self.strong.fences[warp].as_ref().map(|(_, k)| k)
+        self.strong.fences[warp].as_ref().map(|(_, k)| &**k)
     }
 
     pub fn strong_read(&mut self, warp: usize, region: Region, addr: u64, order: Order) {
@@ -79,7 +110,7 @@ impl Check<'_> {
             self.lanes.relaxed_read(warp)
         }
         let (per_cta, per_cluster) = (self.warps_per_cta, self.ctas_per_cluster);
-        let Check { know, strong, .. } = self;
+        let Check { know, strong, learned, .. } = self;
         let Some(left) = strong.places.get(&(region, addr)) else { return };
         for r in left {
             let needed = r.warp.map_or(Scope::Gpu, |w| scope_between(w, warp, per_cta, per_cluster));
@@ -88,19 +119,20 @@ impl Check<'_> {
             }
             if order.acquires() {
                 know[warp].join(&r.knowledge);
+                learned[warp] += 1;
                 continue;
             }
             let aside = &mut strong.aside[warp];
             match aside.iter_mut().find(|(n, _)| *n == needed) {
                 Some((_, known)) => known.join(&r.knowledge),
-                None => aside.push((needed, r.knowledge.clone())),
+                None => aside.push((needed, Knowledge::clone(&r.knowledge))),
             }
         }
     }
 
     pub fn strong_write(&mut self, warp: usize, region: Region, addr: u64, order: Order, rmw: bool) {
         let release = if order.releases() {
-            let knowledge = self.publish(warp);
+            let knowledge = Rc::new(self.publish(warp));
             Some(Release { warp: Some(warp), scope: order.scope, knowledge })
         } else {
             self.lanes.relaxed_write(warp);
@@ -110,24 +142,7 @@ impl Check<'_> {
                 knowledge: k.clone(),
             })
         };
-        let left = self.strong.places.entry((region, addr)).or_default();
-        if !rmw {
-            left.clear();
-        }
-        let Some(release) = release else { return };
-        if left.len() >= MOST_RELEASES && release.scope >= Scope::Gpu {
-            let (wide, narrow) = std::mem::take(left).into_iter().partition(|r| r.scope >= Scope::Gpu);
-            let wide: Vec<Release> = wide;
-            let mut all = Release { warp: None, ..release };
-            wide.iter().for_each(|r| all.knowledge.join(&r.knowledge));
-            *left = narrow;
-            left.push(all);
-            return;
-        }
-        match left.iter_mut().find(|r| (r.warp, r.scope) == (release.warp, release.scope)) {
-            Some(r) => r.knowledge.join(&release.knowledge),
-            None => left.push(release),
-        }
+        self.strong.leave((region, addr), release, rmw);
     }
 }
 
