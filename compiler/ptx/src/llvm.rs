@@ -71,10 +71,11 @@ pub enum Fault {
 /// What they are for: how great the number of a thread can be (without that, offsets into shared memory do not add up to
 /// aligned vectors); constants and dead branches; sums of addresses in an order in which parts are shared; loops turned
 /// around, and what does not change put before them; loads of shared memory that repeat; divisions that are unsigned or
-/// narrow because of what was asked before; the same code at the end of both arms, once.
+/// narrow because of what was asked before; the same code at the end of both arms, once; operations on two halves of a
+/// register as one (what is left out is seen in the spills of kernels at model widths).
 const PASSES: &str = "function(nvvm-intr-range),ipsccp,function(simplifycfg,instcombine<no-verify-fixpoint>,reassociate,\
     loop-mssa(loop-rotate,licm),simplifycfg,loop(indvars),gvn,correlated-propagation,\
-    instcombine<no-verify-fixpoint>,simplifycfg<sink-common-insts>)";
+    instcombine<no-verify-fixpoint>,simplifycfg<sink-common-insts>,slp-vectorizer)";
 
 /// Passes of the code generator that cost a fifth of its time here and change nothing: they look for multiples of strides
 /// among addresses, which the emitter has shared already.

@@ -112,6 +112,26 @@ fn a_bench_on_the_simulator_predicts() {
     tilec(&plain).refused("T0868");
 }
 
+/// Launches are compiled side by side, in an order that their sizes decide: the text does not depend on who was ready first.
+#[test]
+fn compiling_is_timed_by_stage_and_gives_the_same_bytes_each_time() {
+    const SEVERAL: &str = "kernels-lib/sparse/sparse_decode.tile";
+    let args = ["bench", SEVERAL, "--compile", "--target", "sm_80", "--json"];
+    let json: serde_json::Value = serde_json::from_str(&tilec(&args).good()).unwrap();
+    let time = &json["compile"][0];
+    assert!(time["kernel"] == "sparse_decode" && time["launches"].as_u64() > Some(2), "{json:#}");
+    let stages =
+        ["parse", "check", "typed", "graph", "laws", "plan", "emit", "mlir parse", "llvm passes", "ptx"];
+    for spent in stages.map(|s| &time["stages"][s]).into_iter().chain([time]) {
+        assert!(spent["ms"].as_f64() > Some(0.0) && spent["cpu_ms"].as_f64() > Some(0.0), "{json:#}");
+    }
+    let table = tilec(&["bench", MATMUL, "--compile"]).good();
+    assert!(table.contains("llvm passes") && table.contains("matmul"), "{table}");
+    tilec(&["bench", MATMUL, "--compile", "--target", "sm_12"]).refused("T0854");
+    let text = || tilec(&["build", SEVERAL, "--target", "sm_80"]).good();
+    assert_eq!(text(), text());
+}
+
 #[test]
 fn the_simulator_agrees_with_the_cpu_at_sizes_without_vectors() {
     let folder = Folder::new();

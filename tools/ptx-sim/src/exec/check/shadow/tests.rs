@@ -1,3 +1,5 @@
+//! States that are kept once, and swept when no memory uses them.
+
 use super::*;
 
 /// A write by one agent, with lanes 5 of so many bytes in a span.
