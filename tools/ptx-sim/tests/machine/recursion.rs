@@ -263,7 +263,7 @@ fn recursion_without_an_end_is_an_overflow_of_the_stack() {
     for (ptx, says) in
         [(small, "4096 activations"), (large, "bytes of stack are left for `f`, 16 activations deep")]
     {
-        let fault = once(&ptx, &threads(32), &n, &zeros(32)).result.err().expect("an overflow");
+        let fault = once(&ptx, &threads(32), &n, &zeros(32)).result.expect_err("an overflow");
         assert_eq!(fault.kind, FaultKind::StackOverflow);
         assert_eq!(fault.line, line_of(&ptx, "call.uni (v), f, (p)"));
         assert!(fault.message.contains(says), "{fault}");
@@ -367,5 +367,5 @@ fn spinning_in_a_recursive_function_is_a_deadlock() {
     );
     let ptx = apply(&format!(".global .u32 flag = 0;\n{spin}"));
     let run = once(&ptx, &threads(32), &counting(32), &zeros(32));
-    assert_eq!(run.result.err().expect("a deadlock").kind, FaultKind::Deadlock);
+    assert_eq!(run.result.expect_err("a deadlock").kind, FaultKind::Deadlock);
 }
