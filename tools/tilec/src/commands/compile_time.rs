@@ -16,7 +16,7 @@ const REPETITIONS: usize = 7;
 pub fn run(args: &Bench) -> bool {
     let (mut session, mut found) = (Session::new(), vec![]);
     let mut results = measure(&mut session, args, &mut found);
-    results.sort_by(|(_, a), (_, b)| b.spent.wall.cmp(&a.spent.wall));
+    results.sort_by_key(|(_, m)| std::cmp::Reverse(m.spent.wall));
     if args.json {
         let list: Vec<Value> = results.iter().map(|(file, m)| as_json(file, m)).collect();
         let mut more = Map::new();
