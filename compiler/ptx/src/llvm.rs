@@ -66,8 +66,8 @@ pub enum Fault {
 }
 
 /// The passes over LLVM IR, in a third of the time of `default<O3>`. What ptxas makes of the library's launches has as many
-/// instructions in the mean (one in four has more, by up to a tenth; one loop, in the last launch of `decode`, is unrolled
-/// further), and nothing spills.
+/// instructions in the mean; one launch in four has more (the last one of `decode`, whose loop is unrolled further, half
+/// as many again), and nothing spills.
 ///
 /// What they are for: how great the number of a thread can be (without that, offsets into shared memory do not add up to
 /// aligned vectors); constants and dead branches; sums of addresses in an order in which parts are shared; loops turned

@@ -11,6 +11,7 @@ use crate::{
     Loaded, emit,
     schedule::{self, Scheduled},
 };
+use rayon::prelude::*;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -126,20 +127,18 @@ impl Codes {
         for (at, name, bytes) in &temps {
             sequence.temporary(*at, name, *bytes);
         }
-        let (mut codes, mut known): (Vec<Arc<Code>>, BTreeMap<String, usize>) = Default::default();
-        for call in &calls {
-            let module = match known.get(&looks(call)) {
-                Some(&at) => at,
-                None => {
-                    let code = self.code(wanted, &fixed, call)?;
-                    let at = codes.iter().position(|c| Arc::ptr_eq(c, &code)).unwrap_or(codes.len());
-                    if at == codes.len() {
-                        codes.push(code);
-                    }
-                    known.insert(looks(call), at);
-                    at
-                }
-            };
+        let (kinds, firsts) = by_looks(&calls);
+        let mut codes: Vec<Arc<Code>> = vec![];
+        let mut modules = vec![];
+        for code in self.all(wanted, &fixed, &firsts)? {
+            let known = codes.iter().position(|c| Arc::ptr_eq(c, &code));
+            modules.push(known.unwrap_or(codes.len()));
+            if known.is_none() {
+                codes.push(code);
+            }
+        }
+        for (call, kind) in calls.iter().zip(kinds) {
+            let module = modules[kind];
             let signature = &program.graphs[call.graph].signature;
             let image = codes[module].image(signature, &call.arguments, &call.dims)?;
             if !sequence.push(module, image, &call.owners) {
@@ -154,11 +153,34 @@ impl Codes {
         Ok(DeviceProgram { sequence, codes, deterministic, notes })
     }
 
-    fn code(&self, wanted: Wanted, fixed: &Fixed, call: &host::Call) -> Result<Arc<Code>, Vec<Diagnostic>> {
+    /// Code for each of these launches, made side by side.
+    fn all(
+        &self,
+        wanted: Wanted,
+        fixed: &Fixed,
+        calls: &[&host::Call],
+    ) -> Result<Vec<Arc<Code>>, Vec<Diagnostic>> {
+        let Scheduled { program, requests } = fixed.scheduled;
+        let request = |call: &&host::Call| {
+            let mut request = requests[call.graph].clone();
+            fixed.fix(call.graph, &mut request);
+            request
+        };
+        let requests: Vec<Request> = calls.iter().map(request).collect();
+        let made = calls.par_iter().zip(requests);
+        let made = made.map(|(call, request)| self.code(wanted, &program.graphs[call.graph], request, call));
+        // Of several that fail the first one is told, whichever failed first.
+        made.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    fn code(
+        &self,
+        wanted: Wanted,
+        graph: &Graph,
+        request: Request,
+        call: &host::Call,
+    ) -> Result<Arc<Code>, Vec<Diagnostic>> {
         let Wanted { sources, instance, target, .. } = wanted;
-        let graph = &fixed.scheduled.program.graphs[call.graph];
-        let mut request = fixed.scheduled.requests[call.graph].clone();
-        fixed.fix(call.graph, &mut request);
         let (plan, special) = classes::plan(graph, target, request, &call.arguments)?;
         let maps: Vec<usize> = plan.maps.iter().map(|m| m.param).collect();
         let key = format!("{instance} {} {} {:?} {maps:?}", call.graph, target.name, plan.classes);
@@ -171,6 +193,18 @@ impl Codes {
         };
         made.get_or_init(make).clone()
     }
+}
+
+/// The kind of each call, by what decides over its code, and the first call of each kind.
+fn by_looks(calls: &[host::Call]) -> (Vec<usize>, Vec<&host::Call>) {
+    let (mut known, mut firsts) = (BTreeMap::new(), vec![]);
+    let kind = |call| {
+        *known.entry(looks(call)).or_insert_with(|| {
+            firsts.push(call);
+            firsts.len() - 1
+        })
+    };
+    (calls.iter().map(kind).collect(), firsts)
 }
 
 /// What decides over the code of a launch: launches that look the same share it.
