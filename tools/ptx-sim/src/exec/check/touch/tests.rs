@@ -76,7 +76,9 @@ impl Both<'_> {
         let place = (part.region, part.granule);
         let by = PartLanes { mask, same: 0, bytes: of.bytes, from: of.from };
         let mut scratch = Working { state: self.plain.remove(&place).unwrap_or_default(), unordered: vec![] };
-        let bad = self.check.against_agents(pass, part, &mut scratch.state);
+        // A pass that knows nothing of those before it: what the short one still knows has to be so.
+        let plain = self.check.fresh_pass(pass.x, pass.code);
+        let bad = self.check.against_agents(&plain, part, &mut scratch.state);
         if let Some((code, apart)) = pass.code {
             self.check.against_lanes(pass.x, &LanesAt { part, by, code, apart }, &mut scratch);
         }
