@@ -39,7 +39,7 @@ CHAINS = {
     "cvt.rn.bf16x2.f32": ("f", "cvt.rn.bf16x2.f32 %r302, {x}, %f300;\n mov.b32 {x}, %r302;", 10, 2),
     "cvt.rn.f16x2.f32": ("f", "cvt.rn.f16x2.f32 %r302, {x}, %f300;\n mov.b32 {x}, %r302;", 10, 2),
     "cvt.rn.e4m3x2.f32": ("f", "cvt.rn.satfinite.e4m3x2.f32 %h60, {x}, %f300;\n cvt.u32.u16 %r302, %h60;\n mov.b32 {x}, %r302;", 10, 2),
-    "shfl.idx": ("r", "shfl.sync.idx.b32 {x}, {x}, %r301, 31, -1;", 29, None),
+    "shfl.up": ("r", "shfl.sync.up.b32 {x}, {x}, 1, 0, -1;", 29, None),
     "redux.add": ("r", "redux.sync.add.s32 {x}, {x}, -1;", 29, None),
     "vote.ballot": ("r", "setp.lt.s32 %p8, {x}, %r301;\n vote.sync.ballot.b32 {x}, %p8, -1;", 8, None),
     "match.any": ("r", "match.any.sync.b32 {x}, {x}, -1;", None, None),
