@@ -247,7 +247,7 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
         report.path,
         report.cases.len()
     );
-    for name in ["spec", "variants", "schedules", "cpu", "sim", "cuda"] {
+    for name in ["spec", "grad", "variants", "schedules", "forms", "cpu", "sim", "cuda"] {
         if let Some(error) = worst(name) {
             line += &format!(", {name} {error:.1e}");
         }
