@@ -105,6 +105,8 @@ pub struct Given {
 /// One case of a test block: values for everything that it names.
 #[derive(Clone, Default, Debug)]
 pub struct Case {
+    /// The name in the test block's head.
+    pub test: String,
     pub dtypes: BTreeMap<String, DType>,
     pub consts: BTreeMap<String, ConstValue>,
     pub functions: BTreeMap<String, String>,
@@ -158,13 +160,13 @@ pub fn choose(
 }
 
 /// Says of a refused fact which of its names nobody gave (T0817).
-pub fn name_taken(found: &mut [Diagnostic], taken: &[(String, String)], kernel: &str) {
+pub fn name_taken(found: &mut [Diagnostic], taken: &[(String, String)], test: &str) {
     for d in found.iter_mut().filter(|d| d.code == "T0817") {
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         let words: Vec<String> = d.message.split(|c| !is_part(c)).map(str::to_string).collect();
         for (name, value) in taken.iter().filter(|(name, _)| words.contains(name)) {
             let note = format!(
-                "{name} = {value} was taken from the first case of `test {kernel}`, for nothing given says it"
+                "{name} = {value} was taken from the first case of `test {test}`, for nothing given says it"
             );
             d.notes.push(note);
         }

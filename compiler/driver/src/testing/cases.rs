@@ -504,6 +504,7 @@ impl Case {
     /// What a command takes from a case.
     pub fn choice(&self) -> choose::Case {
         choose::Case {
+            test: self.kernel.clone(),
             dtypes: self.dtypes.clone(),
             consts: self.consts.clone(),
             functions: self.functions.clone(),

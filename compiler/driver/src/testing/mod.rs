@@ -36,14 +36,15 @@ use tile_syntax::ast::{Test, TestItem};
 /// The first case of a kernel's test blocks, for commands that need to know sizes and dtypes. `None` when there is
 /// no test, or its first block has a fault (which running the tests reports).
 pub fn first_case(module: &Module, kernel: &str) -> Option<choose::Case> {
+    let written = module.tests_of(kernel).into_iter().next()?;
     let test = match module.grad(kernel) {
-        Some(_) => gradient::first_case(module, kernel)?,
-        None => (*module.tests_of(kernel).first()?).clone(),
+        Some(_) => gradient::retargeted(module, kernel, written)?,
+        None => written.clone(),
     };
     // The first value of every list is the first case, unless a `where` fact forbids it; then all have to be looked at.
     let first = |test: &Test| cases(module, test).ok()?.cases.into_iter().next();
     let case = first(&first_values(&test)).or_else(|| first(&test))?;
-    Some(case.choice())
+    Some(choose::Case { test: written.name.name.clone(), ..case.choice() })
 }
 
 /// The test with every list cut to its first value.

@@ -13,6 +13,7 @@ mod spec;
 mod tests;
 
 use crate::{elab::Instance, grad, host, kernel, module::Module, typed::TypedKernel};
+use crate::grad::Form;
 use names::Names;
 use std::collections::{HashMap, HashSet};
 use tile_base::Diagnostic;
@@ -93,6 +94,11 @@ fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, 
                 if let Some(n) = names(&s.name, "T0272", "spec", out) {
                     spec::check(m, s, &n, out);
                 }
+            }
+            ItemKind::Test(t) if m.grad(&t.name.name).is_some_and(|(_, form)| form == Form::Bwd) => {
+                let (f, _) = t.name.name.split_once('.').unwrap_or_default();
+                let d = Diagnostic::error("T0280", t.name.span, format!("`{}` has no tests of its own", t.name.name));
+                out.push(d.help(format!("`test {f}.vjp` checks both programs of the grad")));
             }
             ItemKind::Test(t) => {
                 if let Some(n) = names(&t.name, "T0280", "test", out) {

@@ -49,13 +49,12 @@ fn taken(module: &Module, grad: &Grad, name: &str, tests: &[&Test]) -> Result<Ve
     Ok((0..count).map(|n| small[n * small.len() / count].clone()).collect())
 }
 
-/// The first case for a program of a `grad`, from the tests that there are.
-pub fn first_case(module: &Module, name: &str) -> Option<Test> {
-    let callable = choose::callables(module).find(|c| c.name.name == name)?;
-    Some(retarget(module.tests_of(name).first()?, callable))
+/// A test of `f` or `f.vjp` as one of a program of the `grad`.
+pub fn retargeted(module: &Module, name: &str, test: &Test) -> Option<Test> {
+    Some(retarget(test, choose::callables(module).find(|c| c.name.name == name)?))
 }
 
-/// A test of `f` or `f.vjp` as one of another program: what that does not have is left out.
+/// What the program does not have is left out.
 fn retarget(test: &Test, callable: Callable) -> Test {
     let param = |n: &Ident| callable.params.iter().find(|p| p.name.name == n.name);
     let writes = |p: &Param| p.mode.is_some_and(|m| m.access != Access::In);

@@ -12,8 +12,8 @@
 //! element is left: the witness (`judge.rs`). So a rule with the wrong sign is refuted by
 //!
 //! ```text
-//! T0498  `dx` is not the gradient of `f` with respect to `x`: at [3, 7] it is -2.5e-1, the slope of the spec is 2.5e-1
-//!   note: all 5 elements that were looked at are wrong by the same factor: times -1.000000 they are right
+//! T0498  `dx` is not the gradient of `f` with respect to `x`: at [3, 7] it is -2.500000e-1, the slope of the spec is 2.500000e-1
+//!   note: 5 elements were looked at, and all are right if multiplied by -1.000000
 //! ```
 //!
 //! | file | does |
@@ -29,7 +29,7 @@ mod cases;
 mod judge;
 mod slope;
 
-pub use cases::{first_case, untold};
+pub use cases::{retargeted, untold};
 
 use super::{
     compare::{Tolerance, compare_values},
@@ -179,7 +179,7 @@ fn call_of(
 
 fn refuted(grad: &Grad, result: &Gradient, w: &Witness, at: &[usize]) -> Diagnostic {
     let message = format!(
-        "`{}` is not the gradient of `{}` with respect to `{}`: at {at:?} it is {:e}, the slope of the spec is {:e}",
+        "`{}` is not the gradient of `{}` with respect to `{}`: at {at:?} it is {:.6e}, the slope of the spec is {:.6e}",
         result.name.name, grad.name.name, result.of.name, w.claimed, w.slope
     );
     let seeds: Vec<String> =
@@ -188,8 +188,10 @@ fn refuted(grad: &Grad, result: &Gradient, w: &Witness, at: &[usize]) -> Diagnos
         .label("declared here")
         .note(format!("the slope of L = {}", seeds.join(" + ")));
     match w.factor {
-        Some((f, n)) => d.note(format!("all {n} elements that were looked at are wrong by the same factor: times {f:.6} they are right")),
-        None => d,
+        Some((f, n)) if n > 1 => {
+            d.note(format!("{n} elements were looked at, and all are right if multiplied by {f:.6}"))
+        }
+        _ => d,
     }
 }
 
