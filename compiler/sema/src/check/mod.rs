@@ -12,8 +12,8 @@ mod schedules;
 mod spec;
 mod tests;
 
-use crate::{elab::Instance, grad, host, kernel, module::Module, typed::TypedKernel};
 use crate::grad::Form;
+use crate::{elab::Instance, grad, host, kernel, module::Module, typed::TypedKernel};
 use names::Names;
 use std::collections::{HashMap, HashSet};
 use tile_base::Diagnostic;
@@ -97,7 +97,11 @@ fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, 
             }
             ItemKind::Test(t) if m.grad(&t.name.name).is_some_and(|(_, form)| form == Form::Bwd) => {
                 let (f, _) = t.name.name.split_once('.').unwrap_or_default();
-                let d = Diagnostic::error("T0280", t.name.span, format!("`{}` has no tests of its own", t.name.name));
+                let d = Diagnostic::error(
+                    "T0280",
+                    t.name.span,
+                    format!("`{}` has no tests of its own", t.name.name),
+                );
                 out.push(d.help(format!("`test {f}.vjp` checks both programs of the grad")));
             }
             ItemKind::Test(t) => {

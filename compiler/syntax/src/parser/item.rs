@@ -91,7 +91,8 @@ fn function(i: Tokens<'_>, is_asm: bool) -> Parsed<'_, Fn> {
 fn grad(i: Tokens<'_>) -> Parsed<'_, Grad> {
     let list = |i| bracketed("(", gradient, ")").parse(i);
     let parts = (name, generics, list, preceded(lit("->"), list), block);
-    map(parts, |(name, generics, seeds, results, body)| Grad { name, generics, seeds, results, body }).parse(i)
+    map(parts, |(name, generics, seeds, results, body)| Grad { name, generics, seeds, results, body })
+        .parse(i)
 }
 
 /// `dq: sum f32 for q`

@@ -121,7 +121,9 @@ impl Run<'_> {
         let whole = self.program(grad, Form::Vjp, &asked)?;
         let run = |program: &Compiled, saved: &Outputs| {
             let mut call = call_of(program.signature(), vjp.signature(), arguments, saved)?;
-            Ok::<_, Vec<Diagnostic>>(tile_oracle::run(&program.program, &mut call, &Options::rounded())?.outputs)
+            Ok::<_, Vec<Diagnostic>>(
+                tile_oracle::run(&program.program, &mut call, &Options::rounded())?.outputs,
+            )
         };
         let saved = run(&whole, &Outputs::new())?;
         let mut others = vec![("asking for every output of the forward changes", saved.clone())];
