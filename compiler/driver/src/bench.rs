@@ -162,7 +162,7 @@ pub fn file(
 ) -> Result<Vec<Measured>, Vec<Diagnostic>> {
     let names: Vec<String> = match only {
         Some(name) => vec![name.to_string()],
-        None => choose::callables(loaded.ast()).map(|c| c.name.name.clone()).collect(),
+        None => choose::measured(&loaded.module).collect(),
     };
     let mut out = vec![];
     for name in names {

@@ -23,7 +23,7 @@ pub fn run(args: Run) -> bool {
     let mut session = Session::new();
     let mut choice = Chosen::default();
     let result = execute(&mut session, &args, &mut choice);
-    if let Some(line) = taken(&choice.taken, &choice.kernel).filter(|_| !args.json) {
+    if let Some(line) = taken(&choice.taken, &choice.test).filter(|_| !args.json) {
         output::tell(&line);
     }
     let (found, mut more) = match result {
@@ -34,7 +34,7 @@ pub fn run(args: Run) -> bool {
             (done.notes.clone(), done.json(&session))
         }
         Err(mut found) => {
-            name_taken(&mut found, &choice.taken, &choice.kernel);
+            name_taken(&mut found, &choice.taken, &choice.test);
             (found, Map::new())
         }
     };
@@ -53,8 +53,9 @@ pub fn run(args: Run) -> bool {
 /// What was decided before anything ran: told also when the launch is refused.
 #[derive(Default)]
 struct Chosen {
-    kernel: String,
-    /// What the first test case decided.
+    /// The name of the test block whose first case decided something.
+    test: String,
+    /// What it decided.
     taken: Vec<(String, String)>,
 }
 
@@ -159,8 +160,8 @@ fn execute(session: &mut Session, args: &Run, chosen: &mut Chosen) -> Result<Don
     let mut given = inputs(session, args)?;
     let loaded = session.load_with(&args.file, &functions::modules(&given))?;
     let picked = compile::pick(session, &loaded, args.choose.kernel.as_deref())?;
-    chosen.kernel = picked.name.clone();
     let case = compile::first_case(&loaded, &picked);
+    chosen.test = case.as_ref().map_or(String::new(), |c| c.test.clone());
     let choice = choose(&loaded.module, picked.callable(&loaded), &given, case.as_ref())?;
     chosen.taken = choice.taken;
     let mut compiled = compile::compile(session, &loaded, &picked, &choice.instance)?;
