@@ -275,7 +275,12 @@ impl<'m> Host<'m> {
                         self.e.report(Diagnostic::error("T0215", value.span, format!("`{n}` is a function")));
                         return None;
                     };
-                    out.functions.insert(n, f.name.name.clone());
+                    // The kernel looks for it in the main file, where it may be called otherwise or not at all.
+                    let m = self.e.m;
+                    let known = m.resolve(m.main(), &f.name.name) == target;
+                    let module = target.map_or("", |t| m.module(t.0));
+                    let path = || format!("{module}::{}", f.name.name);
+                    out.functions.insert(n, if known { f.name.name.clone() } else { path() });
                 }
             }
         }

@@ -92,6 +92,11 @@ impl Module {
         &self.files[at.0].1.items[at.1]
     }
 
+    /// The path of the module that a file is.
+    pub fn module(&self, file: usize) -> &str {
+        &self.files[file].0
+    }
+
     /// What `name` is called in a file.
     pub fn resolve(&self, file: usize, name: &str) -> Option<ItemRef> {
         let in_prelude = || self.prelude.and_then(|p| self.own[p].get(name));
