@@ -10,7 +10,8 @@ const FLASH: &str = "kernels-lib/attention/flash_fwd.tile";
 /// A run of a program of flash_fwd's grad on small random data; the same seed gives the same inputs to both programs.
 fn run(folder: &Folder, device: &str, kernel: &str, more: &[&str]) {
     let file = root().join(FLASH);
-    let mut args = vec!["run", file.to_str().unwrap(), "--kernel", kernel, "--device", device, "--random", "7"];
+    let mut args =
+        vec!["run", file.to_str().unwrap(), "--kernel", kernel, "--device", device, "--random", "7"];
     for dim in ["B=1", "M=5", "N=9", "HQ=2", "HK=1", "D=16"] {
         args.extend(["--dim", dim]);
     }
@@ -39,13 +40,19 @@ fn forward_and_backward_and_the_backward_alone_agree_on_every_device() {
         run(&folder, device, "flash_fwd.vjp", &asked);
         run(&folder, device, "flash_fwd.vjp", &["--out", "dk=alone.npy"]);
         let saved = ["--in", "o=o.npy", "--in", "lse=lse.npy"];
-        run(&folder, device, "flash_fwd.bwd", &[&saved[..], &["--out", "dq=q.npy", "--out", "dk=k.npy"]].concat());
+        run(
+            &folder,
+            device,
+            "flash_fwd.bwd",
+            &[&saved[..], &["--out", "dq=q.npy", "--out", "dk=k.npy"]].concat(),
+        );
         let dk = read(&folder, "dk.npy").to_f64_vec();
         assert_eq!(dk, read(&folder, "alone.npy").to_f64_vec(), "{device}: whether o is asked for");
         assert_eq!(dk, read(&folder, "k.npy").to_f64_vec(), "{device}: saved values");
         let dq = read(&folder, "dq.npy").to_f64_vec();
         assert_eq!((read(&folder, "dq.npy").shape.as_slice(), dq.len()), (&[1, 5, 2, 16][..], 160));
-        let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 + 1e-4 * b.abs());
+        let near =
+            |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 + 1e-4 * b.abs());
         assert!(near(&dq, &read(&folder, "q.npy").to_f64_vec()), "{device}: saved values");
         assert!(dq.iter().any(|v| v.abs() > 1e-3), "{device}: some gradient is there");
         match &first {
@@ -58,7 +65,11 @@ fn forward_and_backward_and_the_backward_alone_agree_on_every_device() {
 #[test]
 fn both_programs_build_and_are_named_where_a_kernel_is() {
     let typed = |kernel: &str| tilec(&["build", FLASH, "--kernel", kernel, "--emit", "typed"]).good();
-    assert!(typed("flash_fwd.vjp").contains("run flash_fwd(q, k, v, o, lse, scale)"), "{}", typed("flash_fwd.vjp"));
+    assert!(
+        typed("flash_fwd.vjp").contains("run flash_fwd(q, k, v, o, lse, scale)"),
+        "{}",
+        typed("flash_fwd.vjp")
+    );
     assert!(!typed("flash_fwd.bwd").contains("run flash_fwd("));
     let out = tilec(&["build", FLASH, "--kernel", "flash_fwd.grad", "--emit", "typed"]);
     assert!(out.refused("T0802").contains("it has flash_fwd, flash_fwd.vjp, flash_fwd.bwd"));
