@@ -112,6 +112,7 @@ impl<'m> Host<'m> {
         own.consts.retain(|n, _| !tiles.iter().any(|t| t.name.name == *n));
         self.e.generics(&op.generics, &own, op.name.span)?;
         self.e.params(&op.params);
+        self.e.captures_of(&op.generics);
         if self.e.diags.is_empty() {
             self.e.bindable();
         }

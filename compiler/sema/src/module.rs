@@ -139,6 +139,11 @@ impl Module {
         if own.is_empty() { named(&grad.name.name) } else { own }
     }
 
+    /// The path of the module that a file is.
+    pub fn module(&self, file: usize) -> &str {
+        &self.files[file].0
+    }
+
     /// What `name` is called in a file.
     pub fn resolve(&self, file: usize, name: &str) -> Option<ItemRef> {
         let in_prelude = || self.prelude.and_then(|p| self.own[p].get(name));

@@ -182,6 +182,28 @@ const FILES: &[(&str, &str, &str)] = &[
     ("T0200", "H", "kernel k(x: in f32[N]) where H % 2 == 0 { }"),
     ("T0258", "x[0]", "op k(x: in f32[N]) { let n = x[0]; }"),
     ("T0258", "var v = 1;", "op k(x: in f32[N]) { var v = 1; }"),
+    (
+        "T0258",
+        "g",
+        "fn g(i: index) -> f32 using s: in f32[N] { s[i] }
+         kernel f<h: fn(i: index) -> f32 = g>(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = h(i.at); } }
+         op k(x: out f32[N]) { run f<h = g>(x); }",
+    ),
+    (
+        "T0205",
+        "g",
+        "fn g(i: index) -> f32 using s: in f32[N] { s[i] }
+         kernel f<h: fn(i: index) -> f32 = g>(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = h(i.at); } }
+         op k(x: out f32[N], s: in f16[N]) { run f<h = g>(x); }",
+    ),
+    (
+        "T0258",
+        "run f<h = twice>(x);",
+        "fn g(i: index) -> f32 using s: in f32[N] { s[i] }
+         fn twice(i: index) -> f32 { g(i) * 2 }
+         kernel f<h: fn(i: index) -> f32 = g>(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = h(i.at); } }
+         op k(x: out f32[N], s: in f32[N]) { run f<h = twice>(x); }",
+    ),
     ("T0214", "run f(x);", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } op k(x: in f32[N]) { run f(x); }"),
     ("T0236", "x", "kernel f(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } op k(x: in f32[N]) { run f(x); }"),
     ("T0205", "x", "kernel f(y: out f16[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } op k(x: out f32[N]) { run f(x); }"),

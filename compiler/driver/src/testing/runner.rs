@@ -14,7 +14,8 @@
 //! 5. *sim*: the PTX for each of [`super::TARGETS`], for the strides and extents of the case, on the simulator in check mode.
 //!    What it finds fails the case; so does a value outside the tolerance.
 //!
-//! 6. *cuda*: the same on a CUDA device, for the target that it is.
+//! 6. *cuda*: the same on a CUDA device, for the target that it is. Where the simulator ran the code of that target,
+//!    `cuda=sim` tells how far apart the two are; it judges nothing.
 //!
 //! Cases run in parallel; their reports come in the order of the file.
 //!
@@ -76,11 +77,27 @@ impl Default for TestOptions {
 /// One comparison of a case, over all outputs.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// `spec`, `grad`, `variants`, `schedules`, `forms`, `cpu`, `sim`, `cuda`
+    /// `spec`, `grad`, `variants`, `schedules`, `forms`, `cpu`, `sim`, `cuda`, `cuda=sim`
     pub name: &'static str,
     pub ok: bool,
     pub max_abs: f64,
     pub max_rel: f64,
+    /// Of `cuda=sim`.
+    pub bits: Option<Bits>,
+}
+
+impl Check {
+    pub(super) fn new(name: &'static str) -> Check {
+        Check { name, ok: true, max_abs: 0.0, max_rel: 0.0, bits: None }
+    }
+}
+
+/// How the bytes of two runs compare, over all outputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bits {
+    pub equal: bool,
+    /// How many representable numbers of an output's dtype lie between two values at most.
+    pub ulps: u64,
 }
 
 /// Why a case did not climb a rung.
@@ -327,11 +344,12 @@ impl Run<'_> {
         if self.options.rung >= Rung::Cpu {
             self.check_cpu(&mut compiled, &arguments, rounded);
         }
+        let mut simulated = vec![];
         if self.options.rung >= Rung::Sim {
-            self.check_sim(&compiled, &arguments, rounded);
+            simulated = self.check_sim(&compiled, &arguments, rounded);
         }
         if let (Rung::Cuda, Some(cuda)) = (self.options.rung, &self.options.cuda) {
-            self.check_cuda(cuda, &compiled, &arguments, rounded);
+            self.check_cuda(cuda, &compiled, &arguments, rounded, &simulated);
         }
         Ok(())
     }
@@ -369,7 +387,7 @@ impl Run<'_> {
     ) {
         let actual = if self.case.rounded { rounded } else { exact };
         let Some(actual) = actual else { return };
-        let mut check = Check { name: "spec", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("spec");
         for (name, e) in expected {
             let Some(a) = actual.get(name) else { continue };
             let dtype = self.dtype(compiled, name);
@@ -384,7 +402,7 @@ impl Run<'_> {
     }
 
     fn check_variants(&mut self, compiled: &Compiled, arguments: &Arguments, exact: &Outputs) {
-        let mut check = Check { name: "variants", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("variants");
         for number in 0..self.options.variants {
             let seed = self.options.seed.wrapping_mul(1000).wrapping_add(number);
             let tiles = random_tiles(&compiled.program, seed);
@@ -425,7 +443,7 @@ impl Run<'_> {
         if programs.is_empty() {
             return;
         }
-        let mut check = Check { name: "schedules", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("schedules");
         for program in programs {
             let options = Options { tiles: random_tiles(&program, self.options.seed), ..Options::exact() };
             match tile_oracle::run(&program, &mut arguments.clone(), &options) {
@@ -452,7 +470,7 @@ impl Run<'_> {
             Ok(kernel) => kernel.run(&mut arguments, self.options.threads),
             Err(because) => return self.stop(Rung::Cpu, None, because),
         };
-        let mut check = Check { name: "cpu", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("cpu");
         if let Err(diagnostics) = run {
             check.ok = false;
             self.report.checks.push(check);

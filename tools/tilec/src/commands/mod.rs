@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod check;
 mod compile_time;
+mod data;
 mod demo;
 mod doctor;
 mod explain;

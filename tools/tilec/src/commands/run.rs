@@ -1,6 +1,6 @@
 //! `tilec run`: a kernel on inputs from files, its outputs into files.
 
-use super::{given, show, show_times, taken, times_json, twice};
+use super::{data::read_data, given, show, show_times, taken, times_json, twice};
 use crate::{
     cli::{Device, Run},
     json, output,
@@ -17,7 +17,7 @@ use tile_driver::{
     choose::{Given, choose, name_taken},
     compile, emit, functions, run,
 };
-use tile_tensor::{Argument, Scalar, Tensor, files};
+use tile_tensor::{Argument, Tensor, files};
 
 pub fn run(args: Run) -> bool {
     let mut session = Session::new();
@@ -207,39 +207,14 @@ fn execute(session: &mut Session, args: &Run, chosen: &mut Chosen) -> Result<Don
     })
 }
 
-/// Reads `--in` and `--arg`; several faults are reported at once.
+/// What the command line gives; several faults are reported at once.
 fn inputs(session: &mut Session, args: &Run) -> Result<Given, Vec<Diagnostic>> {
     let mut found = vec![];
     let mut given = given(&args.choose).unwrap_or_else(|more| {
         found.extend(more);
         Given::default()
     });
-    for (name, file) in &args.inputs {
-        match session.timer.time("read", || files::read_tensor(file)) {
-            Ok(t) => twice(
-                given.arguments.insert(name.clone(), Argument::Tensor(t)).is_some(),
-                "--in",
-                name,
-                &mut found,
-            ),
-            Err(d) => found.push(d.note(format!("for `--in {name}={file}`"))),
-        }
-    }
-    for (name, value) in &args.args {
-        match scalar(value) {
-            Some(s) => twice(
-                given.arguments.insert(name.clone(), Argument::Scalar(s)).is_some(),
-                "--arg",
-                name,
-                &mut found,
-            ),
-            None => {
-                let message =
-                    format!("`--arg {name}={value}`: `{value}` is neither a number nor true or false");
-                found.push(Diagnostic::global("T0827", message).help("write `--arg NAME=0.125`"));
-            }
-        }
-    }
+    read_data(session, &args.data, &mut given, &mut found);
     let mut places = BTreeMap::new();
     for (name, file) in &args.outputs {
         twice(!given.outputs.insert(name.clone()), "--out", name, &mut found);
@@ -254,17 +229,6 @@ fn inputs(session: &mut Session, args: &Run) -> Result<Given, Vec<Diagnostic>> {
     }
     given.optionals_as_given = true;
     if any_error(&found) { Err(found) } else { Ok(given) }
-}
-
-fn scalar(text: &str) -> Option<Scalar> {
-    match text {
-        "true" => Some(Scalar::Bool(true)),
-        "false" => Some(Scalar::Bool(false)),
-        _ => match text.parse::<i64>() {
-            Ok(v) => Some(Scalar::Int(v)),
-            Err(_) => text.parse::<f64>().ok().map(Scalar::Float),
-        },
-    }
 }
 
 fn check_outputs(signature: &tile_base::Signature, wanted: &BTreeSet<String>) -> Result<(), Vec<Diagnostic>> {
