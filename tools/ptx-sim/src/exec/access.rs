@@ -109,7 +109,7 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
             }
             let whole = m.note(mask, &at, total, flags(false, *order), u32::MAX);
             if let Some(defined) = &mut own.defined {
-                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                let element = traffic::Element { bytes: *bytes, signed: *signed, wide: *wide };
                 traffic::load(m, defined, mask, &at, whole, d, element);
             }
             for (n, slot) in d.iter().enumerate() {
@@ -147,7 +147,7 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
             }
             m.note_stores(mask, &at, total, flags(true, *order), own.sources | padded, same);
             if let Some(defined) = &mut own.defined {
-                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                let element = traffic::Element { bytes: *bytes, signed: false, wide: *wide };
                 traffic::store(m, defined, mask, &at, own.sources, a, element);
             }
             if m.check.is_some() && order.strong() {
