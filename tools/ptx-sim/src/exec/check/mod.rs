@@ -26,6 +26,7 @@ mod known;
 pub mod lane_words;
 pub mod lanes;
 pub mod maps;
+mod packed;
 mod pages;
 pub mod products;
 pub mod shadow;
