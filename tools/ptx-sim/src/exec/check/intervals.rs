@@ -50,13 +50,15 @@ pub struct Ranges {
 const LATEST: usize = 16;
 
 impl Ranges {
+    /// Whether there are so many that came lately that they should be put in order.
+    fn crowded(&self) -> bool {
+        self.latest.len() >= LATEST.max(self.sorted.len() / 16)
+    }
+
     fn add(&mut self, lo: u64, bytes: u64, at: u32) {
         let hi = lo + bytes;
         if self.latest.last_mut().is_some_and(|l| l.take(lo, hi)) || self.holds(lo, hi) {
             return;
-        }
-        if self.latest.len() >= LATEST.max(self.sorted.len() / 16) {
-            self.sort();
         }
         for lo in (lo..hi).step_by(u32::MAX as usize) {
             let len = (hi - lo).min(u32::MAX as u64) as u32;
@@ -69,8 +71,16 @@ impl Ranges {
         before.is_some_and(|t| hi <= t.hi())
     }
 
-    /// Puts all in order and together; where two meet, the instruction of the lower one stays.
-    fn sort(&mut self) {
+    /// Puts all in order and together; where two meet, the instruction of the lower one stays. Without those that lie within
+    /// ranges of others.
+    fn sort(&mut self, others: &Packed) {
+        let mut others = others.iter().peekable();
+        let mut keep = |t: Touched, kept: &mut Packed| {
+            while others.next_if(|other| other.hi() < t.hi()).is_some() {}
+            if others.peek().is_none_or(|other| t.lo < other.lo) {
+                kept.push(t);
+            }
+        };
         self.latest.sort_by_key(|t| t.lo);
         let old = std::mem::take(&mut self.sorted);
         let (mut old, mut latest) = (old.iter().peekable(), self.latest.drain(..).peekable());
@@ -82,10 +92,10 @@ impl Ranges {
             };
             let Some(next) = (if older { old.next() } else { latest.next() }) else { break };
             if !open.as_mut().is_some_and(|t| t.take(next.lo, next.hi())) {
-                open.replace(next).into_iter().for_each(|done| self.sorted.push(done));
+                open.replace(next).into_iter().for_each(|done| keep(done, &mut self.sorted));
             }
         }
-        open.into_iter().for_each(|done| self.sorted.push(done));
+        open.into_iter().for_each(|done| keep(done, &mut self.sorted));
     }
 
     /// Those that were put in order, from one on that is near an address and begins no later if any does.
@@ -108,26 +118,38 @@ pub struct GlobalLog {
 
 impl GlobalLog {
     pub fn read(&mut self, addr: u64, bytes: u64, at: u32) {
+        if self.reads.crowded() {
+            self.sort();
+        }
         self.reads.add(addr, bytes, at);
     }
 
     pub fn write(&mut self, addr: u64, bytes: u64, at: u32) {
+        if self.writes.crowded() {
+            self.writes.sort(&Packed::default());
+        }
         self.writes.add(addr, bytes, at);
     }
 
     pub fn atomic(&mut self, addr: u64, bytes: u64, at: u32) {
+        if self.atomics.crowded() {
+            self.atomics.sort(&Packed::default());
+        }
         self.atomics.add(addr, bytes, at);
+    }
+
+    /// Puts everything in order. What is written, too, meets all that its reads would: those need not be kept.
+    fn sort(&mut self) {
+        self.writes.sort(&Packed::default());
+        self.reads.sort(&self.writes.sorted);
+        self.atomics.sort(&Packed::default());
     }
 
     /// Takes in what another CTA, which has ended, did.
     pub fn join(&mut self, other: &GlobalLog) {
-        for (ranges, more) in [
-            (&mut self.reads, &other.reads),
-            (&mut self.writes, &other.writes),
-            (&mut self.atomics, &other.atomics),
-        ] {
-            more.sorted.iter().for_each(|t| ranges.add(t.lo, t.len as u64, t.at));
-        }
+        other.writes.sorted.iter().for_each(|t| self.write(t.lo, t.len as u64, t.at));
+        other.reads.sorted.iter().for_each(|t| self.read(t.lo, t.len as u64, t.at));
+        other.atomics.sorted.iter().for_each(|t| self.atomic(t.lo, t.len as u64, t.at));
     }
 
     pub fn of(&self, kind: Kind) -> &Ranges {
@@ -140,8 +162,8 @@ impl GlobalLog {
 
     /// The CTA has ended: everything in order, and no room for more.
     pub fn finish(&mut self) {
+        self.sort();
         for ranges in [&mut self.reads, &mut self.writes, &mut self.atomics] {
-            ranges.sort();
             ranges.sorted.shrink();
             ranges.latest = vec![];
         }
@@ -278,6 +300,20 @@ mod tests {
         let races = global_races(vec![a.clone(), b]);
         assert_eq!(races, [GlobalRace { address: 30, ctas: (0, 1), at: (1, 2) }]);
         assert!(global_races(vec![a]).is_empty());
+    }
+
+    #[test]
+    fn reads_of_what_is_written_are_not_kept() {
+        let mut log = GlobalLog::default();
+        for n in 0..100 {
+            log.read(16 * n, 8, 1);
+            log.write(16 * n + 8 * (n % 2), 4 + 4 * (n % 3 / 2), 2);
+        }
+        log.finish();
+        let kept: Vec<u64> = log.reads.sorted.iter().map(|t| t.lo / 16).collect();
+        // Even ones of three whose eight bytes are all written are gone.
+        let want: Vec<u64> = (0..100).filter(|n| n % 2 == 1 || n % 3 != 2).collect();
+        assert_eq!(kept, want);
     }
 
     #[test]

@@ -334,6 +334,7 @@ impl Pages {
     fn insert(&mut self, granule: u64, part: Option<usize>, number: u32) {
         let (name, hash) = name(granule);
         let part = part.unwrap_or_else(|| {
+            self.parts.reserve_exact(1);
             self.parts.push((name, Table::default()));
             self.parts.len() - 1
         });

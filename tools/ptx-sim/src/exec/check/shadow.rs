@@ -206,7 +206,7 @@ enum Parts {
 pub type Number = Pair;
 
 /// The table may grow to this before anything is thrown out.
-const SMALL: usize = 4096;
+const SMALL: usize = 512;
 
 pub struct Shadow {
     /// Of each CTA, and of global memory: the number of each cell's state, 0 where nothing was touched.
