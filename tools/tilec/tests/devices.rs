@@ -62,6 +62,9 @@ fn the_library_runs_on_the_simulator_and_through_a_driver() {
         for rung in ["sim", "cuda"] {
             assert!(checks.iter().any(|c| c["name"] == rung && c["ok"] == true), "{rung}: {case:#}");
         }
+        // The driver is the simulator, so that nothing but the order of CTAs can tell the two apart.
+        let beside = checks.iter().find(|c| c["name"] == "cuda=sim").unwrap_or_else(|| panic!("{case:#}"));
+        assert!(beside["bytes_equal"].is_boolean() && beside["ulps"].is_u64(), "{case:#}");
         assert!(case["stopped"].is_null(), "{case:#}");
     }
     assert_eq!(json["counts"]["simulated"], cases.len());

@@ -1,29 +1,38 @@
 //! The rungs that run device code: the simulator for several targets, and a CUDA device.
 
-use super::runner::{Check, Environment, Outputs, Run, Rung, Stopped};
+use super::{
+    compare::{Tolerance, compare},
+    runner::{Bits, Check, Environment, Outputs, Run, Rung, Stopped},
+};
 use crate::{
     compile::Compiled,
     gpu::{self, Purpose},
 };
 use tile_base::Diagnostic;
 use tile_target::Target;
-use tile_tensor::{Argument, Arguments};
+use tile_tensor::{Argument, Arguments, Tensor};
 
 /// Targets whose PTX the simulator runs: the oldest, and the newest that it executes.
 pub const TARGETS: [&str; 2] = ["sm_80", "sm_90"];
 
 impl Run<'_> {
-    pub(super) fn check_sim(&mut self, compiled: &Compiled, arguments: &Arguments, rounded: &Outputs) {
-        let mut check = Check { name: "sim", ok: true, max_abs: 0.0, max_rel: 0.0 };
-        let mut ran = false;
+    /// What the runs left in the arguments, by target.
+    pub(super) fn check_sim(
+        &mut self,
+        compiled: &Compiled,
+        arguments: &Arguments,
+        rounded: &Outputs,
+    ) -> Vec<(&'static str, Arguments)> {
+        let mut check = Check::new("sim");
+        let mut done = vec![];
         for target in TARGETS {
             let mut arguments = arguments.clone();
             match self.simulate(compiled, target, &mut arguments) {
                 Ok(found) => {
-                    ran = true;
                     self.report.notes.extend(found);
                     let what = format!("the simulator ({target}) and the oracle disagree on");
                     self.compare(&mut check, &what, compiled, &arguments, rounded);
+                    done.push((target, arguments));
                 }
                 Err(because) => {
                     check.ok &= !is_failure(&because);
@@ -31,9 +40,10 @@ impl Run<'_> {
                 }
             }
         }
-        if ran || !check.ok {
+        if !done.is_empty() || !check.ok {
             self.report.checks.push(check);
         }
+        done
     }
 
     /// Runs the code for a target in check mode, and again in another order where that must not matter; what the
@@ -81,8 +91,9 @@ impl Run<'_> {
         compiled: &Compiled,
         arguments: &Arguments,
         rounded: &Outputs,
+        simulated: &[(&'static str, Arguments)],
     ) {
-        let mut check = Check { name: "cuda", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("cuda");
         let mut arguments = arguments.clone();
         let ran = self
             .device_program(compiled, cuda.target, &arguments)
@@ -93,6 +104,9 @@ impl Run<'_> {
         let what = format!("the CUDA device ({}) and the oracle disagree on", cuda.target.name);
         self.compare(&mut check, &what, compiled, &arguments, rounded);
         self.report.checks.push(check);
+        if let Some((_, simulated)) = simulated.iter().find(|(target, _)| *target == cuda.target.name) {
+            self.report.checks.push(beside(compiled, &arguments, simulated, rounded));
+        }
     }
 
     fn device_program(
@@ -121,6 +135,42 @@ impl Run<'_> {
             false => self.report.stopped.push(Stopped { rung, target, because }),
         }
     }
+}
+
+/// The outputs of a device beside those that the simulator got from the same code.
+fn beside(compiled: &Compiled, device: &Arguments, simulated: &Arguments, outputs: &Outputs) -> Check {
+    let mut check = Check::new("cuda=sim");
+    let mut bits = Bits { equal: true, ulps: 0 };
+    for (p, (d, s)) in compiled.signature().params.iter().zip(device.iter().zip(simulated.iter())) {
+        let (Some(d), Some(s), true) = (d.tensor(), s.tensor(), outputs.contains_key(p.name())) else {
+            continue;
+        };
+        let c = compare(&s.to_f64_vec(), d, Tolerance::ZERO);
+        check.max_abs = check.max_abs.max(c.max_abs);
+        check.max_rel = check.max_rel.max(c.max_rel);
+        bits.equal &= d.bytes() == s.bytes();
+        bits.ulps = bits.ulps.max(greatest_ulps(d, s));
+    }
+    check.bits = Some(bits);
+    check
+}
+
+/// How many representable numbers lie between the elements of two tensors of one dtype at most. Elements of less than a byte
+/// are not looked at, nor are values that are no floats: for those `max_abs` says as much.
+fn greatest_ulps(a: &Tensor, b: &Tensor) -> u64 {
+    let bits = a.dtype.bits();
+    if !a.dtype.is_float() || bits < 8 {
+        return 0;
+    }
+    // Codes of floats in the order of their values, both zeros in one place.
+    let sign = 1i128 << (bits - 1);
+    let place = |code: i128| if code & sign != 0 { sign - code } else { code };
+    let codes = |t: &Tensor| -> Vec<i128> {
+        let word = |w: &[u8]| w.iter().rev().fold(0, |v, &b| v << 8 | i128::from(b));
+        t.bytes().chunks_exact(bits / 8).map(word).collect()
+    };
+    let apart = codes(a).into_iter().zip(codes(b)).map(|(a, b)| place(a).abs_diff(place(b)));
+    apart.max().unwrap_or(0).try_into().unwrap_or(u64::MAX)
 }
 
 /// Whether diagnostics of a backend or of a run say more than "not lowered yet": faults of the compiler (T09xx), what the

@@ -5,6 +5,7 @@
 //!
 //! 1. *spec*: the spec against the oracle's exact mode, both in f64. With `rounded` in the test, against its rounded
 //!    mode within the tolerance of the test.
+//!    For the program of a `grad` in its place *grad*: its results against slopes of the forward's spec (`gradient`).
 //! 2. *variants*: the oracle again at random tile sizes, instances in random order, skipped bodies executed, loops
 //!    split at random points. Tile sizes and claims promise not to matter; this is where the promise is kept.
 //! 3. *schedules*: the oracle on the program as each schedule of the kernel splits it, for the same reason.
@@ -13,7 +14,8 @@
 //! 5. *sim*: the PTX for each of [`super::TARGETS`], for the strides and extents of the case, on the simulator in check mode.
 //!    What it finds fails the case; so does a value outside the tolerance.
 //!
-//! 6. *cuda*: the same on a CUDA device, for the target that it is.
+//! 6. *cuda*: the same on a CUDA device, for the target that it is. Where the simulator ran the code of that target,
+//!    `cuda=sim` tells how far apart the two are; it judges nothing.
 //!
 //! Cases run in parallel; their reports come in the order of the file.
 //!
@@ -22,9 +24,11 @@
 use super::{
     cases::{Case, cases},
     compare::{Comparison, Tolerance, compare, compare_values},
+    gradient,
 };
 use crate::{
     Loaded, Session,
+    choose::launched,
     compile::{self, Compiled, Picked},
     gpu, schedule,
 };
@@ -37,7 +41,7 @@ use std::{
 use tile_base::{DType, Diagnostic, Sources, diagnostic::any_error};
 use tile_oracle::{Array, Options, random_tiles, spec};
 use tile_sema::Module;
-use tile_syntax::ast::{ItemKind, StmtKind, Test};
+use tile_syntax::ast::ItemKind;
 use tile_tensor::Arguments;
 
 /// How far up the ladder to climb.
@@ -73,11 +77,27 @@ impl Default for TestOptions {
 /// One comparison of a case, over all outputs.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// `spec`, `variants`, `schedules`, `cpu`, `sim`, `cuda`
+    /// `spec`, `grad`, `variants`, `schedules`, `forms`, `cpu`, `sim`, `cuda`, `cuda=sim`
     pub name: &'static str,
     pub ok: bool,
     pub max_abs: f64,
     pub max_rel: f64,
+    /// Of `cuda=sim`.
+    pub bits: Option<Bits>,
+}
+
+impl Check {
+    pub(super) fn new(name: &'static str) -> Check {
+        Check { name, ok: true, max_abs: 0.0, max_rel: 0.0, bits: None }
+    }
+}
+
+/// How the bytes of two runs compare, over all outputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bits {
+    pub equal: bool,
+    /// How many representable numbers of an output's dtype lie between two values at most.
+    pub ulps: u64,
 }
 
 /// Why a case did not climb a rung.
@@ -156,19 +176,33 @@ pub fn run_tests(
     });
     for test in tests {
         if options.kernel.as_ref().is_none_or(|k| *k == test.name.name) {
-            run_test(session, loaded, test, options, &mut report, each);
+            match cases(&loaded.module, test) {
+                Ok(found) => {
+                    report.left_out += found.left_out;
+                    run_cases(session, loaded, found.cases, options, &mut report, each);
+                }
+                Err(diagnostics) => report.diagnostics.extend(diagnostics),
+            }
+        }
+    }
+    for (name, cases) in gradient::untold(&loaded.module) {
+        if options.kernel.as_ref().is_none_or(|k| *k == name) {
+            match cases {
+                Ok(cases) => run_cases(session, loaded, cases, options, &mut report, each),
+                Err(diagnostics) => report.diagnostics.extend(diagnostics),
+            }
         }
     }
     report
 }
 
-/// Kernels and ops that no spec or no test judges. A kernel that an op of the file runs is judged by the op's.
+/// Kernels and ops that no spec or no test judges. A kernel that an op or a `grad` of the file runs is judged by that.
 pub fn untested(module: &Module) -> Vec<Diagnostic> {
     let Some(file) = module.main_file() else { return vec![] };
     let mut run_by_ops: Vec<&str> = vec![];
-    for item in &file.items {
+    for (_, item) in module.items() {
         if let ItemKind::Op(op) = &item.kind {
-            launches(&op.body, &mut run_by_ops);
+            launched(&op.body, &mut run_by_ops);
         }
     }
     let named = |wanted: &str, test: bool| {
@@ -198,42 +232,14 @@ pub fn untested(module: &Module) -> Vec<Diagnostic> {
     found
 }
 
-fn launches<'a>(block: &'a tile_syntax::ast::Block, out: &mut Vec<&'a str>) {
-    use tile_syntax::ast::{Else, If};
-    fn arms<'a>(i: &'a If, out: &mut Vec<&'a str>) {
-        launches(&i.then, out);
-        match &i.otherwise {
-            Some(Else::Block(b)) => launches(b, out),
-            Some(Else::If(i, _)) => arms(i, out),
-            None => {}
-        }
-    }
-    for s in &block.stmts {
-        match &s.kind {
-            StmtKind::Run { name, .. } => out.push(&name.name),
-            StmtKind::For { body, .. } | StmtKind::Unroll { body, .. } | StmtKind::While { body, .. } => {
-                launches(body, out);
-            }
-            StmtKind::If(i) => arms(i, out),
-            _ => {}
-        }
-    }
-}
-
-fn run_test(
+fn run_cases(
     session: &mut Session,
     loaded: &Loaded,
-    test: &Test,
+    cases: Vec<Case>,
     options: &TestOptions,
     report: &mut FileReport,
     each: &mut dyn FnMut(&CaseReport),
 ) {
-    let found = match cases(&loaded.module, test) {
-        Ok(found) => found,
-        Err(diagnostics) => return report.diagnostics.extend(diagnostics),
-    };
-    report.left_out += found.left_out;
-    let cases = found.cases;
     let environment =
         Environment { loaded, sources: &session.sources, options, codes: gpu::Codes::default() };
     let mut done: Vec<Option<CaseReport>> = cases.iter().map(|_| None).collect();
@@ -324,19 +330,26 @@ impl Run<'_> {
                 Err(diagnostics) => self.fail(diagnostics),
             }
         }
+        if let (Some((grad, _)), Some(exact)) = (self.loaded.module.grad(&self.case.kernel), &exact) {
+            self.check_gradient(grad, &compiled, &arguments, exact);
+        }
         if let Some(exact) = &exact {
             self.check_variants(&compiled, &arguments, exact);
             self.check_schedules(&compiled, &arguments, exact);
         }
         let Some(rounded) = &rounded else { return Ok(()) };
+        if let Some((grad, _)) = self.loaded.module.grad(&self.case.kernel) {
+            self.check_forms(grad, &arguments, rounded);
+        }
         if self.options.rung >= Rung::Cpu {
             self.check_cpu(&mut compiled, &arguments, rounded);
         }
+        let mut simulated = vec![];
         if self.options.rung >= Rung::Sim {
-            self.check_sim(&compiled, &arguments, rounded);
+            simulated = self.check_sim(&compiled, &arguments, rounded);
         }
         if let (Rung::Cuda, Some(cuda)) = (self.options.rung, &self.options.cuda) {
-            self.check_cuda(cuda, &compiled, &arguments, rounded);
+            self.check_cuda(cuda, &compiled, &arguments, rounded, &simulated);
         }
         Ok(())
     }
@@ -374,7 +387,7 @@ impl Run<'_> {
     ) {
         let actual = if self.case.rounded { rounded } else { exact };
         let Some(actual) = actual else { return };
-        let mut check = Check { name: "spec", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("spec");
         for (name, e) in expected {
             let Some(a) = actual.get(name) else { continue };
             let dtype = self.dtype(compiled, name);
@@ -389,7 +402,7 @@ impl Run<'_> {
     }
 
     fn check_variants(&mut self, compiled: &Compiled, arguments: &Arguments, exact: &Outputs) {
-        let mut check = Check { name: "variants", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("variants");
         for number in 0..self.options.variants {
             let seed = self.options.seed.wrapping_mul(1000).wrapping_add(number);
             let tiles = random_tiles(&compiled.program, seed);
@@ -430,7 +443,7 @@ impl Run<'_> {
         if programs.is_empty() {
             return;
         }
-        let mut check = Check { name: "schedules", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("schedules");
         for program in programs {
             let options = Options { tiles: random_tiles(&program, self.options.seed), ..Options::exact() };
             match tile_oracle::run(&program, &mut arguments.clone(), &options) {
@@ -457,7 +470,7 @@ impl Run<'_> {
             Ok(kernel) => kernel.run(&mut arguments, self.options.threads),
             Err(because) => return self.stop(Rung::Cpu, None, because),
         };
-        let mut check = Check { name: "cpu", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("cpu");
         if let Err(diagnostics) = run {
             check.ok = false;
             self.report.checks.push(check);
@@ -488,7 +501,7 @@ impl Run<'_> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn note(
+    pub(super) fn note(
         &mut self,
         check: &mut Check,
         code: &'static str,
@@ -515,7 +528,7 @@ impl Run<'_> {
 }
 
 /// An absolute tolerance is meant for values of size one.
-fn scaled(t: Tolerance, expected: &[f64]) -> Tolerance {
+pub(super) fn scaled(t: Tolerance, expected: &[f64]) -> Tolerance {
     let greatest = expected.iter().filter(|v| v.is_finite()).fold(1.0f64, |m, v| m.max(v.abs()));
     Tolerance { absolute: t.absolute * greatest, ..t }
 }

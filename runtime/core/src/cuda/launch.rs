@@ -96,13 +96,14 @@ fn enqueue(function: sys::CUfunction, image: &LaunchImage, mut parameters: Vec<u
     }
 }
 
-/// Launches a kernel whose parameters are addresses, and waits for it.
-pub fn run(module: &Module, entry: &str, geometry: &Geometry, addresses: &[u64]) -> Result<(), CudaError> {
+/// Launches a kernel, given the bytes of each of its parameters, and waits for it.
+pub fn run(module: &Module, entry: &str, geometry: &Geometry, parameters: &[&[u8]]) -> Result<(), CudaError> {
     let function = module.function(entry, geometry.shared)?;
     module.device().bind()?;
-    let mut values = addresses.to_vec();
-    let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|v| std::ptr::from_mut(v).cast()).collect();
-    // SAFETY: the function is of a live module and takes these addresses; the driver copies them before it returns.
+    let mut pointers: Vec<*mut c_void> =
+        parameters.iter().map(|p| p.as_ptr().cast_mut().cast::<c_void>()).collect();
+    // SAFETY: the function is of a live module and takes these parameters; the driver copies them before it returns, and
+    // writes none.
     let result = unsafe { call(function, geometry, pointers.as_mut_ptr()) };
     let failed = |error| CudaError::Launch { kernel: entry.into(), error };
     if result != CUresult::CUDA_SUCCESS {

@@ -51,7 +51,7 @@ impl<'d> Module<'d> {
         }
     }
 
-    /// A kernel of the module, allowed to use so much dynamic shared memory.
+    /// A kernel of the module, allowed to use so much dynamic shared memory, or what an earlier call allowed.
     pub(super) fn function(&self, entry: &str, shared: u32) -> Result<sys::CUfunction, CudaError> {
         /// What every kernel may use unasked.
         const UNASKED: u32 = 48 << 10;
@@ -65,9 +65,18 @@ impl<'d> Module<'d> {
                 CUresult::CUDA_SUCCESS => {}
                 other => return Err(missing(format!("kernel `{entry}`: {}", describe(other)))),
             }
-            if shared > UNASKED {
-                let limit = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-                check("cuFuncSetAttribute", sys::cuFuncSetAttribute(function, limit, shared as i32))?;
+            use sys::CUfunction_attribute as Attribute;
+            let limit = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let known = |attribute| {
+                let mut value = 0;
+                let result = sys::cuFuncGetAttribute(&mut value, attribute, function);
+                check("cuFuncGetAttribute", result).map(|()| value as u32)
+            };
+            // What the kernel declares itself counts towards what it may use unasked.
+            let own = known(Attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?;
+            if shared > 0 && shared + own > UNASKED {
+                let allowed = shared.max(known(limit)?);
+                check("cuFuncSetAttribute", sys::cuFuncSetAttribute(function, limit, allowed as i32))?;
             }
         }
         Ok(function)

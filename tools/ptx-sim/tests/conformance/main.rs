@@ -24,7 +24,11 @@ mod matrix;
 mod memory;
 mod mutations;
 mod ptxas;
+#[path = "../replay/mod.rs"]
+mod replay;
 mod run;
+#[path = "../../../sim-cuda/tests/common/mod.rs"]
+mod shim;
 mod sparse;
 mod warp;
 

@@ -11,7 +11,7 @@ fn profile(problem: Problem, ptx: &str) -> Profile {
     let Problem { entry, mut memory, params, geometry, expected, output } = problem;
     let kernel = decode::kernel(&read::parse(ptx).unwrap(), entry).unwrap();
     let geometry = Geometry { count: true, ..geometry };
-    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &params).unwrap();
+    let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &params.bytes()).unwrap();
     assert_eq!(memory.contents(output), Some(expected), "counting changes no result");
     Profile::new(&kernel, &summary.counters.unwrap(), summary.ctas)
 }

@@ -9,7 +9,7 @@ fn share(ptx: &str, mut problem: Problem) -> f64 {
     let module = read::parse(ptx).expect("a kernel");
     let kernel = decode::kernel(&module, problem.entry).expect("a kernel");
     let geometry = Geometry { check: true, ..problem.geometry };
-    let summary = ptx_sim::run(&kernel, &mut problem.memory, &geometry, &problem.params)
+    let summary = ptx_sim::run(&kernel, &mut problem.memory, &geometry, &problem.params.bytes())
         .unwrap_or_else(|f| panic!("{f}"));
     assert!(summary.findings.is_empty(), "{}", summary.findings[0]);
     println!("{}: {:?}", problem.entry, summary.shadow);

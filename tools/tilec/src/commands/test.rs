@@ -226,7 +226,14 @@ fn case_json(file: &str, c: &CaseReport) -> Value {
     let checks: Vec<Value> = c
         .checks
         .iter()
-        .map(|k| json!({"name": k.name, "ok": k.ok, "max_abs": number(k.max_abs), "max_rel": number(k.max_rel)}))
+        .map(|k| {
+            let mut check = json!({"name": k.name, "ok": k.ok, "max_abs": number(k.max_abs), "max_rel": number(k.max_rel)});
+            if let Some(bits) = k.bits {
+                check["bytes_equal"] = json!(bits.equal);
+                check["ulps"] = json!(bits.ulps);
+            }
+            check
+        })
         .collect();
     let dims: Map<String, Value> = c.shape.iter().map(|(n, v)| (n.clone(), json!(v))).collect();
     json!({
@@ -247,7 +254,7 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
         report.path,
         report.cases.len()
     );
-    for name in ["spec", "variants", "schedules", "cpu", "sim", "cuda"] {
+    for name in ["spec", "grad", "variants", "schedules", "forms", "cpu", "sim", "cuda", "cuda=sim"] {
         if let Some(error) = worst(name) {
             line += &format!(", {name} {error:.1e}");
         }

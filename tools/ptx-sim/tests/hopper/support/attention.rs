@@ -16,10 +16,9 @@ pub fn attention(queries: usize, keys: usize) -> Problem {
         .map(&bf16_map(at_q, queries, 64, 64))
         .map(&bf16_map(at_k, keys, 64, 64))
         .map(&bf16_map(at_v, keys, 64, 64))
-        .u64(at_o)
+        .address(at_o)
         .u32(queries as u32)
-        .u32(keys.div_ceil(64) as u32)
-        .done();
+        .u32(keys.div_ceil(64) as u32);
     Problem {
         entry: "attention",
         params,

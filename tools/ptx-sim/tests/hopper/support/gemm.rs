@@ -27,8 +27,7 @@ pub fn gemm_tma(m: usize, n: usize, k: usize) -> Problem {
         .map(&bf16_map(o.a, m, k, 128))
         .map(&bf16_map(o.b, n, k, 64))
         .map(&bf16_map(o.c, m, n, 64))
-        .u32(k.div_ceil(64) as u32)
-        .done();
+        .u32(k.div_ceil(64) as u32);
     Problem {
         entry: "gemm",
         params,
@@ -50,11 +49,10 @@ pub fn gemm_cluster(m: usize, n: usize, k: usize) -> Problem {
     let params = Params::default()
         .map(&bf16_map(o.a, m, k, 64))
         .map(&bf16_map(o.b, n, k, 32))
-        .u64(o.c)
+        .address(o.c)
         .u32(m as u32)
         .u32(n as u32)
-        .u32(k.div_ceil(64) as u32)
-        .done();
+        .u32(k.div_ceil(64) as u32);
     Problem {
         entry: "gemm_cluster",
         params,
@@ -75,7 +73,7 @@ pub fn gemm_cluster(m: usize, n: usize, k: usize) -> Problem {
 pub fn gemm_cp_async(m: usize, n: usize, k: usize) -> Problem {
     let o = operands(m, n, k, 4);
     let params =
-        Params::default().u64(o.a).u64(o.b).u64(o.c).u32(m as u32).u32(n as u32).u32(k as u32).done();
+        Params::default().address(o.a).address(o.b).address(o.c).u32(m as u32).u32(n as u32).u32(k as u32);
     Problem {
         entry: "gemm_cp_async",
         params,

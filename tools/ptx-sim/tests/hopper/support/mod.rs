@@ -25,7 +25,7 @@ const MOST_STEPS: u64 = 1 << 18;
 pub struct Problem {
     pub entry: &'static str,
     pub memory: Memory,
-    pub params: Vec<u8>,
+    pub params: Params,
     pub geometry: Geometry,
     pub output: u64,
     pub expected: Vec<u8>,
@@ -53,7 +53,7 @@ impl Problem {
         let module = read::parse(ptx).unwrap_or_else(|e| panic!("{}: {e}", self.entry));
         let kernel = decode::kernel(&module, self.entry).unwrap_or_else(|e| panic!("{}: {e}", self.entry));
         let geometry = Geometry { check, seed, step_limit: MOST_STEPS, ..self.geometry };
-        match ptx_sim::run(&kernel, &mut self.memory, &geometry, &self.params) {
+        match ptx_sim::run(&kernel, &mut self.memory, &geometry, &self.params.bytes()) {
             Ok(summary) => {
                 let result = self.memory.contents(self.output).unwrap_or_default();
                 Outcome {
@@ -75,31 +75,56 @@ impl Problem {
     }
 }
 
-/// A parameter block, each entry at its natural alignment.
+/// A parameter of a kernel, as something that can be moved to other addresses.
+pub enum Parameter {
+    U32(u32),
+    /// In the memory of the problem.
+    Address(u64),
+    Map(TensorMap),
+}
+
+impl Parameter {
+    /// As the simulator takes it.
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Parameter::U32(v) => v.to_le_bytes().to_vec(),
+            Parameter::Address(v) => v.to_le_bytes().to_vec(),
+            Parameter::Map(map) => map.encode().to_vec(),
+        }
+    }
+}
+
+/// The parameters of a kernel in order.
 #[derive(Default)]
-pub struct Params(Vec<u8>);
+pub struct Params(pub Vec<Parameter>);
 
 impl Params {
-    fn put(mut self, bytes: &[u8], align: usize) -> Self {
-        self.0.resize(self.0.len().next_multiple_of(align), 0);
-        self.0.extend_from_slice(bytes);
+    fn with(mut self, parameter: Parameter) -> Self {
+        self.0.push(parameter);
         self
     }
 
     pub fn u32(self, v: u32) -> Self {
-        self.put(&v.to_le_bytes(), 4)
+        self.with(Parameter::U32(v))
     }
 
-    pub fn u64(self, v: u64) -> Self {
-        self.put(&v.to_le_bytes(), 8)
+    pub fn address(self, v: u64) -> Self {
+        self.with(Parameter::Address(v))
     }
 
     pub fn map(self, map: &TensorMap) -> Self {
-        self.put(&map.encode(), 64)
+        self.with(Parameter::Map(*map))
     }
 
-    pub fn done(self) -> Vec<u8> {
-        self.0
+    /// The parameter block, each entry at its natural alignment, that of a map being 64.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut out = vec![];
+        for parameter in &self.0 {
+            let bytes = parameter.bytes();
+            out.resize(usize::next_multiple_of(out.len(), bytes.len().min(64)), 0);
+            out.extend(bytes);
+        }
+        out
     }
 }
 

@@ -16,7 +16,7 @@ pub fn stream_reduce(rows: usize, columns: usize) -> Problem {
     let at_y = memory.allocate("y", &vec![0; columns * 4]);
     Problem {
         entry: "stream_reduce",
-        params: Params::default().u64(at_x).u64(at_y).u32(columns as u32).done(),
+        params: Params::default().address(at_x).address(at_y).u32(columns as u32),
         geometry: Geometry {
             grid: grid(columns.div_ceil(1024), rows),
             block: [128, 1, 1],
@@ -37,13 +37,12 @@ pub fn split_k(rows: usize, columns: usize, pieces: usize) -> Problem {
     let blocks = columns.div_ceil(128);
     let semaphores = memory.allocate("semaphores", &vec![0; blocks * 4]);
     let params = Params::default()
-        .u64(at_x)
-        .u64(at_y)
-        .u64(semaphores)
+        .address(at_x)
+        .address(at_y)
+        .address(semaphores)
         .u32(rows as u32)
         .u32(columns as u32)
-        .u32(rows.div_ceil(pieces) as u32)
-        .done();
+        .u32(rows.div_ceil(pieces) as u32);
     Problem {
         entry: "split_k",
         params,
@@ -64,7 +63,12 @@ pub fn device_map(rows: usize, columns: usize) -> Problem {
     let maps = memory.allocate("maps", &vec![0; grid.iter().product::<u32>() as usize * 128]);
     Problem {
         entry: "device_map",
-        params: Params::default().u64(at_x).u64(at_y).u64(maps).u32(rows as u32).u32(columns as u32).done(),
+        params: Params::default()
+            .address(at_x)
+            .address(at_y)
+            .address(maps)
+            .u32(rows as u32)
+            .u32(columns as u32),
         geometry: Geometry { grid, block: [128, 1, 1], ..Geometry::default() },
         output: at_y,
         expected: x.f32(),
@@ -88,7 +92,7 @@ pub fn exchange() -> Problem {
     let at_y = memory.allocate("y", &start);
     Problem {
         entry: "exchange",
-        params: Params::default().u64(at_x).u64(at_y).u64(at_y + 512).done(),
+        params: Params::default().address(at_x).address(at_y).address(at_y + 512),
         geometry: Geometry { grid: [2, 1, 1], block: [128, 1, 1], ..Geometry::default() },
         output: at_y,
         expected,
