@@ -6,7 +6,7 @@ use super::{
     exact::*,
 };
 
-const F64S: [u64; 19] = [
+const F64S: [u64; 24] = [
     0,
     0x8000_0000_0000_0000,
     1,
@@ -26,8 +26,13 @@ const F64S: [u64; 19] = [
     0x3ff0_0000_2000_0001,
     0x3690_0000_0000_0001,
     0x405f_e000_0000_0000,
+    0xfff8_0000_0000_0001,
+    0x7ff4_5678_9abc_def0,
+    0xfff1_2345_6789_abcd,
+    0x7ff0_0000_0000_0001,
+    0x7fff_ffff_ffff_ffff,
 ];
-const F32S: [u64; 20] = [
+const F32S: [u64; 24] = [
     0,
     0x8000_0000,
     1,
@@ -48,11 +53,19 @@ const F32S: [u64; 20] = [
     0x3f80_1000,
     0x477f_f000,
     0x3880_0001,
+    0xffc0_1234,
+    0x7f80_0001,
+    0xff81_2345,
+    0x7fff_ffff,
 ];
-const F16S: [u64; 12] =
-    [0, 0x8000, 1, 0x3c00, 0xbc00, 0x3800, 0x3e00, 0xc100, 0x7bff, 0x7c00, 0xfc00, 0x7e00];
-const BF16S: [u64; 12] =
-    [0, 0x8000, 1, 0x3f80, 0xbf80, 0x3f00, 0x3fc0, 0xc020, 0x7f7f, 0x7f80, 0xff80, 0x7fc0];
+const F16S: [u64; 16] = [
+    0, 0x8000, 1, 0x3c00, 0xbc00, 0x3800, 0x3e00, 0xc100, 0x7bff, 0x7c00, 0xfc00, 0x7e00, 0xfe01, 0x7c01,
+    0xfdff, 0x7fff,
+];
+const BF16S: [u64; 16] = [
+    0, 0x8000, 1, 0x3f80, 0xbf80, 0x3f00, 0x3fc0, 0xc020, 0x7f7f, 0x7f80, 0xff80, 0x7fc0, 0xffc1, 0x7f81,
+    0xffbf, 0x7fff,
+];
 const INTS: [u64; 11] = [
     0,
     1,
@@ -135,7 +148,8 @@ impl Type {
 enum Value {
     Number(Dyadic, bool),
     Infinite(bool),
-    Nan,
+    /// With its code.
+    Nan(u64),
 }
 
 fn read(ty: Ty, v: u64) -> Value {
@@ -151,7 +165,7 @@ fn read(ty: Ty, v: u64) -> Value {
             match magnitude.cmp(&f.infinity()) {
                 std::cmp::Ordering::Less => Value::Number(f.number(v), v & f.sign() != 0),
                 std::cmp::Ordering::Equal => Value::Infinite(v & f.sign() != 0),
-                std::cmp::Ordering::Greater => Value::Nan,
+                std::cmp::Ordering::Greater => Value::Nan(v),
             }
         }
     }
@@ -195,9 +209,22 @@ fn clamp(v: &num_bigint::BigInt, signed: bool, bits: u32) -> u64 {
 
 fn to_float(f: Format, v: Value, mode: Mode) -> u64 {
     match v {
-        Value::Nan => f.nan(),
+        Value::Nan(_) => f.nan(),
         Value::Infinite(negative) => f.infinity() | if negative { f.sign() } else { 0 },
         Value::Number(n, negative) => f.encode(&n, mode, negative),
+    }
+}
+
+/// A NaN of one format in another: the hardware's one, but for two ways that keep sign and payload: the unit of f64, which makes
+/// it quiet, and the shift that makes f32 of bf16.
+fn nan_to(to: Format, from: Format, code: u64) -> u64 {
+    let sign = if code & from.sign() != 0 { to.sign() } else { 0 };
+    let fraction = (code & (from.infinity() ^ (from.sign() - 1))) as u128;
+    let moved = ((fraction << to.fraction) >> from.fraction) as u64;
+    match () {
+        () if to == F32 && from == BF16 => sign | to.infinity() | moved,
+        () if to == F64 || from == F64 => sign | to.infinity() | moved | 1 << (to.fraction - 1),
+        () => to.nan(),
     }
 }
 
@@ -208,6 +235,7 @@ pub fn cases() -> Vec<Case> {
             pair(&mut out, to, from);
         }
     }
+    flushed(&mut out);
     small_floats(&mut out);
     packed(&mut out);
     moves(&mut out);
@@ -269,8 +297,8 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
         (Ty::Int { signed, bits }, Ty::Float(format)) => {
             for (_, mode_name, mode) in ROUND {
                 let convert = |v: u64| match read(from.ty, v) {
-                    Value::Nan if format == F64 || bits == 64 => 1 << (bits - 1),
-                    Value::Nan => 0,
+                    Value::Nan(_) if format == F64 || bits == 64 => 1 << (bits - 1),
+                    Value::Nan(_) => 0,
                     Value::Infinite(negative) => clamp(
                         &num_bigint::BigInt::from(if negative { i128::MIN } else { i128::MAX }),
                         signed,
@@ -291,20 +319,9 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
         (Ty::Float(format), Ty::Float(source)) => {
             if format.bits() > source.bits() || format == source {
                 if format != source && (format == F64 || format == F32) {
-                    // NaN to f64 keeps what is not ours to state.
-                    let numbers: Vec<Vec<u64>> = tuples
-                        .iter()
-                        .filter(|v| format != F64 || !matches!(read(from.ty, v[0]), Value::Nan))
-                        .cloned()
-                        .collect();
-                    out.push(elementwise(
-                        target,
-                        &format!("cvt.{t}.{f} %d, %a;"),
-                        &[k],
-                        &[j],
-                        &numbers,
-                        |v| vec![to_float(format, read(from.ty, v[0]), Mode::Nearest)],
-                    ));
+                    add(format!("cvt.{t}.{f} %d, %a;"), &|v| {
+                        float_to_float(format, source, v, Mode::Nearest)
+                    });
                     return;
                 }
                 if format != source || format == F64 {
@@ -325,7 +342,7 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
             let modes = if format.bits() == 16 && source == F32 { 2 } else { 4 };
             for (mode_name, _, mode) in ROUND.iter().take(modes) {
                 add(format!("cvt.{mode_name}.{t}.{f} %d, %a;"), &|v| {
-                    to_float(format, read(from.ty, v), *mode)
+                    float_to_float(format, source, v, *mode)
                 });
             }
             if source == F32 && format.bits() == 16 {
@@ -342,7 +359,7 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
                 };
                 add(format!("cvt.rn.ftz.{t}.{f} %d, %a;"), &ftz);
                 let sat = |v: u64| match read(from.ty, v) {
-                    Value::Nan | Value::Infinite(true) => 0,
+                    Value::Nan(_) | Value::Infinite(true) => 0,
                     Value::Infinite(false) => 0x3c00,
                     Value::Number(_, true) => 0,
                     other => to_float(F16, other, Mode::Nearest).min(0x3c00),
@@ -350,6 +367,44 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
                 add(format!("cvt.rn.sat.{t}.{f} %d, %a;"), &sat);
             }
         }
+    }
+}
+
+fn float_to_float(to: Format, from: Format, code: u64, mode: Mode) -> u64 {
+    match read(Ty::Float(from), code) {
+        Value::Nan(code) => nan_to(to, from, code),
+        value => to_float(to, value, mode),
+    }
+}
+
+/// `cvt.ftz.f32.f64` about the least normal number: rounded to 24 bits first, then made zero if less.
+fn flushed(out: &mut Vec<Case>) {
+    const LEAST: u64 = 0x3810_0000_0000_0000;
+    let near =
+        [0, 1, 2, 1 << 27, (1 << 28) - 1, 1 << 28, (1 << 28) + 1, 1 << 29, (1 << 29) + 1, 1 << 30, 3 << 29];
+    let sizes = near.iter().map(|n| LEAST - n).chain([LEAST + 1, 0x3690_0000_0000_0000, 0, F64.infinity()]);
+    let values: Vec<u64> = sizes.flat_map(|v| [v, v | F64.sign()]).collect();
+    let wide = Format { exponent: 9, fraction: 23 };
+    for (mode_name, _, mode) in ROUND {
+        // What fits 24 bits exactly is flushed when it is rounded away from zero, by the rule; not by the code that ptxas makes.
+        let exact = |v: u64| v & (F64.sign() - 1) == LEAST - (1 << 29);
+        let away = |v: u64| if v & F64.sign() != 0 { mode == Mode::Down } else { mode == Mode::Up };
+        let some: Vec<Vec<u64>> =
+            values.iter().filter(|&&v| !(exact(v) && away(v))).map(|&v| vec![v]).collect();
+        out.push(elementwise(
+            Sm80,
+            &format!("cvt.{mode_name}.ftz.f32.f64 %d, %a;"),
+            &[R],
+            &[X],
+            &some,
+            |v| {
+                let code = to_float(wide, read(Ty::Float(F64), v[0]), mode);
+                let least = F32.number(1 << 23);
+                let tiny = wide.finite(code) && wide.number(code).abs().compare(&least).is_lt();
+                let sign = if v[0] & F64.sign() != 0 { F32.sign() } else { 0 };
+                vec![if tiny { sign } else { to_float(F32, read(Ty::Float(F64), v[0]), mode) }]
+            },
+        ));
     }
 }
 
@@ -535,12 +590,15 @@ fn packed(out: &mut Vec<Case>) {
     }
     let ones = product(&[&F32S]);
     let tf32 = |mode| move |v: &[u64]| vec![to_float(TF32, read(Ty::Float(F32), v[0]), mode) << 13];
-    // The NaN of tf32 is not stated; the numbers are.
-    let numbers: Vec<Vec<u64>> =
-        ones.iter().filter(|v| !matches!(read(Ty::Float(F32), v[0]), Value::Nan)).cloned().collect();
-    out.push(elementwise(Sm80, "cvt.rna.tf32.f32 %d, %a;", &[R], &[R], &numbers, tf32(Mode::Away)));
-    out.push(elementwise(Sm90a, "cvt.rn.tf32.f32 %d, %a;", &[R], &[R], &numbers, tf32(Mode::Nearest)));
-    out.push(elementwise(Sm90a, "cvt.rz.tf32.f32 %d, %a;", &[R], &[R], &numbers, tf32(Mode::Zero)));
+    // Ties away from zero are rounded by an integer sum; NaN is only cut off, which may make it infinity.
+    out.push(elementwise(Sm80, "cvt.rna.tf32.f32 %d, %a;", &[R], &[R], &ones, |v| {
+        match read(Ty::Float(F32), v[0]) {
+            Value::Nan(code) => vec![code & 0xffff_e000],
+            _ => tf32(Mode::Away)(v),
+        }
+    }));
+    out.push(elementwise(Sm90a, "cvt.rn.tf32.f32 %d, %a;", &[R], &[R], &ones, tf32(Mode::Nearest)));
+    out.push(elementwise(Sm90a, "cvt.rz.tf32.f32 %d, %a;", &[R], &[R], &ones, tf32(Mode::Zero)));
     let words = [
         0u64,
         1,

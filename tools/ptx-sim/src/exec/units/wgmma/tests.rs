@@ -318,9 +318,6 @@ fn sparse_a_of_halves() {
     }
     let twice = operand::unpack_a(&w, SourceA::Registers(&fragment), 0, Some(&[0; 32]));
     assert_eq!(twice, Err(OperandError::Metadata { row: 0, group: 0 }));
-    w.a_type = WgmmaType::E4m3;
-    let narrow = operand::unpack_a(&w, SourceA::Registers(&fragment), 0, Some(&metadata));
-    assert_eq!(narrow, Err(OperandError::Sparse(WgmmaType::E4m3)));
 }
 
 #[test]
