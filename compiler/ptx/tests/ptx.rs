@@ -4,6 +4,7 @@
 
 mod bulk;
 mod collectives;
+mod masks;
 mod random;
 mod shadow;
 mod small;
