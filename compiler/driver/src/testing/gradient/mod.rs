@@ -57,7 +57,7 @@ impl Run<'_> {
         arguments: &Arguments,
         exact: &Outputs,
     ) {
-        let mut check = Check { name: "grad", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("grad");
         let signature = compiled.signature();
         let forward = match Forward::new(self.loaded, self.case, grad, signature, arguments) {
             Ok(forward) => forward,
@@ -95,7 +95,7 @@ impl Run<'_> {
     /// The other forms of the program have to give the same: outputs of the forward asked for or not, and the backward alone on
     /// what the forward saved.
     pub(super) fn check_forms(&mut self, grad: &Grad, arguments: &Arguments, rounded: &Outputs) {
-        let mut check = Check { name: "forms", ok: true, max_abs: 0.0, max_rel: 0.0 };
+        let mut check = Check::new("forms");
         if let Err(diagnostics) = self.forms(grad, arguments, rounded, &mut check) {
             check.ok = false;
             self.fail(diagnostics);
