@@ -339,6 +339,10 @@ fn atomics(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
                     old
                 }
             }
+            // The atomic units of global memory flush; shared memory is added to by an ordinary sum.
+            (AtomOp::Add, 4) if *ty == Scalar::F32 => {
+                single_add(old as u32, x as u32, matches!(at[lane], Place::Global(..))) as u128
+            }
             _ => atomic(*op, *ty, old as u64, x as u64, y as u64) as u128,
         };
         let old = match at[lane] {
@@ -521,9 +525,7 @@ pub fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
                 old - 1
             }
         }
-        (AtomOp::Add, Scalar::F32) => {
-            (f32::from_bits(old as u32) + f32::from_bits(x as u32)).to_bits() as u64
-        }
+        (AtomOp::Add, Scalar::F32) => single_add(old as u32, x as u32, false) as u64,
         (AtomOp::Add, Scalar::F64) => (f64::from_bits(old) + f64::from_bits(x)).to_bits(),
         (AtomOp::Add, Scalar::F16) => half_add(old, x),
         (AtomOp::Add, Scalar::Bf16) => brain_add(old, x),
@@ -545,6 +547,13 @@ pub fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
         (_, Scalar::Int { signed, .. }) => combine(op, signed, old as u32, x as u32) as u64,
         _ => old,
     }
+}
+
+/// `flush`: subnormal numbers count, and come out, as zeros.
+fn single_add(x: u32, y: u32, flush: bool) -> u32 {
+    let flushed = |v: f32| if flush && v.is_subnormal() { 0f32.copysign(v) } else { v };
+    let sum = flushed(flushed(f32::from_bits(x)) + flushed(f32::from_bits(y)));
+    if sum.is_nan() { 0x7fff_ffff } else { sum.to_bits() }
 }
 
 fn half_add(x: u64, y: u64) -> u64 {

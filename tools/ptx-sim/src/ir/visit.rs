@@ -58,7 +58,7 @@ impl Op {
                 rows(f, *a, n, false);
                 rows(f, *b, if amount { 1 } else { n }, false);
                 if op.reads_c() {
-                    let word = matches!(op, IntOp::Bfe | IntOp::Bfi);
+                    let word = *op == IntOp::Bfe;
                     rows(
                         f,
                         *c,
