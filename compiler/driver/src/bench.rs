@@ -223,6 +223,10 @@ fn measure(
         ..Given::default()
     };
     mine.optionals_as_given = true;
+    // What nobody asks for is not computed: of a gradient everything is asked for.
+    if let Some((grad, _)) = loaded.module.grad(&picked.name) {
+        mine.outputs.extend(grad.results.iter().map(|r| r.name.name.clone()));
+    }
     for (name, value) in shape.map_or(&[][..], |s| s.consts) {
         mine.consts.entry(name.to_string()).or_insert_with(|| value.to_string());
     }
