@@ -11,6 +11,7 @@ mod small;
 mod support;
 mod triangular;
 mod widths;
+mod wrong;
 
 use support::{Kernel, arguments, check, kernel};
 use tile_base::DType;

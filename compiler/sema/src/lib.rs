@@ -25,6 +25,7 @@ mod along;
 mod assign;
 mod builtins;
 mod call;
+mod captures;
 mod check;
 mod claims;
 mod compose;

@@ -141,5 +141,7 @@ mod tests {
         assert_eq!(take(&x, &[2, 0], 0).unwrap().float_slice(), [4.0, 5.0, 0.0, 1.0]);
         assert_eq!(take(&x, &[1], 1).unwrap().shape(), Shape::new(&[3, 1]));
         assert_eq!(take(&x, &[0, 3], 0).unwrap_err(), 3);
+        assert_eq!(take(&x, &[2, -2], 0).unwrap_err(), -2);
+        assert_eq!(take(&x, &[-1, 1], 0).unwrap().float_slice(), [0.0, 0.0, 2.0, 3.0]);
     }
 }

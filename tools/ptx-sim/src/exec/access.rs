@@ -109,7 +109,7 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
             }
             let whole = m.note(mask, &at, total, flags(false, *order), u32::MAX);
             if let Some(defined) = &mut own.defined {
-                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                let element = traffic::Element { bytes: *bytes, signed: *signed, wide: *wide };
                 traffic::load(m, defined, mask, &at, whole, d, element);
             }
             for (n, slot) in d.iter().enumerate() {
@@ -145,9 +145,9 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
             if padded != 0 {
                 m.note_padding(padded, &at);
             }
-            m.note_stores(mask, &at, total, flags(true, *order), own.sources | padded, same);
+            m.note_stores(mask, &at, total, flags(true, *order), (own.sources | padded, same));
             if let Some(defined) = &mut own.defined {
-                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                let element = traffic::Element { bytes: *bytes, signed: false, wide: *wide };
                 traffic::store(m, defined, mask, &at, own.sources, a, element);
             }
             if m.check.is_some() && order.strong() {
@@ -417,7 +417,7 @@ fn old_defined(
 fn load_matrix(r: &mut Rows, own: &mut Own, op: &MatrixLoad, m: &mut World) -> Result<(), Refused> {
     let rows = rows_of(op.rows());
     let at = places(r, rows, MemSpace::Shared, op.addr, 16, m)?;
-    let whole = m.note(rows, &at, 16, 0, u32::MAX);
+    let whole = m.note_rows(rows, &at, 0, (u32::MAX, 0));
     match &mut own.defined {
         Some(defined) if whole & rows != rows => traffic::load_matrix(m, defined, &at, whole, op),
         Some(defined) => op.d.iter().for_each(|&slot| defined.set_row(slot, u32::MAX, u32::MAX)),
@@ -478,7 +478,7 @@ fn store_matrix(r: &Rows, own: &mut Own, op: &Op, m: &mut World) -> Result<(), R
     };
     let same = lanes(rows).fold(0, |same, lane| same | (there(m, lane) as u32) << lane);
     let whole = own.sources == u32::MAX;
-    m.note_stores(rows, &at, 16, flag::WRITE, if whole { u32::MAX } else { 0 }, same);
+    m.note_rows(rows, &at, flag::WRITE, (if whole { u32::MAX } else { 0 }, same));
     if let Some(defined) = own.defined.as_mut().filter(|_| !whole) {
         traffic::store_matrix(m, defined, &at, layout, a);
     }

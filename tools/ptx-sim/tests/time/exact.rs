@@ -50,7 +50,7 @@ fn a_load_takes_its_latency() {
                 ld.global.f32 %f0, [%rd1]; add.f32 %f0, %f0, %f0;";
     let p = predict(load, one_cta(1), 128);
     assert_eq!(p.lost[0].why, time::Stall::Memory);
-    assert!((479.0..520.0).contains(&p.clocks), "{}", p.clocks);
+    assert!((662.0..700.0).contains(&p.clocks), "{}", p.clocks);
 }
 
 /// A copy of 256 MiB goes at the memory's pace.

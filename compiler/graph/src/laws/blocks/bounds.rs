@@ -226,7 +226,9 @@ impl Blocks {
     fn measurable(&self, g: &Graph, value: Value) -> Option<u32> {
         let dtype = g.type_of(value).dtype;
         let fits = self.measures && (comparable(dtype) || dtype == DType::Bool);
-        long_axis(g, value).filter(|_| fits && !positional(g, value))
+        let axis = long_axis(g, value)?;
+        let some = never_empty(g, g.type_of(value).axes[axis as usize]);
+        (fits && some && !positional(g, value)).then_some(axis)
     }
 
     fn measure(&mut self, g: &mut Graph, row: Value, axis: u32) -> Interval {
@@ -323,6 +325,14 @@ fn long_axis(g: &Graph, value: Value) -> Option<u32> {
     let axes = &g.type_of(value).axes;
     let mut long = (0..axes.len()).filter(|&a| axes[a] != Axis::One);
     long.next().filter(|_| long.next().is_none()).map(|a| a as u32)
+}
+
+/// Whether an axis has a position in every step: spans of loops have, which a `skip` names once more; one that is clipped may
+/// have none, and the least of nothing is no number to go on with.
+fn never_empty(g: &Graph, axis: Axis) -> bool {
+    let Axis::Span { span, .. } = axis else { return true };
+    let start = g.node(g.span(span).start.node);
+    matches!(start.op, Op::RegionArgs) || g.region(start.region).kind == RegionKind::Skip
 }
 
 /// Numbers of which every backend takes minima and maxima.
