@@ -20,17 +20,18 @@
 //! its units do in a clock, with the clock, and with the square of the voltage, which grows with the clock:
 //!
 //! ```text
-//! power ~ activity · clock³       activity = part of the tensor cores' peak that is used + part of the issue slots
+//! power ~ activity · clock³       activity = part of the tensor cores' peak that is used + 0.45 · part of the issue slots
 //!
-//! product of 8192 by wgmma        0.95 + 0.05     1.55 GHz: the reference
-//! attention by mma.sync           0.35 + 0.45     1.67
-//! product by mma.sync             0.35 + 0.20     1.89
-//! sums of rows                    0    + 0.40     1.98, as high as it goes
+//!                                                        by the rule     [M], a quarter of a second of nothing else
+//! wgmma of random values          1.00 + 0.45 · 0.05     1.55            1.68 falling to 1.59 (a second: 1.36); of zeros 1.78 to 1.76
+//! mma.sync                        0.67 + 0.45 · 0.17     1.71            1.78 to 1.77
+//! fma.f32                         0    + 0.45 · 0.93     as high as      1.97
+//! ex2                             0    + 0.45 · 0.13     it goes         1.97 to 1.96
 //! ```
 //!
 //! `sustained_clock` is *fitted*: so that the model's product takes the time that cuBLAS was measured to take (see
-//! docs/simulator.md). [M] has 1.36 to 1.50 GHz, by the data, after a second of nothing but products. That an issue slot counts as much
-//! as the tensor core beside it is an estimate. Both belong to the device and are the same for every kernel.
+//! docs/simulator.md). `highest_clock` is that of the data sheet; the H200 of [M] goes higher. All of it belongs to the device and is the
+//! same for every kernel.
 
 use crate::Target;
 
@@ -138,7 +139,8 @@ const A100: Timing = Timing {
 const H100: Timing = Timing {
     // Fitted to cuBLAS, see above.
     sustained_clock: 1.55e9,
-    highest_clock: 1.98e9,
+    // The boost clock of the data sheet; the H200 of [M] goes to 1.98.
+    highest_clock: 1.83e9,
     // m16n8k16 every 6 clocks, two warps to a partition: two thirds of what wgmma reaches.
     mma_sync_share: 2.0 / 3.0,
     // 4.2 with the loop around.
@@ -175,9 +177,10 @@ const H100: Timing = Timing {
     cluster: 191,
     cluster_barrier: 80,
     cluster_hop: 80,
-    // 104 by TMA and by cp.async, 124 by loads; all together 36 each.
+    // 104 by TMA, 104 to 118 by cp.async, 124 by loads. All together: 24 MiB read again and again at 8.7 TB/s, a launch taken off; by
+    // the clocks of the median multiprocessor it is 36 each.
     l2_port: 104.0,
-    l2_all: 4760.0,
+    l2_all: 4400.0,
     // Of 4.8 TB/s: 4.46 read or written, 4.25 by two reads and a write, 4.10 copied.
     memory_share: 0.885,
     // Empty CTAs of 200 KiB, one after the other, every 149 to 158 ns; small ones everywhere, every 0.6 ns.
@@ -186,10 +189,13 @@ const H100: Timing = Timing {
     launch: 2e-6,
 };
 
+/// What a busy issue slot adds to the power beside a busy tensor core: [M], see above.
+const ISSUE_WEIGHT: f64 = 0.45;
+
 impl Timing {
     /// The clock that is kept while so much of the tensor cores' peak, and of the issue slots, is used.
     pub fn clock(&self, tensor: f64, issue: f64) -> f64 {
-        let activity = (tensor + issue).max(f64::MIN_POSITIVE);
+        let activity = (tensor + ISSUE_WEIGHT * issue).max(f64::MIN_POSITIVE);
         (self.sustained_clock / activity.cbrt()).clamp(self.sustained_clock, self.highest_clock)
     }
 }
@@ -216,9 +222,9 @@ mod tests {
 
     #[test]
     fn a_busy_device_is_slower() {
-        let [loaded, mixed, idle] = [(1.0, 0.1), (0.35, 0.45), (0.0, 0.4)].map(|(t, i)| H100.clock(t, i));
-        assert_eq!((loaded, idle), (1.55e9, 1.98e9));
-        assert!((1.6e9..1.7e9).contains(&mixed), "{mixed:e}");
+        let [loaded, mixed, idle] = [(1.0, 0.1), (0.67, 0.17), (0.0, 0.93)].map(|(t, i)| H100.clock(t, i));
+        assert_eq!((loaded, idle), (1.55e9, 1.83e9));
+        assert!((1.7e9..1.75e9).contains(&mixed), "{mixed:e}");
         assert_eq!(A100.clock(0.0, 0.0), A100.clock(1.0, 1.0));
     }
 

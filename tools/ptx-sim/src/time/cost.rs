@@ -11,7 +11,10 @@
 //!                                 wgmma n = 256     a quarter is 65536 of 512 a clock:     128           at the wait for it
 //! ```
 
-use super::expand::{Expansion, expand};
+use super::{
+    expand::{Expansion, expand},
+    registers,
+};
 use crate::{
     exec::units::operand,
     ir::*,
@@ -75,11 +78,15 @@ pub const PARTITIONS: usize = 4;
 
 /// The costs of all instructions of a kernel.
 pub fn costs(kernel: &Kernel, rates: &Rates, timing: &Timing) -> Vec<Cost> {
-    kernel.code.iter().map(|inst| cost(kernel, inst, rates, timing)).collect()
+    let varies = registers::varying(kernel);
+    kernel.code.iter().map(|inst| cost(kernel, inst, &varies, rates, timing)).collect()
 }
 
-fn cost(kernel: &Kernel, inst: &Inst, rates: &Rates, timing: &Timing) -> Cost {
-    let Expansion { pipe, slots, trips, latency } = expand(&inst.op, timing);
+fn cost(kernel: &Kernel, inst: &Inst, varies: &[u64], rates: &Rates, timing: &Timing) -> Cost {
+    let Expansion { pipe, slots, mut trips, latency } = expand(&inst.op, timing);
+    if pipe == Pipe::Int && uniform(kernel, inst, varies) {
+        trips = 0;
+    }
     let kind = kind(&inst.op);
     let (mut uses, mut defs) = (vec![], vec![]);
     let predicate = |p: Pred| kernel.rows + 1 + p;
@@ -100,6 +107,18 @@ fn cost(kernel: &Kernel, inst: &Inst, rates: &Rates, timing: &Timing) -> Cost {
     let latency = special_latency(&inst.op, timing).unwrap_or(latency).max(once);
     let (holds, products) = (holds(&inst.op, timing), tensor_work(&inst.op).1);
     Cost { kind, pipe, slots, busy: trips * once, latency, holds, products, uses, defs }
+}
+
+/// Whether an instruction computes what is the same in all lanes: the warp's own unit does it, beside the lanes' pipes.
+fn uniform(kernel: &Kernel, inst: &Inst, varies: &[u64]) -> bool {
+    let (mut defines, mut differs) = (false, false);
+    inst.op.visit(&mut |role| {
+        if let Role::Def(s) = role {
+            defines |= kernel.is_register(s);
+            differs |= registers::holds(varies, s);
+        }
+    });
+    defines && !differs
 }
 
 /// Latencies of what is no arithmetic: loads that leave the multiprocessor are reckoned when they are played.

@@ -49,7 +49,7 @@ fn gives_back(kernel: &Kernel) -> bool {
 }
 
 /// Words of a set of rows.
-type Rows = Vec<u64>;
+pub(super) type Rows = Vec<u64>;
 
 /// The greatest number of rows alive at once.
 fn alive(kernel: &Kernel) -> u32 {
@@ -78,9 +78,14 @@ fn alive(kernel: &Kernel) -> u32 {
     }
 }
 
+/// Whether a row is in a set.
+pub(super) fn holds(rows: &[u64], slot: Slot) -> bool {
+    rows.get(slot as usize / 64).is_some_and(|w| w >> (slot % 64) & 1 == 1)
+}
+
 /// Rows that may differ from lane to lane: what comes from a lane's number, from memory, or from anything but integer arithmetic
 /// on values that are the same in all lanes.
-fn varying(kernel: &Kernel) -> Rows {
+pub(super) fn varying(kernel: &Kernel) -> Rows {
     let mut rows = vec![0u64; kernel.rows as usize / 64 + 1];
     let of_lanes = |s: &Special| {
         use Special::*;
@@ -103,13 +108,13 @@ fn varying(kernel: &Kernel) -> Rows {
                         | Op::Convert { to: Scalar::Int { .. }, from: Scalar::Int { .. }, .. }
                 );
             inst.op.visit(&mut |role| match role {
-                Role::Use(s) | Role::Address(s) => varies |= rows[s as usize / 64] >> (s % 64) & 1 == 1,
+                Role::Use(s) | Role::Address(s) => varies |= holds(&rows, s),
                 _ => {}
             });
             if varies {
                 inst.op.visit(&mut |role| {
                     if let Role::Def(s) = role {
-                        changed |= rows[s as usize / 64] >> (s % 64) & 1 == 0;
+                        changed |= !holds(&rows, s);
                         rows[s as usize / 64] |= 1 << (s % 64);
                     }
                 });

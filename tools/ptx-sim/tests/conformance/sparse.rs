@@ -14,7 +14,7 @@ use super::{
 /// The two of four columns that are stored, for group `g` of row `r`.
 fn chosen(r: usize, g: usize) -> [usize; 2] {
     const PAIRS: [[usize; 2]; 6] = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
-    PAIRS[((r * 37 + g * 101 + r * g * 11 + 5) * 40_503 >> 7) % 6]
+    PAIRS[(((r * 37 + g * 101 + r * g * 11 + 5) * 40_503) >> 7) % 6]
 }
 
 struct Sparse {

@@ -3,9 +3,10 @@
 
     python3 adder.py device.npz
 
-What is tried: products are exact; those of a block of k and the old sum are moved to the greatest exponent among them; F bits behind its place
-are kept and the rest is cut off; the sum is rounded to f32 (to nearest, or cut off, or kept) and goes into the next block. For each
-instruction the share of results that a rule gives exactly is printed, the best rules first; 1.0 is a rule that explains everything.
+What is tried: products are exact; those of a block of k and the old sum are moved to the greatest exponent among
+them; F bits behind its place are kept and the rest is cut off; the sum is rounded to f32 (to nearest, or cut off, or
+kept) and goes into the next block. For each instruction the share of results that a rule gives exactly is printed, the
+best rules first; 1.0 is a rule that explains everything.
 
     1.0 + 2^-24 + 2^-24, F = 23: 1, both small ones are cut off      F = 24: 1 + 2^-23
 """
@@ -28,7 +29,10 @@ def values(codes, ty):
     exponent, fraction = FORMAT[ty]
     codes = codes.astype(np.int64)
     e, rest = codes >> fraction & (1 << exponent) - 1, codes & (1 << fraction) - 1
-    size = np.ldexp((rest + np.where(e > 0, 1 << fraction, 0)).astype(float), np.maximum(e, 1) - (1 << (exponent - 1)) + 1 - fraction)
+    size = np.ldexp(
+        (rest + np.where(e > 0, 1 << fraction, 0)).astype(float),
+        np.maximum(e, 1) - (1 << (exponent - 1)) + 1 - fraction,
+    )
     top = (codes & 0x7F) == 0x7F if ty == "e4m3" else e == (1 << exponent) - 1
     return np.where(top, np.nan, np.where(codes >> (exponent + fraction) & 1, -size, size))
 
@@ -37,7 +41,9 @@ def unpack(words, ty):
     """One more axis: the elements of a word. The tensor core reads the upper 19 bits of tf32."""
     words = words & np.uint32(0xFFFFE000) if ty == "tf32" else words
     bits = {"f32": 32}.get(ty) or WIDTH[ty]
-    return np.stack([values(words >> np.uint32(n) & np.uint32((1 << bits) - 1), ty) for n in range(0, 32, bits)], axis=-1)
+    return np.stack(
+        [values(words >> np.uint32(n) & np.uint32((1 << bits) - 1), ty) for n in range(0, 32, bits)], axis=-1
+    )
 
 
 def exponent(v):
@@ -105,7 +111,14 @@ def of_mma(item, answer):
     na, nb, nd, ty = MMA[name]
     data, half = item.input.view(np.uint32).reshape(-1, 32, na + nb + nd), nd == 2
     factors = left(data[..., :na], ty), right(data[..., na : na + nb], ty)
-    return name, ty, half, *factors, accumulators(data[..., na + nb :], half), accumulators(answer.view(np.uint32).reshape(-1, 32, nd), half)
+    return (
+        name,
+        ty,
+        half,
+        *factors,
+        accumulators(data[..., na + nb :], half),
+        accumulators(answer.view(np.uint32).reshape(-1, 32, nd), half),
+    )
 
 
 def of_wgmma(item, answer):
@@ -116,7 +129,15 @@ def of_wgmma(item, answer):
     cores = item.input[HALF : HALF + 64 * 32].reshape(8, 2, 8, 16).swapaxes(1, 2).reshape(64, 32)
     b = unpack(np.ascontiguousarray(cores).view(np.uint32), ty).reshape(64, -1).T
     a = left(threads[..., :4], ty)
-    return name, ty, half, a, np.repeat(b[None], 4, axis=0), accumulators(threads[..., 5:], half), accumulators(answer.view(np.uint32).reshape(4, 32, count), half)
+    return (
+        name,
+        ty,
+        half,
+        a,
+        np.repeat(b[None], 4, axis=0),
+        accumulators(threads[..., 5:], half),
+        accumulators(answer.view(np.uint32).reshape(4, 32, count), half),
+    )
 
 
 def main(path):
@@ -141,7 +162,7 @@ def main(path):
                 continue
             hits = results = 0
             for ty, half, a, b, c, d in some:
-                # Bytes are multiplied as f16 by mma: the lower two of each word, then the upper two, and the old sum at the end.
+                # Bytes are multiplied as f16 by mma: the lower two of each word, then the upper two; the old sum at last.
                 bytes_ = ty[0] == "e" and key.startswith("m")
                 parts = [[x for x in range(k) if x % 4 // 2 == n] for n in range(2)] if bytes_ else [list(range(k))]
                 blocks = [part[n : n + size] for part in parts for n in range(0, len(part), size)]
@@ -150,7 +171,12 @@ def main(path):
                 got = got.astype(np.float16).astype(float) if half else got
                 finite = np.isfinite(d)
                 hits, results = hits + (got == d)[finite].sum(), results + finite.sum()
-            tried.append((hits / results, f"blocks of {size}, {kept} bits, {getattr(rounded, '__name__', '')}".replace("<lambda>", "kept")))
+            tried.append(
+                (
+                    hits / results,
+                    f"blocks of {size}, {kept} bits, {getattr(rounded, '__name__', '')}".replace("<lambda>", "kept"),
+                )
+            )
         tried.sort(reverse=True)
         print(key, *(f"    {share:.4f} {words}" for share, words in tried[:4]), sep="\n", flush=True)
 

@@ -1,4 +1,4 @@
-"""Arithmetic of every type, rounding and modifier, comparisons, classes, bit fields; atomics on a cell for each thread."""
+"""Arithmetic of every type, rounding and modifier, comparisons, classes, bit fields; atomics, a cell for each thread."""
 
 import numpy as np
 
@@ -102,11 +102,42 @@ def integers(rng):
 
 
 def words(rng):
-    for op in ("add.sat.s32", "sub.sat.s32", "mul24.lo.s32", "mul24.hi.s32", "mul24.lo.u32", "mul24.hi.u32", "add.s16x2", "min.u16x2", "max.s16x2", "max.relu.s16x2"):
+    for op in (
+        "add.sat.s32",
+        "sub.sat.s32",
+        "mul24.lo.s32",
+        "mul24.hi.s32",
+        "mul24.lo.u32",
+        "mul24.hi.u32",
+        "add.s16x2",
+        "min.u16x2",
+        "max.s16x2",
+        "max.relu.s16x2",
+    ):
         yield plain(rng, f"{op} {TWO}", "r", ["i32"] * 2)
-    for op in ("bmsk.wrap.b32", "bmsk.clamp.b32", "szext.wrap.s32", "szext.clamp.s32", "szext.wrap.u32", "szext.clamp.u32"):
+    for op in (
+        "bmsk.wrap.b32",
+        "bmsk.clamp.b32",
+        "szext.wrap.s32",
+        "szext.clamp.s32",
+        "szext.wrap.u32",
+        "szext.clamp.u32",
+    ):
         yield plain(rng, f"{op} {TWO}", "r", ["i32", "amount"])
-    for op in ("mad.hi.sat.s32", "mad24.lo.s32", "mad24.hi.s32", "mad24.hi.sat.s32", "dp4a.u32.s32", "dp4a.s32.s32", "dp2a.lo.u32.s32", "dp2a.hi.s32.u32", "prmt.b32", "prmt.b32.f4e", "prmt.b32.ecl", "prmt.b32.rc16"):
+    for op in (
+        "mad.hi.sat.s32",
+        "mad24.lo.s32",
+        "mad24.hi.s32",
+        "mad24.hi.sat.s32",
+        "dp4a.u32.s32",
+        "dp4a.s32.s32",
+        "dp2a.lo.u32.s32",
+        "dp2a.hi.s32.u32",
+        "prmt.b32",
+        "prmt.b32.f4e",
+        "prmt.b32.ecl",
+        "prmt.b32.rc16",
+    ):
         yield plain(rng, f"{op} {THREE}", "r", ["i32"] * 3)
     for op in ("shf.l.wrap.b32", "shf.l.clamp.b32", "shf.r.wrap.b32", "shf.r.clamp.b32"):
         yield plain(rng, f"{op} {THREE}", "r", ["i32", "i32", "amount"])
@@ -114,7 +145,13 @@ def words(rng):
 
 def atomics(rng):
     rows = 1024
-    types = {"add": ("u32", "s32", "u64"), "min": ("u32", "s32", "u64", "s64"), "max": ("u32", "s32", "u64", "s64"), "inc": ("u32",), "dec": ("u32",)}
+    types = {
+        "add": ("u32", "s32", "u64"),
+        "min": ("u32", "s32", "u64", "s64"),
+        "max": ("u32", "s32", "u64", "s64"),
+        "inc": ("u32",),
+        "dec": ("u32",),
+    }
     types |= {op: ("b32", "b64") for op in ("and", "or", "xor", "exch")}
     table = [(f"{op}.{ty}", "r" if ty[1:] == "32" else "x", f"i{ty[1:]}") for op, all_ in types.items() for ty in all_]
     table += [("add.f32", "r", "f32"), ("add.f64", "x", "f64")]
@@ -127,8 +164,10 @@ def atomics(rng):
         load = "".join(f"    ld.global.b{bits} {reg}{n + 1}, [%in+{8 * n}];\n" for n in range(2))
         start = f"    mad.wide.u32 %in, %t, 16, %in; mad.wide.u32 %out, %t, 16, %out;\n{load}"
         in_global = f"    st.global.b{bits} [%out], {reg}1; atom.global.{op} {reg}3, [%out], {reg}2;\n"
-        in_shared = f"""    .shared .align 8 .b8 cells[1024]; mov.u32 %r10, cells; mov.u32 %r11, %tid.x; mad.lo.u32 %r10, %r11, 8, %r10;
-    st.shared.b{bits} [%r10], {reg}1; atom.shared.{op} {reg}3, [%r10], {reg}2; ld.shared.b{bits} {reg}4, [%r10]; st.global.b{bits} [%out], {reg}4;
+        in_shared = f"""    .shared .align 8 .b8 cells[1024];
+    mov.u32 %r10, cells; mov.u32 %r11, %tid.x; mad.lo.u32 %r10, %r11, 8, %r10;
+    st.shared.b{bits} [%r10], {reg}1; atom.shared.{op} {reg}3, [%r10], {reg}2;
+    ld.shared.b{bits} {reg}4, [%r10]; st.global.b{bits} [%out], {reg}4;
 """
         for space, text in (("global", in_global), ("shared", in_shared)):
             body = start + text + f"    st.global.b{bits} [%out+8], {reg}3;"

@@ -6,7 +6,17 @@ from item import KIND, Item, columns, elementwise
 
 FLOATS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
 INTEGERS = ("u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64")
-REGISTER = {"u8": "r", "s8": "r", "u16": "h", "s16": "h", "u32": "r", "s32": "r", "u64": "x", "s64": "x", **{f: KIND[f] for f in FLOATS}}
+REGISTER = {
+    "u8": "r",
+    "s8": "r",
+    "u16": "h",
+    "s16": "h",
+    "u32": "r",
+    "s32": "r",
+    "u64": "x",
+    "s64": "x",
+    **{f: KIND[f] for f in FLOATS},
+}
 ALL_HALVES = np.arange(1 << 16, dtype=np.uint64)
 
 
@@ -38,7 +48,11 @@ def roundings(to, source):
     """The modifiers between two float types."""
     flush = [w for w in ("ftz",) if (to, source) in (("f64", "f32"), ("f32", "f16"), ("f32", "f32"))]
     if to == source:
-        return [] if to == "bf16" else [f"r{r}i" for r in "nzmp"] + (["sat"] if FLOATS[to] > 16 else []) + (["rni.ftz"] if flush else [])
+        return (
+            []
+            if to == "bf16"
+            else [f"r{r}i" for r in "nzmp"] + (["sat"] if FLOATS[to] > 16 else []) + (["rni.ftz"] if flush else [])
+        )
     if FLOATS[to] > FLOATS[source]:
         return ["", *flush]
     modes = "nz" if source == "f32" else "nzmp"
@@ -55,13 +69,17 @@ def small(rng):
         yield elementwise(f"cvt.{words}.tf32.f32 %d, %a;", "r", ["r"], columns(rng, ["f32"], 8192))
     for pair in ("f16x2", "bf16x2"):
         for words in ("rn", "rz", "rn.relu", "rz.relu"):
-            yield elementwise(f"cvt.{words}.{pair}.f32 %d, %a, %b;", "r", ["r", "r"], columns(rng, ["f32", "f32"], 4096))
+            yield elementwise(
+                f"cvt.{words}.{pair}.f32 %d, %a, %b;", "r", ["r", "r"], columns(rng, ["f32", "f32"], 4096)
+            )
     for pair in ("e4m3x2", "e5m2x2"):
         for relu in ("", ".relu"):
             yield elementwise(f"cvt.rn{relu}.f16x2.{pair} %d, %a;", "r", ["h"], [ALL_HALVES])
             both = ALL_HALVES | ALL_HALVES[::-1] << np.uint64(16)
             yield elementwise(f"cvt.rn.satfinite{relu}.{pair}.f16x2 %d, %a;", "h", ["r"], [both])
-            yield elementwise(f"cvt.rn.satfinite{relu}.{pair}.f32 %d, %a, %b;", "h", ["r", "r"], columns(rng, ["f32", "f32"], 8192))
+            yield elementwise(
+                f"cvt.rn.satfinite{relu}.{pair}.f32 %d, %a, %b;", "h", ["r", "r"], columns(rng, ["f32", "f32"], 8192)
+            )
 
 
 def approximations(rng):
@@ -82,7 +100,17 @@ def approximations(rng):
 def whole():
     """All 2^23 fractions of one exponent (rsqrt: of two)."""
     one, two = 0x3F800000, 0x40000000
-    for op, first in (("rcp", one), ("rsqrt", one), ("rsqrt", two), ("sqrt", one), ("ex2", one), ("lg2", one), ("sin", one), ("cos", one)):
+    for op, first in (
+        ("rcp", one),
+        ("rsqrt", one),
+        ("rsqrt", two),
+        ("sqrt", one),
+        ("ex2", one),
+        ("lg2", one),
+        ("sin", one),
+        ("cos", one),
+    ):
         text = f"{op}.approx.ftz.f32"
-        body = f"    mad.wide.u32 %out, %t, 4, %out; add.u32 %r1, %t, {first:#x}; mov.b32 %f0, %r1; {text} %f1, %f0; st.global.f32 [%out], %f1;"
+        body = f"""    mad.wide.u32 %out, %t, 4, %out; add.u32 %r1, %t, {first:#x}; mov.b32 %f0, %r1;
+    {text} %f1, %f0; st.global.f32 [%out], %f1;"""
         yield Item(f"{text} from {first:#x}", body, np.zeros(8, np.uint8), 4 << 23, 256, 1 << 15)

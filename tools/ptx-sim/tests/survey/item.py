@@ -1,8 +1,8 @@
 """One question to a device: a tiny kernel `k(in, out)`, its input, and how many bytes come out.
 
-Nothing here says what is right. The same items run on a device and on the simulator (through the driver that stands for a device), and
-`survey.py compare` shows where the bytes differ. An elementwise item is one instruction over rows of operands, a thread for each row, every
-operand in a slot of eight bytes:
+Nothing here says what is right. The same items run on a device and on the simulator (through the driver that stands
+for a device), and `survey.py compare` shows where the bytes differ. An elementwise item is one instruction over rows of
+operands, a thread for each row, every operand in a slot of eight bytes:
 
     elementwise("add.rn.f32 %d, %a, %b;", "r", ["r", "r"], [column, column])
 """
@@ -10,7 +10,8 @@ operand in a slot of eight bytes:
 import numpy as np
 
 HEAD = ".version 8.8\n.target sm_90a\n.address_size 64\n"
-PROLOGUE = """    .reg .b64 %in, %out, %x<40>; .reg .b32 %t, %r<300>; .reg .b16 %h<40>; .reg .pred %p<20>; .reg .f32 %f<60>; .reg .f64 %g<40>;
+PROLOGUE = """    .reg .b64 %in, %out, %x<40>; .reg .b32 %t, %r<300>; .reg .b16 %h<40>; .reg .pred %p<20>;
+    .reg .f32 %f<60>; .reg .f64 %g<40>;
     ld.param.u64 %in, [in]; ld.param.u64 %out, [out];
     { .reg .b32 a, b; mov.u32 a, %ctaid.x; mov.u32 b, %ntid.x; mov.u32 %t, %tid.x; mad.lo.u32 %t, a, b, %t; }
 """
@@ -20,7 +21,15 @@ BITS = {"h": 16, "r": 32, "x": 64, "p": 32}
 KIND = {"f16": "h", "bf16": "h", "f32": "r", "f64": "x", "i16": "h", "i32": "r", "i64": "x", "amount": "r"}
 
 # Bits of exponent and of fraction.
-FORMAT = {"f16": (5, 10), "bf16": (8, 7), "tf32": (8, 23), "e4m3": (4, 3), "e5m2": (5, 2), "f32": (8, 23), "f64": (11, 52)}
+FORMAT = {
+    "f16": (5, 10),
+    "bf16": (8, 7),
+    "tf32": (8, 23),
+    "e4m3": (4, 3),
+    "e5m2": (5, 2),
+    "f32": (8, 23),
+    "f64": (11, 52),
+}
 
 
 class Item:
@@ -31,7 +40,8 @@ class Item:
 
     def text(self, entry):
         declare = ".extern .shared .align 1024 .b8 smem[];\n" if self.shared else ""
-        return f"{declare}.visible .entry {entry}(.param .u64 in, .param .u64 out) {{\n{PROLOGUE}{self.body}\n    ret;\n}}\n"
+        parameters = "(.param .u64 in, .param .u64 out)"
+        return f"{declare}.visible .entry {entry}{parameters} {{\n{PROLOGUE}{self.body}\n    ret;\n}}\n"
 
 
 def elementwise(text, destination, sources, columns):
@@ -54,7 +64,7 @@ def elementwise(text, destination, sources, columns):
 
 
 def edges(kind):
-    """Codes at which rules change: zeros, subnormal numbers, the least normal one, ones, ties, infinities, NaN quiet and not."""
+    """Codes at which rules change: zeros, subnormal numbers, the least normal one, ones, infinities, NaN of both kinds."""
     if kind[0] in "ia":
         powers = [1 << n for n in (5, 6, 8, 15, 16, 31, 32, 63)]
         return [0, 1, 2, 3] + [p + d for p in powers for d in (-1, 0, 1)] + [(1 << 64) - 2, (1 << 64) - 1]
@@ -62,13 +72,27 @@ def edges(kind):
     sign, least = 1 << (exponent + fraction), 1 << fraction
     one, infinity = ((1 << (exponent - 1)) - 1) << fraction, ((1 << exponent) - 1) << fraction
     sizes = [0, 1, least - 1, least, least + 1, 2 * least - 1, one - 2, one - 1, one, one + 1, infinity - 1, infinity]
-    sizes += [infinity | least // 2, infinity | 1, infinity | least // 2 - 1, infinity | least - 1, one - least, one + least * fraction]
+    sizes += [
+        infinity | least // 2,
+        infinity | 1,
+        infinity | least // 2 - 1,
+        infinity | least - 1,
+        one - least,
+        one + least * fraction,
+    ]
     if kind == "f32":
         # Where reciprocals and exponentials have their limits.
         sizes += [0x7E800000, 0x7E800001, 0x7F000001, 0x42FC0000, 0x43160000, 0x40490FDB, 0x4F000000, 0x5F000000]
     if kind == "f64":
         # About the least normal and the greatest f32.
-        sizes += [0x380FFFFFE0000001, 0x380FFFFFF0000000, 0x3810000000000000, 0x47EFFFFFE0000000, 0x47EFFFFFF0000000, 0x36A0000000000000]
+        sizes += [
+            0x380FFFFFE0000001,
+            0x380FFFFFF0000000,
+            0x3810000000000000,
+            0x47EFFFFFE0000000,
+            0x47EFFFFFF0000000,
+            0x36A0000000000000,
+        ]
     return [size | s for size in sizes for s in (0, sign)]
 
 

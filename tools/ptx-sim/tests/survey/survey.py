@@ -2,10 +2,11 @@
 """Asks a device a thousand small questions, and compares its answers with the simulator's, byte by byte.
 
     python3 survey.py run --out device.npz                      with NVIDIA's driver, about half a minute on 16 cores
-    LD_LIBRARY_PATH=shim python3 survey.py run --out sim.npz    with the driver that stands for a device (docs/sim-cuda.md)
+    LD_LIBRARY_PATH=shim python3 survey.py run --out sim.npz    with the driver of docs/sim-cuda.md
     python3 survey.py compare device.npz sim.npz                what differs: how many rows, and the first of them
 
-Needs numpy. Each group runs in processes of its own, a share of its items in each; an item that faults is named and left out.
+Needs numpy. Each group runs in processes of its own, a share of its items in each; an item that faults is named and
+left out.
 """
 
 import argparse
@@ -145,7 +146,9 @@ def compare(device, simulator):
                 same, different = same + (len(bad) == 0), different + (len(bad) > 0)
                 if len(bad):
                     rows = item.input.view(np.uint64).reshape(len(x), -1) if item.slots else None
-                    shown = [f"{[hex(v) for v in rows[n]] if item.slots else n}: {x[n]:#x}, not {y[n]:#x}" for n in bad[:3]]
+                    shown = [
+                        f"{[hex(v) for v in rows[n]] if item.slots else n}: {x[n]:#x}, not {y[n]:#x}" for n in bad[:3]
+                    ]
                     print(f"{name} {item.name}: {len(bad)} of {len(x)} differ; " + "; ".join(shown))
     print(f"{same} the same, {different} different")
 

@@ -1,7 +1,8 @@
-"""Tensor cores: sums of numbers of any size, which show the adder; small integers through every layout, which show the places.
+"""Tensor cores: sums of numbers of any size show the adder; small integers through every layout show the places.
 
-In the first, exponents are spread by so many bits to either side and some factors are zero, so that one large and a few small products meet:
-what is cut off where they are aligned is in the result's last places. `adder.py` looks for a rule. In the second every sum is exact.
+In the first, exponents are spread by so many bits to either side and some factors are zero, so that one large and a few
+small products meet: what is cut off where they are aligned is in the result's last places. `adder.py` looks for a rule.
+In the second every sum is exact.
 """
 
 import numpy as np
@@ -93,7 +94,11 @@ def sums(rng, ty, a, b, d, spread):
     right = numbers(rng, ty, 32 * b * per, spread)
     half = d == 2
     old = numbers(rng, "f16" if half else "f32", 32 * d * (2 if half else 1), min(spread, 12), rng.choice([0, 4, -4]))
-    parts = [pack(left, WIDTH[ty]).reshape(32, a), pack(right, WIDTH[ty]).reshape(32, b), pack(old, 16 if half else 32).reshape(32, d)]
+    parts = [
+        pack(left, WIDTH[ty]).reshape(32, a),
+        pack(right, WIDTH[ty]).reshape(32, b),
+        pack(old, 16 if half else 32).reshape(32, d),
+    ]
     return np.concatenate(parts, axis=1)[None]
 
 
@@ -104,7 +109,10 @@ def metadata(rng, ty, count):
 
 
 def lanes(rng, a, b, d, count_a, count_b):
-    parts = [pack(integers(rng, ty, 32 * n * 32 // w), w).reshape(32, n) for ty, n, w in ((a, count_a, WIDTH[a]), (b, count_b, WIDTH[b]), (d, 4, 32))]
+    parts = [
+        pack(integers(rng, ty, 32 * n * 32 // w), w).reshape(32, n)
+        for ty, n, w in ((a, count_a, WIDTH[a]), (b, count_b, WIDTH[b]), (d, 4, 32))
+    ]
     return np.concatenate([*parts, metadata(rng, a, 32).reshape(32, 1)], axis=1)[None]
 
 
@@ -146,17 +154,23 @@ def wgmma(rng, ty, width, transposed, registers=False, selector=None, d=None, sp
         shared, a = numbers(rng, ty, SHARED * 8 // bits, spread), numbers(rng, ty, 128 * 128 // bits, spread)
         a = np.where(rng.random(a.size) < rng.choice([0, 0.6]), 0, a)
         old = numbers(rng, d, 128 * count * (2 if d == "f16" else 1), min(spread, 12), rng.choice([0, 4, -4]))
-    per_thread = [pack(a, bits).reshape(128, 4), metadata(rng, ty, 128).reshape(128, 1), pack(old, 16 if d == "f16" and spread is not None else 32).reshape(128, count)]
+    per_thread = [
+        pack(a, bits).reshape(128, 4),
+        metadata(rng, ty, 128).reshape(128, 1),
+        pack(old, 16 if d == "f16" and spread is not None else 32).reshape(128, count),
+    ]
     data = np.concatenate([pack(shared, bits), np.concatenate(per_thread, axis=1).ravel()])
     # A sparse A in shared memory is as long as half a row.
     left = descriptor(64, k if selector is None else k // 2, bits, width, transposed[0])
     right = descriptor(n, k, bits, width, transposed[1])
     body = f"""    mov.u32 %r250, smem; mov.u32 %r251, %tid.x; shl.b32 %r252, %r251, 2;
-COPY: cvt.u64.u32 %x1, %r252; add.u64 %x2, %in, %x1; ld.global.u32 %r253, [%x2]; add.u32 %r254, %r250, %r252; st.shared.u32 [%r254], %r253;
+COPY: cvt.u64.u32 %x1, %r252; add.u64 %x2, %in, %x1; ld.global.u32 %r253, [%x2];
+    add.u32 %r254, %r250, %r252; st.shared.u32 [%r254], %r253;
     add.u32 %r252, %r252, 512; setp.lt.u32 %p1, %r252, {SHARED}; @%p1 bra COPY;
     fence.proxy.async.shared::cta; bar.sync 0; setp.eq.u32 %p9, %r250, %r250;
     add.u64 %in, %in, {SHARED}; mad.wide.u32 %in, %t, {4 * (5 + count)}, %in; mad.wide.u32 %out, %t, {4 * count}, %out;
-    cvt.u64.u32 %x10, %r250; shr.u64 %x10, %x10, 4; or.b64 %x11, %x10, {left:#x}; add.u64 %x12, %x10, {HALF >> 4}; or.b64 %x12, %x12, {right:#x};
+    cvt.u64.u32 %x10, %r250; shr.u64 %x10, %x10, 4; or.b64 %x11, %x10, {left:#x};
+    add.u64 %x12, %x10, {HALF >> 4}; or.b64 %x12, %x12, {right:#x};
 """
     body += "".join(f"    ld.global.b32 %r{m}, [%in+{4 * m}];\n" for m in range(5 + count))
     sp, tail = ("", ", %p9") if selector is None else (".sp", f", %r4, {selector}, %p9")
@@ -164,8 +178,10 @@ COPY: cvt.u64.u32 %x1, %r252; add.u64 %x2, %in, %x1; ld.global.u32 %r253, [%x2];
     if bits == 16:
         tail += f", {transposed[1]}" if registers else f", {transposed[0]}, {transposed[1]}"
     name = f"wgmma.mma_async{sp}.sync.aligned.m64n{n}k{k}.{d}.{ty}.{ty}"
-    body += f"    wgmma.fence.sync.aligned;\n    {name} {group(5, count)}, {group(0, 4) if registers else '%x11'}, %x12{tail};\n"
+    a_operand = group(0, 4) if registers else "%x11"
+    body += f"    wgmma.fence.sync.aligned;\n    {name} {group(5, count)}, {a_operand}, %x12{tail};\n"
     body += "    wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;\n"
     body += "".join(f"    st.global.b32 [%out+{4 * m}], %r{5 + m};\n" for m in range(count))
-    form = f"{name}, rows of {width} bytes, transposed {transposed}, {'registers' if registers else 'shared'}, selector {selector}, spread {spread}"
+    form = f"{name}, rows of {width} bytes, transposed {transposed}, {'registers' if registers else 'shared'}"
+    form += f", selector {selector}, spread {spread}"
     return Item(form, body, data, 128 * count * 4, 128, 1, SHARED)

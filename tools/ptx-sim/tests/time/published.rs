@@ -37,7 +37,13 @@ fn compare(target: &str, figures: &[Figure], launch: impl Fn(usize) -> Launch) {
         let ratio = predicted / published;
         let row =
             format!("{target} {size}: published {published}, predicted {predicted:.0}, ratio {ratio:.3}");
-        println!("{row}, at {:.2} GHz, bound by {}", p.clock / 1e9, p.bound);
+        let share = |of| p.uses.iter().find(|u| u.of == of).map_or(0.0, |u| u.share);
+        let (tensor, issue) = (share("tensor"), share("issue"));
+        println!(
+            "{row}, at {:.2} GHz with tensor {tensor:.2}, issue {issue:.2}, bound by {}",
+            p.clock / 1e9,
+            p.bound
+        );
         if (ratio - 1.0).abs() > TOLERANCE {
             bad.push(row);
         }

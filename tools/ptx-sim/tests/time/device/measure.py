@@ -117,7 +117,7 @@ def main():
     arguments.add_argument("--only", action="append", choices=GROUPS)
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--limit", type=float, default=LIMIT, help="seconds for a group")
-    arguments.add_argument("--model", metavar="PTX_SIM", help="asks this command in the place of a device")
+    arguments.add_argument("--model", metavar="PTX_SIM", help="asks this command in place of a device")
     arguments.add_argument("--compare", nargs=2, metavar="JSON")
     arguments.add_argument("--child", help=argparse.SUPPRESS)
     arguments.add_argument("--skip", type=int, default=0, help=argparse.SUPPRESS)
