@@ -65,11 +65,12 @@ pub fn measured(module: &Module) -> impl Iterator<Item = String> + '_ {
     callables(module).filter(move |c| !part(c)).map(|c| c.name.name.clone())
 }
 
-/// The kernel that is meant: by name, or the only one of the file that is written there.
+/// The kernel that is meant: by name, or the only one of the file beside its gradients and the kernels that they run.
 pub fn pick<'a>(module: &'a Module, path: &str, name: Option<&str>) -> Result<Callable<'a>, Diagnostic> {
     let mut all: Vec<Callable> = callables(module).collect();
     if name.is_none() {
-        all.retain(|c| module.grad(&c.name.name).is_none());
+        let parts = backward_parts(module);
+        all.retain(|c| module.grad(&c.name.name).is_none() && !parts.contains(&c.name.name.as_str()));
     }
     let list = || all.iter().map(|c| c.name.name.as_str()).collect::<Vec<_>>().join(", ");
     match (name, &all[..]) {
@@ -84,6 +85,45 @@ pub fn pick<'a>(module: &'a Module, path: &str, name: Option<&str>) -> Result<Ca
         (None, [one]) => Ok(*one),
         (None, _) => Err(Diagnostic::global("T0803", format!("`{path}` has several kernels: {}", list()))
             .help("say which one with `--kernel NAME`")),
+    }
+}
+
+/// Kernels that the bodies of the file's `grad`s run, but for what is differentiated itself.
+fn backward_parts(module: &Module) -> Vec<&str> {
+    let grads = module.items().filter_map(|(_, item)| match &item.kind {
+        ast::ItemKind::Grad(g) => Some(g),
+        _ => None,
+    });
+    let mut parts = vec![];
+    let mut forwards = vec![];
+    for g in grads {
+        launched(&g.body, &mut parts);
+        forwards.push(g.name.name.as_str());
+    }
+    parts.retain(|p| !forwards.contains(p));
+    parts
+}
+
+/// The names after `run` in host code.
+pub(crate) fn launched<'a>(block: &'a ast::Block, out: &mut Vec<&'a str>) {
+    use ast::{Else, If, StmtKind};
+    fn arms<'a>(i: &'a If, out: &mut Vec<&'a str>) {
+        launched(&i.then, out);
+        match &i.otherwise {
+            Some(Else::Block(b)) => launched(b, out),
+            Some(Else::If(i, _)) => arms(i, out),
+            None => {}
+        }
+    }
+    for s in &block.stmts {
+        match &s.kind {
+            StmtKind::Run { name, .. } => out.push(&name.name),
+            StmtKind::For { body, .. } | StmtKind::Unroll { body, .. } | StmtKind::While { body, .. } => {
+                launched(body, out);
+            }
+            StmtKind::If(i) => arms(i, out),
+            _ => {}
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     Loaded, Session,
+    choose::launched,
     compile::{self, Compiled, Picked},
     gpu, schedule,
 };
@@ -40,7 +41,7 @@ use std::{
 use tile_base::{DType, Diagnostic, Sources, diagnostic::any_error};
 use tile_oracle::{Array, Options, random_tiles, spec};
 use tile_sema::Module;
-use tile_syntax::ast::{ItemKind, StmtKind};
+use tile_syntax::ast::ItemKind;
 use tile_tensor::Arguments;
 
 /// How far up the ladder to climb.
@@ -201,7 +202,7 @@ pub fn untested(module: &Module) -> Vec<Diagnostic> {
     let mut run_by_ops: Vec<&str> = vec![];
     for (_, item) in module.items() {
         if let ItemKind::Op(op) = &item.kind {
-            launches(&op.body, &mut run_by_ops);
+            launched(&op.body, &mut run_by_ops);
         }
     }
     let named = |wanted: &str, test: bool| {
@@ -229,28 +230,6 @@ pub fn untested(module: &Module) -> Vec<Diagnostic> {
         }
     }
     found
-}
-
-fn launches<'a>(block: &'a tile_syntax::ast::Block, out: &mut Vec<&'a str>) {
-    use tile_syntax::ast::{Else, If};
-    fn arms<'a>(i: &'a If, out: &mut Vec<&'a str>) {
-        launches(&i.then, out);
-        match &i.otherwise {
-            Some(Else::Block(b)) => launches(b, out),
-            Some(Else::If(i, _)) => arms(i, out),
-            None => {}
-        }
-    }
-    for s in &block.stmts {
-        match &s.kind {
-            StmtKind::Run { name, .. } => out.push(&name.name),
-            StmtKind::For { body, .. } | StmtKind::Unroll { body, .. } | StmtKind::While { body, .. } => {
-                launches(body, out);
-            }
-            StmtKind::If(i) => arms(i, out),
-            _ => {}
-        }
-    }
 }
 
 fn run_cases(

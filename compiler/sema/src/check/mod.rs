@@ -42,7 +42,13 @@ pub fn check(m: &Module) -> Vec<Diagnostic> {
                 }
             }
             ItemKind::Op(op) => {
-                let instances = instances::of(m, &op.name.name, &op.generics, &op.params, &op.facts);
+                let mut instances = instances::of(m, &op.name.name, &op.generics, &op.params, &op.facts);
+                // What a grad makes: one body twice, of which the second time only the head is new.
+                match m.derived(at).map(|d| d.form) {
+                    Some(Form::Vjp) => instances.truncate(12),
+                    Some(Form::Bwd) => instances.truncate(2),
+                    None => {}
+                }
                 let found = made.entry(&op.name.name).or_default();
                 for instance in instances {
                     match host::instantiate_op_item(m, op, at, &instance) {

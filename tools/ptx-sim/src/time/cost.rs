@@ -1,17 +1,17 @@
 //! What one instruction costs on a target, before anything is known of its operands.
 //!
 //! PTX is not what runs: ptxas drops copies between registers, folds parameters into operands, and makes several
-//! instructions of a division or a 64-bit sum. [`instructions`] has the factors, which are estimates; the pipes' rates and
-//! the latencies are the target's.
+//! instructions of a division or a 64-bit sum, which [`super::expand`] knows; the pipes' rates and the latencies are the target's.
 //!
 //! ```text
 //! H100, one of four partitions    fma.rn.f32        32 of 32 lanes a clock: the pipe is busy for 1, the result is there after 4
 //!                                 max.f32           16 lanes a clock:                        2                            4
-//!                                 ex2.approx.ftz     4 lanes a clock:                        8                           18
-//!                                 mma m16n8k16      2048 of 322 products a clock:            7                           33
+//!                                 ex2.approx.ftz     4 lanes a clock:                        8                           17
+//!                                 mma m16n8k16      2048 of 341 products a clock:            6                           24
 //!                                 wgmma n = 256     a quarter is 65536 of 512 a clock:     128           at the wait for it
 //! ```
 
+use super::expand::{Expansion, expand};
 use crate::{
     exec::units::operand,
     ir::*,
@@ -58,10 +58,17 @@ pub struct Cost {
     pub slots: u64,
     pub busy: u64,
     pub latency: u64,
+    /// Clocks that the warp stands still for a fence, which come before what the instruction does to others.
+    pub holds: u64,
+    /// Multiply-adds of a tensor core, as so many of 16-bit operands.
+    pub products: f64,
     /// Rows, and predicates behind all rows.
     pub uses: Vec<u32>,
     pub defs: Vec<u32>,
 }
+
+/// Clocks of the tensor core that every `mma.sync` takes.
+const MMA_SYNC_LEAST: f64 = 4.0;
 
 /// Partitions of a multiprocessor: each has its issue slot, pipes, and tensor core.
 pub const PARTITIONS: usize = 4;
@@ -72,9 +79,8 @@ pub fn costs(kernel: &Kernel, rates: &Rates, timing: &Timing) -> Vec<Cost> {
 }
 
 fn cost(kernel: &Kernel, inst: &Inst, rates: &Rates, timing: &Timing) -> Cost {
-    let pipe = pipe(&inst.op);
+    let Expansion { pipe, slots, trips, latency } = expand(&inst.op, timing);
     let kind = kind(&inst.op);
-    let slots = instructions(&inst.op);
     let (mut uses, mut defs) = (vec![], vec![]);
     let predicate = |p: Pred| kernel.rows + 1 + p;
     uses.extend(inst.guard.map(|(p, _)| predicate(p)));
@@ -91,20 +97,41 @@ fn cost(kernel: &Kernel, inst: &Inst, rates: &Rates, timing: &Timing) -> Cost {
         Pipe::Tensor => tensor_clocks(&inst.op, rates, timing),
         _ => lane_rate(pipe, rates).map_or(1, |rate| (32.0 * PARTITIONS as f64 / rate).ceil() as u64),
     };
-    let latency = latency(&inst.op, pipe, timing).max(once) + (slots - 1) * once;
-    Cost { kind, pipe, slots, busy: slots * once, latency, uses, defs }
+    let latency = special_latency(&inst.op, timing).unwrap_or(latency).max(once);
+    let (holds, products) = (holds(&inst.op, timing), tensor_work(&inst.op).1);
+    Cost { kind, pipe, slots, busy: trips * once, latency, holds, products, uses, defs }
 }
 
-/// As [`Pipe::of`], but for what the programming guide counts with integers.
-fn pipe(op: &Op) -> Pipe {
-    match op {
-        Op::Float { op: FloatOp::Min | FloatOp::Max | FloatOp::Abs | FloatOp::Neg, ty, .. }
-            if *ty != FloatType::F64 =>
-        {
-            Pipe::Int
-        }
-        op => Pipe::of(op),
-    }
+/// Latencies of what is no arithmetic: loads that leave the multiprocessor are reckoned when they are played.
+fn special_latency(op: &Op, timing: &Timing) -> Option<u64> {
+    let clocks = match op {
+        Op::Atomic { space: MemSpace::Shared | MemSpace::SharedCluster, .. } => timing.atomic_shared,
+        Op::Load { space: MemSpace::SharedCluster, .. } => timing.cluster,
+        Op::TransposeMatrix { .. } => timing.shared,
+        Op::Hopper(op) if matches!(**op, HopperOp::Mbarrier(_)) => timing.mbarrier,
+        _ => return None,
+    };
+    Some(clocks.into())
+}
+
+/// What a warp stands still for: fences, and the release that an arrival beyond the CTA contains.
+fn holds(op: &Op, timing: &Timing) -> u64 {
+    let release = |order: &Order| match (order.releases(), order.scope) {
+        (false, _) => 0,
+        (true, Scope::Cta) => timing.fence_cta,
+        (true, _) => timing.fence_gpu,
+    };
+    let clocks = match op {
+        Op::Fence(Fence::Thread(order)) => release(order),
+        Op::Fence(_) => timing.fence_cta,
+        Op::Hopper(op) => match &**op {
+            HopperOp::ClusterArrive { order, .. } => release(order),
+            HopperOp::Mbarrier(Mbarrier::Arrive { order, .. }) if order.scope != Scope::Cta => release(order),
+            _ => 0,
+        },
+        _ => 0,
+    };
+    clocks.into()
 }
 
 /// Lanes per clock of a multiprocessor, of the pipes that have less than an instruction in each clock and partition.
@@ -126,7 +153,8 @@ fn tensor_clocks(op: &Op, rates: &Rates, timing: &Timing) -> u64 {
     let rate = rates.tensor / PARTITIONS as f64;
     let clocks = match kind(op) {
         Kind::Wgmma { wavefronts } => (work / rate).max(wavefronts * PARTITIONS as f64 / rates.shared),
-        _ => work / (rate * timing.mma_sync_share),
+        // Short ones take their time, too: m16n8k8 the same as twice its work.
+        _ => (work / (rate * timing.mma_sync_share)).max(MMA_SYNC_LEAST),
     };
     (clocks.ceil() as u64).max(1)
 }
@@ -161,44 +189,5 @@ fn kind(op: &Op) -> Kind {
             _ => Kind::Plain,
         },
         _ => Kind::Plain,
-    }
-}
-
-fn latency(op: &Op, pipe: Pipe, timing: &Timing) -> u64 {
-    let clocks = match pipe {
-        Pipe::Special => timing.special,
-        Pipe::Convert => timing.convert,
-        Pipe::Tensor => timing.mma_sync,
-        Pipe::Memory => timing.shared,
-        _ => match op {
-            Op::Redux { .. } | Op::TransposeMatrix { .. } => timing.shared,
-            Op::Hopper(op) if matches!(**op, HopperOp::Mbarrier(_)) => timing.shared,
-            _ => timing.arithmetic,
-        },
-    };
-    clocks as u64
-}
-
-/// How many instructions ptxas makes of one: estimates, from what it is seen to emit.
-fn instructions(op: &Op) -> u64 {
-    match op {
-        Op::Int { op: IntOp::Div | IntOp::Rem, width, .. } => match width {
-            Width::W64 => 80,
-            _ => 20,
-        },
-        Op::Int {
-            width: Width::W64, op: IntOp::MulLo | IntOp::MulHi | IntOp::MadLo | IntOp::MadHi, ..
-        } => 4,
-        Op::Int { width: Width::W64, .. } | Op::Carry { wide: true, .. } => 2,
-        Op::Float { op: FloatOp::Div | FloatOp::Sqrt, ty: FloatType::F64, .. } => 30,
-        Op::Float { op: FloatOp::Div | FloatOp::Sqrt, .. } => 8,
-        Op::Float { op: FloatOp::DivApprox | FloatOp::Tanh, .. } => 2,
-        // Denormals: the operand is scaled, and the result scaled back.
-        Op::Float { op: FloatOp::Ex2 | FloatOp::Lg2 | FloatOp::Rsqrt, mods, ty: FloatType::F32, .. }
-            if !mods.ftz =>
-        {
-            3
-        }
-        _ => 1,
     }
 }

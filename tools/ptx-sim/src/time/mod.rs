@@ -3,7 +3,7 @@
 //! Three steps, each with its module:
 //!
 //! 1. [`mod@sample`] chooses clusters that stand for the grid; the simulator runs them and [`trace`] keeps what each warp did.
-//! 2. [`cost`] says what each instruction costs on the target, and [`play`] plays the traces of the clusters that one
+//! 2. [`cost`] (with [`expand`]) says what each instruction costs on the target, and [`play`] plays the traces of the clusters that one
 //!    multiprocessor gets against its resources: pipes, ports, L2 and memory. The result is clocks, and who waited for what.
 //! 3. [`mod@predict`] makes seconds of it, with the memory's bound for the whole grid and the cost of a launch.
 //!
@@ -19,6 +19,7 @@
 //! waits of one cluster for another. See docs/simulator.md for what was checked against measurements.
 
 pub mod cost;
+pub mod expand;
 pub mod family;
 pub mod launch;
 pub mod play;

@@ -19,7 +19,10 @@ use super::{
     trace::ClusterTrace,
 };
 use crate::{Geometry, exec::count::Counters, ir::Kernel, memory::Memory, profile::Pipe};
-use tile_target::{Target, rates, timing};
+use tile_target::{
+    Target, rates,
+    timing::{self, Timing},
+};
 
 /// Steps that are played at most; and clusters, in rounds of as many as fit at once.
 const MOST_STEPS: u64 = 1 << 22;
@@ -93,22 +96,29 @@ pub fn predict(
     }
     let traces = &trace.clusters;
     let shares = shares(kernel, geometry, target);
-    let clock = timing.sustained_clock;
     let traffic = Traffic::of(geometry, counters, memory, &shares);
     let bandwidth = rates.memory * timing.memory_share;
+    let costs = cost::costs(kernel, rates, timing);
+    // The clock is known when all has been played; what the memory gives in each depends on it.
+    let assumed = match costs.iter().any(|c| c.products > 0.0) {
+        true => timing.sustained_clock,
+        false => timing.highest_clock,
+    };
     let stage = Stage {
-        costs: &cost::costs(kernel, rates, timing),
+        costs: &costs,
         timing,
         registers: kernel.rows as usize + 2 + kernel.preds as usize,
         shared: rates.shared,
         l2: timing.l2_all / shares.groups as f64,
-        memory: bandwidth / clock / shares.groups as f64,
+        memory: bandwidth / assumed / shares.groups as f64,
         miss: traffic.miss,
     };
     let played = whole(&stage, traces, &shares).map_err(|Stuck { at }| TimeError::Stuck {
         line: kernel.code.get(at as usize).map_or(0, |i| i.line),
     })?;
-    let seconds = (played.clocks / clock).max(traffic.bytes / bandwidth) + timing.launch;
+    let clock = clock(&played, &shares, rates.tensor, timing, target);
+    let dispatch = (shares.clusters * shares.cluster_size) as f64 * timing.cta_dispatch;
+    let seconds = (played.clocks.max(dispatch) / clock).max(traffic.bytes / bandwidth) + timing.launch;
     let uses = uses(&played, &shares, seconds, traffic.bytes / bandwidth);
     Ok(Prediction {
         target: target.name,
@@ -122,6 +132,16 @@ pub fn predict(
         memory_bytes: traffic.bytes,
         checked: family::checked(kernel, target),
     })
+}
+
+/// The clock that the device keeps, by what it does in each.
+fn clock(whole: &Whole, shares: &Shares, peak: f64, timing: &Timing, target: &Target) -> f64 {
+    let played = &whole.of;
+    let partitions = (shares.cluster_size as usize * PARTITIONS) as f64 * played.clocks.max(1) as f64;
+    let tensor = played.products / (peak / PARTITIONS as f64) / partitions;
+    // Idle multiprocessors need little.
+    let busy = (shares.groups * shares.cluster_size) as f64 / f64::from(target.sms);
+    timing.clock(tensor * busy, played.issued / partitions * busy)
 }
 
 /// What goes over the memory's pins.

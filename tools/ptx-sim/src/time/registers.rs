@@ -3,9 +3,11 @@
 //! `.maxnreg` is a word; without it the estimate is the greatest number of rows that are alive at one instruction:
 //!
 //! ```text
-//! mov %r1, 1        alive behind it: r1
-//! mov %r2, 2                         r1 r2
-//! add %r3, %r1, %r2                  r3          two at most
+//! mov %r1, %tid.x       alive behind it: r1
+//! mov %r2, %laneid                       r1 r2
+//! add %r3, %r1, %r2                      r3          two at most
+//! mov %r4, %ctaid.x                      r3          the same in all lanes: in a register of the warp, not of its threads
+//! add %r5, %r3, 7                        r5          and constants are in the instruction
 //! ```
 //!
 //! ptxas can do with fewer (it computes things again, or moves them) and often takes a few more.
@@ -17,6 +19,9 @@ use tile_target::Target;
 const RESERVED: u32 = 8;
 const STEP: u32 = 8;
 
+/// How far above the registers that let two CTAs fit where one would ptxas is seen to come down to them.
+const SQUEEZE: f64 = 1.4;
+
 /// Words of all sets together beyond which nothing is counted: as many registers as there can be, then.
 const MOST_WORDS: usize = 1 << 24;
 
@@ -27,9 +32,20 @@ pub fn per_thread(kernel: &Kernel, threads: u32, target: &Target) -> u32 {
     // ptxas sees to it that so many CTAs fit.
     let share = target.registers_per_sm / threads.next_multiple_of(128).max(128) / limits.min_ctas.max(1);
     match limits.max_registers {
-        0 => round(alive(kernel) + RESERVED).min((share / STEP * STEP).max(STEP)),
+        0 => {
+            let wanted = round(alive(kernel) + RESERVED).min((share / STEP * STEP).max(STEP));
+            let for_two = share / 2 / STEP * STEP;
+            let squeezed = f64::from(wanted) <= f64::from(for_two) * SQUEEZE && !gives_back(kernel);
+            if squeezed { wanted.min(for_two) } else { wanted }
+        }
         n => round(n),
     }
+}
+
+/// Whether warps trade registers, so that what a thread has at launch says little.
+fn gives_back(kernel: &Kernel) -> bool {
+    let trades = |op: &Op| matches!(op, Op::Hopper(h) if matches!(**h, HopperOp::SetMaxRegisters { .. }));
+    kernel.code.iter().any(|i| trades(&i.op))
 }
 
 /// Words of a set of rows.
@@ -39,6 +55,7 @@ type Rows = Vec<u64>;
 fn alive(kernel: &Kernel) -> u32 {
     let words = kernel.rows as usize / 64 + 1;
     let code = &kernel.code;
+    let varies = varying(kernel);
     if words.saturating_mul(code.len()) > MOST_WORDS {
         return u32::MAX - RESERVED - STEP;
     }
@@ -49,7 +66,7 @@ fn alive(kernel: &Kernel) -> u32 {
         let mut changed = false;
         for at in (0..code.len()).rev() {
             let live = before_instruction(kernel, at, &before);
-            most = most.max(live.iter().map(|w| w.count_ones()).sum());
+            most = most.max(live.iter().zip(&varies).map(|(a, b)| (a & b).count_ones()).sum());
             if live != before[at] {
                 before[at] = live;
                 changed = true;
@@ -57,6 +74,49 @@ fn alive(kernel: &Kernel) -> u32 {
         }
         if !changed {
             return most;
+        }
+    }
+}
+
+/// Rows that may differ from lane to lane: what comes from a lane's number, from memory, or from anything but integer arithmetic
+/// on values that are the same in all lanes.
+fn varying(kernel: &Kernel) -> Rows {
+    let mut rows = vec![0u64; kernel.rows as usize / 64 + 1];
+    let of_lanes = |s: &Special| {
+        use Special::*;
+        matches!(s, Tid(_) | LaneId | WarpId | LaneMaskEq | LaneMaskLt | LaneMaskLe | LaneMaskGt | LaneMaskGe)
+    };
+    for (slot, _) in kernel.specials.iter().filter(|(_, s)| of_lanes(s)) {
+        rows[*slot as usize / 64] |= 1 << (slot % 64);
+    }
+    loop {
+        let mut changed = false;
+        for inst in &kernel.code {
+            let mut varies = inst.guard.is_some()
+                || !matches!(
+                    inst.op,
+                    Op::Copy { .. }
+                        | Op::Int { .. }
+                        | Op::Carry { .. }
+                        | Op::LoadParam { .. }
+                        | Op::Cvta { .. }
+                        | Op::Convert { to: Scalar::Int { .. }, from: Scalar::Int { .. }, .. }
+                );
+            inst.op.visit(&mut |role| match role {
+                Role::Use(s) | Role::Address(s) => varies |= rows[s as usize / 64] >> (s % 64) & 1 == 1,
+                _ => {}
+            });
+            if varies {
+                inst.op.visit(&mut |role| {
+                    if let Role::Def(s) = role {
+                        changed |= rows[s as usize / 64] >> (s % 64) & 1 == 0;
+                        rows[s as usize / 64] |= 1 << (s % 64);
+                    }
+                });
+            }
+        }
+        if !changed {
+            return rows;
         }
     }
 }
@@ -95,8 +155,9 @@ mod tests {
 
     #[test]
     fn the_worked_example() {
-        let ptx = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() { .reg .b32 %r<4>;
-            mov.u32 %r1, 1; mov.u32 %r2, 2; add.u32 %r3, %r1, %r2; ret; }";
+        let ptx = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() { .reg .b32 %r<7>; .reg .b64 %rd<2>;
+            mov.u32 %r1, %tid.x; mov.u32 %r2, %laneid; add.u32 %r3, %r1, %r2; mov.u32 %r4, %ctaid.x;
+            add.u32 %r5, %r3, 7; add.u32 %r6, %r5, %r4; st.global.u32 [%rd1], %r6; ret; }";
         let kernel = crate::decode::kernel(&crate::read::parse(ptx).unwrap(), "k").unwrap();
         assert_eq!(alive(&kernel), 2);
         let target = tile_target::find("sm_80").unwrap();

@@ -26,6 +26,11 @@ impl Channel {
         self.busy += units * self.per_unit;
     }
 
+    /// When all that was asked for so far is served.
+    pub fn free(&self) -> u64 {
+        self.free.ceil() as u64
+    }
+
     /// When a request that comes now is served.
     pub fn book(&mut self, now: u64, units: f64) -> u64 {
         let takes = units * self.per_unit;

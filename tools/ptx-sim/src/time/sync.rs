@@ -93,6 +93,8 @@ pub struct ClusterBarrier {
     arrived: u32,
     rounds: u32,
     waiting: Vec<usize>,
+    /// When those who waited for the last round went on.
+    opened: u64,
 }
 
 impl ClusterBarrier {
@@ -107,23 +109,24 @@ impl ClusterBarrier {
         self.rounds + 1
     }
 
-    /// Opens if all are there.
-    pub fn open(&mut self) -> Vec<usize> {
+    /// Opens at a clock if all are there.
+    pub fn open(&mut self, clock: u64) -> Vec<usize> {
         if self.arrived == 0 || self.arrived < self.live {
             return vec![];
         }
         self.arrived = 0;
         self.rounds += 1;
+        self.opened = clock;
         std::mem::take(&mut self.waiting)
     }
 
-    /// Whether a round is over; if not, the warp is let go when it is.
-    pub fn wait(&mut self, round: u32, warp: usize) -> bool {
-        let over = self.rounds >= round;
-        if !over {
-            self.waiting.push(warp);
+    /// When a round was over; if it is not yet, the warp is let go when it is.
+    pub fn wait(&mut self, round: u32, warp: usize) -> Option<u64> {
+        if self.rounds >= round {
+            return Some(self.opened);
         }
-        over
+        self.waiting.push(warp);
+        None
     }
 }
 
@@ -163,9 +166,9 @@ mod tests {
     fn a_cluster_meets_in_rounds() {
         let mut bar = ClusterBarrier::new(2);
         let round = bar.arrive();
-        assert!(bar.open().is_empty() && !bar.wait(round, 0));
+        assert!(bar.open(5).is_empty() && bar.wait(round, 0).is_none());
         bar.arrive();
-        assert_eq!(bar.open(), [0]);
-        assert!(bar.wait(round, 1));
+        assert_eq!(bar.open(7), [0]);
+        assert_eq!(bar.wait(round, 1), Some(7));
     }
 }

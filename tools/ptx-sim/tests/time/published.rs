@@ -37,7 +37,7 @@ fn compare(target: &str, figures: &[Figure], launch: impl Fn(usize) -> Launch) {
         let ratio = predicted / published;
         let row =
             format!("{target} {size}: published {published}, predicted {predicted:.0}, ratio {ratio:.3}");
-        println!("{row}, bound by {}", p.bound);
+        println!("{row}, at {:.2} GHz, bound by {}", p.clock / 1e9, p.bound);
         if (ratio - 1.0).abs() > TOLERANCE {
             bad.push(row);
         }

@@ -12,7 +12,7 @@ use tile_syntax::ast::{Access, Grad, Ident, ItemKind, Param, Test, TestItem, Typ
 /// Elements of all tensors of a case that is taken over.
 const SMALL: i64 = 1 << 13;
 /// Cases that are taken over.
-const TAKEN: usize = 6;
+const TAKEN: usize = 4;
 
 /// The programs `f.vjp` that no test block names, with the cases that they are tested with.
 pub fn untold(module: &Module) -> Vec<(String, Result<Vec<Case>, Vec<Diagnostic>>)> {

@@ -120,7 +120,7 @@ impl Judge<'_> {
 
     fn witness(&self, at: usize) -> Result<Witness, Vec<Diagnostic>> {
         let slope = self.element(at)?;
-        let mut factor = Some(slope / self.claimed[at]).filter(|f| f.is_finite());
+        let mut factor = Some(slope / self.claimed[at]).filter(|f| f.is_finite() && *f != 0.0);
         let mut seen = 1;
         let stride = (self.at.len() / OTHERS).max(1);
         for other in (0..self.at.len()).step_by(stride).filter(|&n| n != at).take(OTHERS) {

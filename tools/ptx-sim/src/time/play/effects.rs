@@ -1,12 +1,12 @@
 //! What a step does to others: memory, barriers, copies on their way.
 //!
 //! ```text
-//! cp.async.bulk of 16 KiB at clock 100      port of the receiver 128 wavefronts, its port to L2 256 clocks, L2 and the memory
-//!                                           their share; the slowest ends at 356, and 263 + 170 later the bytes land
-//! mbarrier.try_wait, parked since 120       they complete the phase at 789: the warp goes on at 818
+//! cp.async.bulk of 16 KiB at clock 100      port of the receiver 128 wavefronts, its port to L2 158 clocks, L2 and the memory
+//!                                           their share; the slowest ends at 258, and 282 + 30 later the bytes land
+//! mbarrier.try_wait, parked since 120       they complete the phase at 570: the warp goes on at 647
 //! ```
 
-use super::{Event, Landing, Player, Ready};
+use super::{Cta, Event, Landing, Player, Ready};
 use crate::time::{
     Stall,
     cost::Kind,
@@ -17,12 +17,11 @@ use std::cmp::Reverse;
 
 impl Player<'_> {
     /// Through the port, and to L2 and the memory behind it.
-    pub(super) fn access(&mut self, sm: usize, step: Step, now: u64) -> Ready {
-        let timing = self.stage.timing;
+    pub(super) fn access(&mut self, sm: usize, step: Step, latency: u64, now: u64) -> Ready {
         let wavefronts = (step.wavefronts as f64).max(step.sectors as f64 / 4.0).max(1.0);
         let port = self.sms[sm].shared.book(now, wavefronts) - 1;
         if step.sectors == 0 {
-            return Ready { clock: port + timing.shared as u64, by: Stall::Shared };
+            return Ready { clock: port + latency, by: Stall::Shared };
         }
         let end = self.pass_l2(&[sm], step.sectors as f64 * 32.0, now).max(port);
         Ready { clock: end, by: Stall::Memory }
@@ -44,8 +43,14 @@ impl Player<'_> {
         let mut parks = None;
         if self.stage.costs[trace.steps[step].at as usize].kind == Kind::ClusterWait {
             let (cluster, round) = (self.ctas[self.warps[w].cta].cluster, self.warps[w].round);
-            if !self.clusters[cluster].barrier.wait(round, w) {
-                parks = Some(Stall::Barrier);
+            match self.clusters[cluster].barrier.wait(round, w) {
+                Some(over) if over <= now => {}
+                // The word that all are there is on its way.
+                Some(over) => {
+                    self.wake(vec![w], over);
+                    parks = Some(Stall::Barrier);
+                }
+                None => parks = Some(Stall::Barrier),
             }
         }
         while let Some((at, effect)) = trace.effects.get(self.warps[w].effect)
@@ -74,7 +79,7 @@ impl Player<'_> {
                 if owner == cta {
                     self.signal(cta, bar.at, *arrivals, *bytes, now);
                 } else {
-                    let arrives = now + self.stage.timing.cluster as u64;
+                    let arrives = now + self.stage.timing.cluster_hop as u64;
                     self.land(
                         arrives,
                         Landing { cta: owner, at: bar.at, arrivals: *arrivals, bytes: *bytes },
@@ -94,10 +99,12 @@ impl Player<'_> {
             }
             Effect::Bulk(copy) => self.bulk(w, copy, now),
             Effect::Barrier { id, threads, wait } => {
-                let live = self.ctas[cta].live;
+                let Cta { live, sm, .. } = self.ctas[cta];
+                // Arrivals are counted one after the other.
+                let counted = self.sms[sm].barriers.book(now, 1.0);
                 let bar = self.ctas[cta].barriers.named.get_mut(*id as usize)?;
                 let go = bar.arrive(*threads, wait.then_some(w), live);
-                self.wake(go, now + self.stage.timing.barrier as u64);
+                self.wake(go, counted + self.stage.timing.barrier as u64);
                 return wait.then_some(Stall::Barrier);
             }
         }
@@ -140,7 +147,7 @@ impl Player<'_> {
     pub(super) fn signal(&mut self, cta: usize, at: u32, arrivals: u32, bytes: i64, now: u64) {
         let bar = self.ctas[cta].barriers.mbarriers.entry(at).or_default();
         let go = bar.signal(arrivals, bytes);
-        self.wake(go, now + self.stage.timing.shared as u64);
+        self.wake(go, now + self.stage.timing.mbarrier_wake as u64);
     }
 
     pub(super) fn wake(&mut self, warps: Vec<usize>, clock: u64) {
@@ -148,7 +155,8 @@ impl Player<'_> {
     }
 
     pub(super) fn open_cluster(&mut self, cluster: usize, now: u64) {
-        let go = self.clusters[cluster].barrier.open();
-        self.wake(go, now + self.stage.timing.cluster as u64);
+        let over = now + self.stage.timing.cluster_barrier as u64;
+        let go = self.clusters[cluster].barrier.open(over);
+        self.wake(go, over);
     }
 }

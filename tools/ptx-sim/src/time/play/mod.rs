@@ -31,6 +31,12 @@ use std::{
 };
 use tile_target::timing::Timing;
 
+/// Arrivals at `bar.sync` that a multiprocessor counts in a clock: measured, 12 clocks and 2 for each warp.
+const BARRIER_ARRIVALS: f64 = 0.5;
+
+/// Wavefronts that may wait at the port of shared memory before a warp that has more stands still.
+const PORT_QUEUE: u64 = 32;
+
 /// What the traces are played on.
 pub struct Stage<'a> {
     pub costs: &'a [Cost],
@@ -53,6 +59,8 @@ pub struct Played {
     /// Clocks in which each pipe was busy, over all partitions, in the order of [`Pipe::ALL`]; and issue slots used.
     pub pipes: [f64; Pipe::ALL.len()],
     pub issued: f64,
+    /// Multiply-adds of the tensor cores.
+    pub products: f64,
     /// Of the port to L1 and shared memory, of L2's port, of L2, and of the memory.
     pub shared: f64,
     pub l2_port: f64,
@@ -147,6 +155,8 @@ struct Sm {
     partitions: [Partition; PARTITIONS],
     shared: Channel,
     l2: Channel,
+    /// Counts arrivals at barriers.
+    barriers: Channel,
 }
 
 /// What comes at a clock; landings before warps.
@@ -195,6 +205,7 @@ pub fn play<'a>(stage: &Stage<'a>, clusters: &[&'a ClusterTrace], places: usize)
         partitions: Default::default(),
         shared: Channel::new(stage.shared),
         l2: Channel::new(stage.timing.l2_port),
+        barriers: Channel::new(BARRIER_ARRIVALS),
     };
     let mut player = Player {
         stage,
@@ -266,7 +277,10 @@ impl<'a> Player<'a> {
         for sm in &self.sms {
             self.out.shared += sm.shared.busy;
             self.out.l2_port += sm.l2.busy;
+            // What nobody waits for has to be served all the same.
+            self.out.clocks = self.out.clocks.max(sm.shared.free()).max(sm.l2.free());
         }
+        self.out.clocks = self.out.clocks.max(self.l2.free()).max(self.memory.free());
         (self.out.l2, self.out.memory) = (self.l2.busy, self.memory.busy);
         self.out
     }
@@ -321,6 +335,10 @@ impl<'a> Player<'a> {
             Kind::CopyWait { pending, .. } => later(&mut start, warp.copies.over(pending), Stall::Copy),
             Kind::WgmmaWait { pending } => later(&mut start, warp.products.over(pending), Stall::Tensor),
             Kind::BulkWait { pending } => later(&mut start, warp.bulk.over(pending), Stall::Copy),
+            Kind::Memory | Kind::CopyAsync => {
+                let port = &self.sms[self.ctas[warp.cta].sm].shared;
+                later(&mut start, port.free().saturating_sub(PORT_QUEUE), Stall::Busy);
+            }
             _ => {}
         }
         let partition = &mut self.sms[self.ctas[warp.cta].sm].partitions[warp.partition];
@@ -338,15 +356,17 @@ impl<'a> Player<'a> {
         }
         self.out.pipes[cost.pipe as usize] += cost.busy as f64;
         self.out.issued += cost.slots as f64;
+        self.out.products += cost.products;
         warp.step += 1;
+        let after = now + cost.slots.max(cost.holds);
         let ready = if step.active { self.operate(w, cost, step, now) } else { None };
         let ready = ready.unwrap_or(Ready { clock: now + cost.latency, by: by(cost.pipe) });
         let warp = &mut self.warps[w];
         cost.defs.iter().for_each(|&d| warp.ready[d as usize] = ready);
-        if self.effects(w, now) {
+        if self.effects(w, now + cost.holds) {
             return After::Parked;
         }
-        After::At(now + cost.slots)
+        After::At(after)
     }
 
     /// What an instruction does beyond its pipe; when its results are there, if that is not by its latency.
@@ -354,7 +374,7 @@ impl<'a> Player<'a> {
         let sm = self.ctas[self.warps[w].cta].sm;
         match cost.kind {
             Kind::Memory | Kind::CopyAsync => {
-                let ready = self.access(sm, step, now);
+                let ready = self.access(sm, step, cost.latency, now);
                 if cost.kind == Kind::CopyAsync {
                     self.warps[w].copies.add(ready.clock);
                 }
@@ -376,7 +396,7 @@ impl<'a> Player<'a> {
             Kind::ClusterArrive => {
                 let cluster = self.ctas[self.warps[w].cta].cluster;
                 self.warps[w].round = self.clusters[cluster].barrier.arrive();
-                self.open_cluster(cluster, now);
+                self.open_cluster(cluster, now + cost.holds);
             }
             _ => {}
         }

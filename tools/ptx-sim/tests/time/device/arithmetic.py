@@ -6,43 +6,43 @@ The interval is clocks of one partition (a fourth of the multiprocessor) for one
 
 from kernel import build
 
-# name: (result and first operand, instruction with {x} as both, the model's latency, the model's interval)
+# name: (kind of register, instruction that makes {x} of {x})
 CHAINS = {
-    "fma.f32": ("f", "fma.rn.f32 {x}, {x}, %f300, %f301;", 4, 1),
-    "add.f32": ("f", "add.rn.f32 {x}, {x}, %f300;", 4, 1),
-    "mul.f32": ("f", "mul.rn.f32 {x}, {x}, %f300;", 4, 1),
-    "max.f32": ("f", "max.f32 {x}, {x}, %f300;\n neg.f32 {x}, {x};", 4, 2),
+    "fma.f32": ("f", "fma.rn.f32 {x}, {x}, %f300, %f301;"),
+    "add.f32": ("f", "add.rn.f32 {x}, {x}, %f300;"),
+    "mul.f32": ("f", "mul.rn.f32 {x}, {x}, %f300;"),
+    "max.f32": ("f", "max.f32 {x}, {x}, %f300;\n neg.f32 {x}, {x};"),
     # ptxas makes one instruction of the two.
-    "add.s32 of three": ("r", "add.s32 {x}, {x}, %r300;\n add.s32 {x}, {x}, %r301;", 4, 2),
-    "mad.lo.s32": ("r", "mad.lo.s32 {x}, {x}, %r300, %r301;", 4, 2),
-    "lop3.b32": ("r", "lop3.b32 {x}, {x}, %r300, %r301, 0x6a;", 4, 2),
-    "shl.b32": ("r", "shf.l.wrap.b32 {x}, {x}, %r300, %r301;", 4, 2),
-    "prmt.b32": ("r", "prmt.b32 {x}, {x}, %r300, %r301;", 4, 2),
-    "selp.b32 of setp": ("r", "setp.lt.s32 %p8, {x}, %r301;\n selp.b32 {x}, %r300, {x}, %p8;", 8, 4),
-    "popc.b32": ("r", "popc.b32 {x}, {x};", 4, 2),
-    "fma.f16x2": ("r", "fma.rn.f16x2 {x}, {x}, %r300, %r301;", 4, 1),
-    "fma.bf16x2": ("r", "fma.rn.bf16x2 {x}, {x}, %r300, %r301;", 4, 1),
-    "max.f16x2 of three": ("r", "max.f16x2 {x}, {x}, %r300;\n max.f16x2 {x}, {x}, %r301;", 4, 1),
-    "fma.f64": ("g", "fma.rn.f64 {x}, {x}, %g30, %g31;", 4, 2),
-    "ex2.approx.ftz.f32": ("f", "ex2.approx.ftz.f32 {x}, {x};", 18, 8),
-    "ex2.approx.f32": ("f", "ex2.approx.f32 {x}, {x};", 34, 24),
-    "ex2.approx.f16x2": ("r", "ex2.approx.f16x2 {x}, {x};", 18, 16),
-    "rcp.approx.ftz.f32 and add": ("f", "rcp.approx.ftz.f32 {x}, {x};\n add.ftz.f32 {x}, {x}, %f300;", 22, 8),
-    "rsqrt.approx.ftz.f32": ("f", "rsqrt.approx.ftz.f32 {x}, {x};", 18, 8),
-    "sqrt.approx.ftz.f32": ("f", "sqrt.approx.ftz.f32 {x}, {x};", 18, 8),
-    "lg2.approx.ftz.f32": ("f", "lg2.approx.ftz.f32 {x}, {x};", 18, 8),
-    "sin.approx.ftz.f32": ("f", "sin.approx.ftz.f32 {x}, {x};", 18, 8),
-    "tanh.approx.f32": ("f", "tanh.approx.f32 {x}, {x};", 26, 16),
-    "div.rn.f32": ("f", "div.rn.f32 {x}, {x}, %f300;", 74, 64),
-    "cvt f32 to s32 and back": ("f", "cvt.rzi.s32.f32 %r302, {x};\n cvt.rn.f32.s32 {x}, %r302;", 20, 4),
-    "cvt f32 to f16 and back": ("f", "cvt.rn.f16.f32 %h60, {x};\n cvt.f32.f16 {x}, %h60;", 20, 4),
-    "cvt.rn.bf16x2.f32": ("f", "cvt.rn.bf16x2.f32 %r302, {x}, %f300;\n mov.b32 {x}, %r302;", 10, 2),
-    "cvt.rn.f16x2.f32": ("f", "cvt.rn.f16x2.f32 %r302, {x}, %f300;\n mov.b32 {x}, %r302;", 10, 2),
-    "cvt.rn.e4m3x2.f32": ("f", "cvt.rn.satfinite.e4m3x2.f32 %h60, {x}, %f300;\n cvt.u32.u16 %r302, %h60;\n mov.b32 {x}, %r302;", 10, 2),
-    "shfl.up": ("r", "shfl.sync.up.b32 {x}, {x}, 1, 0, -1;", 29, None),
-    "redux.add": ("r", "redux.sync.add.s32 {x}, {x}, -1;", 29, None),
-    "vote.ballot": ("r", "setp.lt.s32 %p8, {x}, %r301;\n vote.sync.ballot.b32 {x}, %p8, -1;", 8, None),
-    "match.any": ("r", "match.any.sync.b32 {x}, {x}, -1;", None, None),
+    "add.s32 of three": ("r", "add.s32 {x}, {x}, %r300;\n add.s32 {x}, {x}, %r301;"),
+    "mad.lo.s32": ("r", "mad.lo.s32 {x}, {x}, %r300, %r301;"),
+    "lop3.b32": ("r", "lop3.b32 {x}, {x}, %r300, %r301, 0x6a;"),
+    "shl.b32": ("r", "shf.l.wrap.b32 {x}, {x}, %r300, %r301;"),
+    "prmt.b32": ("r", "prmt.b32 {x}, {x}, %r300, %r301;"),
+    "selp.b32 of setp": ("r", "setp.lt.s32 %p8, {x}, %r301;\n selp.b32 {x}, %r300, {x}, %p8;"),
+    "popc.b32": ("r", "popc.b32 {x}, {x};"),
+    "fma.f16x2": ("r", "fma.rn.f16x2 {x}, {x}, %r300, %r301;"),
+    "fma.bf16x2": ("r", "fma.rn.bf16x2 {x}, {x}, %r300, %r301;"),
+    "max.f16x2 of three": ("r", "max.f16x2 {x}, {x}, %r300;\n max.f16x2 {x}, {x}, %r301;"),
+    "fma.f64": ("g", "fma.rn.f64 {x}, {x}, %g30, %g31;"),
+    "ex2.approx.ftz.f32": ("f", "ex2.approx.ftz.f32 {x}, {x};"),
+    "ex2.approx.f32": ("f", "ex2.approx.f32 {x}, {x};"),
+    "ex2.approx.f16x2": ("r", "ex2.approx.f16x2 {x}, {x};"),
+    "rcp.approx.ftz.f32 and add": ("f", "rcp.approx.ftz.f32 {x}, {x};\n add.ftz.f32 {x}, {x}, %f300;"),
+    "rsqrt.approx.ftz.f32": ("f", "rsqrt.approx.ftz.f32 {x}, {x};"),
+    "sqrt.approx.ftz.f32": ("f", "sqrt.approx.ftz.f32 {x}, {x};"),
+    "lg2.approx.ftz.f32": ("f", "lg2.approx.ftz.f32 {x}, {x};"),
+    "sin.approx.ftz.f32": ("f", "sin.approx.ftz.f32 {x}, {x};"),
+    "tanh.approx.f32": ("f", "tanh.approx.f32 {x}, {x};"),
+    "div.rn.f32": ("f", "div.rn.f32 {x}, {x}, %f300;"),
+    "cvt f32 to s32 and back": ("f", "cvt.rzi.s32.f32 %r302, {x};\n cvt.rn.f32.s32 {x}, %r302;"),
+    "cvt f32 to f16 and back": ("f", "cvt.rn.f16.f32 %h60, {x};\n cvt.f32.f16 {x}, %h60;"),
+    "cvt.rn.bf16x2.f32": ("f", "cvt.rn.bf16x2.f32 %r302, {x}, %f300;\n mov.b32 {x}, %r302;"),
+    "cvt.rn.f16x2.f32": ("f", "cvt.rn.f16x2.f32 %r302, {x}, %f300;\n mov.b32 {x}, %r302;"),
+    "cvt.rn.e4m3x2.f32": ("f", "cvt.rn.satfinite.e4m3x2.f32 %h60, {x}, %f300;\n cvt.u32.u16 %r302, %h60;\n mov.b32 {x}, %r302;"),
+    "shfl.up": ("r", "shfl.sync.up.b32 {x}, {x}, 1, 0, -1;"),
+    "redux.add": ("r", "redux.sync.add.s32 {x}, {x}, -1;"),
+    "vote.ballot": ("r", "setp.lt.s32 %p8, {x}, %r301;\n vote.sync.ballot.b32 {x}, %p8, -1;"),
+    "match.any": ("r", "match.any.sync.b32 {x}, {x}, -1;"),
 }
 
 # The values of a chain differ from lane to lane: a shuffle of equal ones is nothing to an assembler.
@@ -94,7 +94,7 @@ def items(gpu):
     source.view(np.uint32)[16:] = 0x3F000000
     at = gpu.upload(source)
     warps = 16
-    for name, (kind, instruction, latency, interval) in CHAINS.items():
+    for name, (kind, instruction) in CHAINS.items():
         def chain(kind=kind, instruction=instruction):
             return gpu.per_round(text(kind, instruction, 1, 32), source=at) / 32
 
@@ -102,5 +102,5 @@ def items(gpu):
             clocks = gpu.per_round(text(kind, instruction, 4, 8), threads=32 * warps, source=at)
             return clocks / (32 * warps / 4)
 
-        yield f"{name}: latency", "clocks", latency, chain
-        yield f"{name}: interval", "clocks/warp/partition", interval, stream
+        yield f"{name}: latency", "clocks", chain
+        yield f"{name}: interval", "clocks/warp/partition", stream

@@ -1,21 +1,19 @@
-"""Tensor cores: mma.sync by one to sixteen warps, wgmma by one to three warpgroups, and what clock a device keeps under them.
+"""Tensor cores: mma.sync by one to sixteen warps, wgmma by one to three warpgroups.
 
-For wgmma the operands in shared memory lie in rows of 128 bytes under the 128-byte swizzle. Their values are zeros, but for the
-measurements of the sustained clock, which depends on the data.
+For wgmma the operands in shared memory lie in rows of 128 bytes under the 128-byte swizzle. Their values are zeros, but for those
+who ask for others (`clock.py`).
 """
-
-import numpy as np
 
 from kernel import build
 
 MMA = {
-    # name: (instruction, registers of A, of B, of D, floats in D, clocks of a partition's tensor core by the model)
-    "mma m16n8k16 f16": ("m16n8k16.row.col.f32.f16.f16.f32", 4, 2, 4, True, 7),
-    "mma m16n8k16 bf16": ("m16n8k16.row.col.f32.bf16.bf16.f32", 4, 2, 4, True, 7),
-    "mma m16n8k16 f16 sums in f16": ("m16n8k16.row.col.f16.f16.f16.f16", 4, 2, 2, False, 7),
-    "mma m16n8k8 tf32": ("m16n8k8.row.col.f32.tf32.tf32.f32", 4, 2, 4, True, 7),
-    "mma m16n8k32 s8": ("m16n8k32.row.col.satfinite.s32.s8.s8.s32", 4, 2, 4, False, 7),
-    "mma m16n8k8 f16": ("m16n8k8.row.col.f32.f16.f16.f32", 2, 1, 4, True, 4),
+    # name: (instruction, registers of A, of B, of D, floats in D)
+    "mma m16n8k16 f16": ("m16n8k16.row.col.f32.f16.f16.f32", 4, 2, 4, True),
+    "mma m16n8k16 bf16": ("m16n8k16.row.col.f32.bf16.bf16.f32", 4, 2, 4, True),
+    "mma m16n8k16 f16 sums in f16": ("m16n8k16.row.col.f16.f16.f16.f16", 4, 2, 2, False),
+    "mma m16n8k8 tf32": ("m16n8k8.row.col.f32.tf32.tf32.f32", 4, 2, 4, True),
+    "mma m16n8k32 s8": ("m16n8k32.row.col.satfinite.s32.s8.s8.s32", 4, 2, 4, False),
+    "mma m16n8k8 f16": ("m16n8k8.row.col.f32.f16.f16.f32", 2, 1, 4, True),
 }
 
 
@@ -24,7 +22,7 @@ def group(kind, first, count):
 
 
 def mma(name, chains, unroll):
-    instruction, a, b, d, floats, _ = MMA[name]
+    instruction, a, b, d, floats = MMA[name]
     kind = "f" if floats else "r"
     one = lambda n: (
         f" mma.sync.aligned.{instruction} {group(kind, 100 + 4 * n, d)}, {group('r', 10, a)}, "
@@ -37,13 +35,13 @@ def mma(name, chains, unroll):
 
 
 def mma_items(gpu):
-    for name, (*_, clocks) in MMA.items():
-        yield f"{name}: latency", "clocks", 33, lambda n=name: gpu.per_round(mma(n, 1, 16)) / 16
+    for name in MMA:
+        yield f"{name}: latency", "clocks", lambda n=name: gpu.per_round(mma(n, 1, 16)) / 16
         for warps in (1, 2, 4, 8, 16):
             def interval(n=name, w=warps):
                 return gpu.per_round(mma(n, 4, 8), threads=32 * w) / (32 * w)
 
-            yield f"{name}: interval, {warps} warps", "clocks/warp", clocks / min(warps, 4), interval
+            yield f"{name}: interval, {warps} warps", "clocks/warp", interval
 
 
 # A in the first 64 KiB, B behind it; descriptors of rows of 128 bytes under the widest swizzle.
@@ -115,12 +113,6 @@ def wgmma(n, k, types, registers, steps, count, threads, wait=0, values="", scal
     )
 
 
-def model(n, registers, groups, work=1.0):
-    """Clocks of one product by the model: its share of the tensor cores, or of shared memory."""
-    wavefronts = 32.0 * ((0 if registers else 64) + n) / 128.0
-    return max(n / 2 * work, wavefronts)
-
-
 def wgmma_items(gpu):
     shapes = [(n, 16, "f32.bf16.bf16") for n in (8, 16, 32, 64, 96, 128, 192, 256)]
     shapes += [(256, 8, "f32.tf32.tf32"), (256, 32, "f32.e4m3.e4m3"), (128, 16, "f32.f16.f16")]
@@ -133,13 +125,13 @@ def wgmma_items(gpu):
                 text = wgmma(n, k, types, registers, 1, 4, 128)
                 return gpu.per_round(text, threads=128, shared=SHARED) / 4
 
-            yield f"{label}: one, waited for", "clocks", model(n, registers, 1) + 18, latency
+            yield f"{label}: one, waited for", "clocks", latency
 
             def chain(n=n, k=k, types=types, registers=registers):
                 text = wgmma(n, k, types, registers, 4, 2, 128)
                 return gpu.per_round(text, threads=128, shared=SHARED) / 2
 
-            yield f"{label}: four, waited for", "clocks", 4 * model(n, registers, 1) + 18, chain
+            yield f"{label}: four, waited for", "clocks", chain
             for groups in (1, 2, 3):
                 if groups == 3 and n > 192:
                     continue
@@ -149,37 +141,9 @@ def wgmma_items(gpu):
                     text = wgmma(n, k, types, registers, 4, 2, threads, wait=1)
                     return gpu.per_round(text, threads=threads, shared=SHARED) / (8 * groups)
 
-                yield f"{label}: interval, {groups} warpgroups", "clocks", model(n, registers, groups), interval
-
-
-def sustained_items(gpu):
-    """The whole device under products of bf16 for a while: the rate, and with it the clock that the power limit leaves."""
-    per_round = 8
-    threads = 256
-    for name, values in {"zeros": "", "random values": RANDOM}.items():
-        def rate(values=values):
-            text = wgmma(256, 16, "f32.bf16.bf16", False, 4, per_round // 4, threads, wait=1, values=values)
-            function = gpu.function(text, SHARED)
-            rounds = 4000 if not gpu.quick else 1
-            launches = 200 if not gpu.quick else 1
-
-            def enqueue():
-                for _ in range(launches):
-                    gpu.launch(function, gpu.sms, threads, SHARED, rounds)
-
-            seconds = gpu.seconds(enqueue, repeat=2)
-            clocks = float(np.median(gpu.elapsed(gpu.sms, threads)))
-            flops = 2.0 * 64 * 256 * 16 * per_round * 2 * rounds * launches * gpu.sms
-            return {
-                "tflops": flops / seconds / 1e12,
-                "ghz": clocks / (seconds / launches) / 1e9,
-                "clocks_per_product": clocks / (rounds * per_round * 2),
-            }
-
-        yield f"wgmma on all multiprocessors, {name}", "TFLOP/s, GHz, clocks", {"ghz": 1.55}, rate
+                yield f"{label}: interval, {groups} warpgroups", "clocks", interval
 
 
 def items(gpu):
     yield from mma_items(gpu)
     yield from wgmma_items(gpu)
-    yield from sustained_items(gpu)

@@ -341,14 +341,14 @@ pub fn launch(z: Shape, heads: usize, length: usize, mut memory: Memory, qkv: [u
     let o = memory.reserve("o", heads * length * z.pitch()).unwrap();
     let scale = std::f32::consts::LOG2_E / (z.d as f32).sqrt();
     let params = Params::default()
-        .u64(qkv[0])
-        .u64(qkv[1])
-        .u64(qkv[2])
-        .u64(o)
+        .address(qkv[0])
+        .address(qkv[1])
+        .address(qkv[2])
+        .address(o)
         .u32(length as u32)
         .u32((length / z.keys) as u32)
         .u32(scale.to_bits())
-        .done();
+        .bytes();
     let geometry = Geometry {
         grid: [(length / QUERIES) as u32, heads as u32, 1],
         block: [THREADS as u32, 1, 1],

@@ -516,11 +516,11 @@ pub fn launch(z: Shape, heads: usize, length: usize, mut memory: Memory, qkv: [u
         .map(&map(qkv[0], heads, length, z, QUERIES))
         .map(&map(qkv[1], heads, length, z, z.keys))
         .map(&map(qkv[2], heads, length, z, z.keys))
-        .u64(o)
+        .address(o)
         .u32(length as u32)
         .u32(length.div_ceil(z.keys) as u32)
         .u32(scale.to_bits())
-        .done();
+        .bytes();
     let geometry = Geometry {
         grid: [(length / QUERIES) as u32, heads as u32, 1],
         block: [384, 1, 1],

@@ -206,10 +206,10 @@ pub fn launch(m: usize, n: usize, k: usize, mut memory: Memory, a: u64, b: u64) 
     let params = Params::default()
         .map(&bf16_map(a, m, k, 128))
         .map(&bf16_map(b, n, k, 128))
-        .u64(c)
+        .address(c)
         .u32(n as u32)
         .u32(k.div_ceil(64) as u32)
-        .done();
+        .bytes();
     let geometry = Geometry {
         grid: [m as u32 / 128, n as u32 / 256, 1],
         block: [384, 1, 1],
