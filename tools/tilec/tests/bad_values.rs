@@ -13,10 +13,13 @@ struct Call {
     args: Vec<String>,
 }
 
-/// A kernel of the library; inputs that are not given are random.
+/// A kernel of the library, named as its file where the words do not say; inputs that are not given are random.
 fn call(file: &str, words: &str) -> Call {
-    let file = root().join("kernels-lib").join(file).to_str().unwrap().to_string();
-    let mut args = vec!["run".to_string(), file, "--random".into(), "1".into()];
+    let path = root().join("kernels-lib").join(file);
+    let mut args = vec!["run".to_string(), path.to_str().unwrap().into(), "--random".into(), "1".into()];
+    if !words.contains("--kernel") {
+        args.extend(["--kernel".to_string(), path.file_stem().unwrap().to_str().unwrap().into()]);
+    }
     args.extend(words.split_whitespace().map(String::from));
     Call { folder: Folder::new(), args }
 }
@@ -135,7 +138,8 @@ fn more_than_there_are() {
         "--kernel moe --const T=f32 --const E=2 --const TOPK=3 --dim N=3 --dim DM=8 --dim F=8",
     )
     .refused("T0213", "TOPK <= E");
-    call("sample/top_k.tile", "--const T=f32 --const K=8 --dim M=2 --dim V=7").refused("T0817", "K");
+    call("sample/top_k.tile", "--kernel sample_top_k --const T=f32 --const K=8 --dim M=2 --dim V=7")
+        .refused("T0817", "K");
     call("sparse/select_blocks.tile", "--const CAP=4 --const S=2 --dim B=1 --dim HK=1 --dim NB=5")
         .refused("T0817", "NB");
     // More places than blocks: those left over say -1.
