@@ -52,6 +52,15 @@ pub enum IndexKind {
     Offsets(Size),
 }
 
+impl IndexKind {
+    /// N of `id<N>`.
+    pub fn bound(&self) -> &Size {
+        match self {
+            IndexKind::Id(n) | IndexKind::IdOrNone(n) | IndexKind::Count(n) | IndexKind::Offsets(n) => n,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TensorParam {
     pub name: String,

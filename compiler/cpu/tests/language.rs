@@ -215,6 +215,9 @@ cases! {
     gdn_fwd: "dsl-examples/sketches/07_gated_deltanet.tile" "gdn_fwd" [
         "T=f32 K=16 V=24", "L=71 H=2 HV=4 NS=3", "C=16", 5e-4;
     ]
+    holes: "compiler/ptx/tests/collectives/kernels.tile" "holes" [
+        "T=f32 N=7", "M=5", "BM=2", 0.0; "T=f16 N=40", "M=9", "", 0.0; "T=i32 N=2", "M=1", "", 0.0;
+    ]
     log_linear_fwd: "dsl-examples/sketches/08_log_linear.tile" "log_linear_fwd" [
         "T=f32 K=16 V=24 C=16 LB=4 NZ=5", "L=71 H=2", "", 2e-4;
     ]

@@ -162,7 +162,7 @@ pub fn file(
 ) -> Result<Vec<Measured>, Vec<Diagnostic>> {
     let names: Vec<String> = match only {
         Some(name) => vec![name.to_string()],
-        None => choose::callables(loaded.ast()).map(|c| c.name.name.clone()).collect(),
+        None => choose::measured(&loaded.module).collect(),
     };
     let mut out = vec![];
     for name in names {
@@ -216,7 +216,12 @@ fn measure(
     dtype: Option<(&str, DType)>,
     on: &On,
 ) -> Result<Measured, Vec<Diagnostic>> {
-    let mut mine = Given { consts: given.consts.clone(), dims: given.dims.clone(), ..Given::default() };
+    let mut mine = Given {
+        consts: given.consts.clone(),
+        dims: given.dims.clone(),
+        arguments: given.arguments.clone(),
+        ..Given::default()
+    };
     mine.optionals_as_given = true;
     for (name, value) in shape.map_or(&[][..], |s| s.consts) {
         mine.consts.entry(name.to_string()).or_insert_with(|| value.to_string());
@@ -236,7 +241,7 @@ fn measure(
     // Scalars of the first case may follow its own dimensions; any value takes the same time.
     for s in signature.scalars() {
         let value = if s.dtype.is_float() { Scalar::Float(0.125) } else { Scalar::Int(1) };
-        mine.arguments.insert(s.name.clone(), Argument::Scalar(value));
+        mine.arguments.entry(s.name.clone()).or_insert(Argument::Scalar(value));
     }
     let mut launch = run::prepare(&signature, &mut mine, case.as_ref(), Some(1), &mut vec![])?;
     let Samples { compiling, seconds: mut samples, predicted } =

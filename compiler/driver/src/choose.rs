@@ -16,7 +16,7 @@
 use crate::{functions, packed};
 use std::collections::{BTreeMap, BTreeSet};
 use tile_base::{DType, Diagnostic, Size, Span, diagnostic::any_error};
-use tile_sema::{ConstValue, Instance, Module};
+use tile_sema::{ConstValue, Instance, Module, grad::Form};
 use tile_syntax::ast;
 use tile_tensor::{Argument, Scalar, Tensor};
 
@@ -31,30 +31,47 @@ pub struct Callable<'a> {
     pub is_op: bool,
 }
 
-/// The kernels and ops of a file.
-pub fn callables(file: &ast::File) -> impl Iterator<Item = Callable<'_>> {
-    file.items.iter().filter_map(|item| match &item.kind {
-        ast::ItemKind::Kernel(k) => Some(Callable {
-            name: &k.name,
-            generics: &k.generics,
-            params: &k.params,
-            facts: &k.facts,
-            is_op: false,
-        }),
-        ast::ItemKind::Op(o) => Some(Callable {
-            name: &o.name,
-            generics: &o.generics,
-            params: &o.params,
-            facts: &o.facts,
-            is_op: true,
-        }),
-        _ => None,
-    })
+impl<'a> Callable<'a> {
+    /// Of an item, if it can be compiled.
+    pub fn of(item: &'a ast::Item) -> Option<Callable<'a>> {
+        Some(match &item.kind {
+            ast::ItemKind::Kernel(k) => Callable {
+                name: &k.name,
+                generics: &k.generics,
+                params: &k.params,
+                facts: &k.facts,
+                is_op: false,
+            },
+            ast::ItemKind::Op(o) => Callable {
+                name: &o.name,
+                generics: &o.generics,
+                params: &o.params,
+                facts: &o.facts,
+                is_op: true,
+            },
+            _ => return None,
+        })
+    }
 }
 
-/// The kernel that is meant: by name, or the only one of the file.
-pub fn pick<'a>(file: &'a ast::File, path: &str, name: Option<&str>) -> Result<Callable<'a>, Diagnostic> {
-    let all: Vec<Callable> = callables(file).collect();
+/// The kernels and ops of a file, and the ops that its `grad`s make.
+pub fn callables(module: &Module) -> impl Iterator<Item = Callable<'_>> {
+    module.items().filter_map(|(_, item)| Callable::of(item))
+}
+
+/// Names of what is measured where nobody says what: a backward alone is a part of `f.vjp`.
+pub fn measured(module: &Module) -> impl Iterator<Item = String> + '_ {
+    let part = |c: &Callable| module.grad(&c.name.name).is_some_and(|(_, form)| form == Form::Bwd);
+    callables(module).filter(move |c| !part(c)).map(|c| c.name.name.clone())
+}
+
+/// The kernel that is meant: by name, or the only one of the file beside its gradients and the kernels that they run.
+pub fn pick<'a>(module: &'a Module, path: &str, name: Option<&str>) -> Result<Callable<'a>, Diagnostic> {
+    let mut all: Vec<Callable> = callables(module).collect();
+    if name.is_none() {
+        let parts = backward_parts(module);
+        all.retain(|c| module.grad(&c.name.name).is_none() && !parts.contains(&c.name.name.as_str()));
+    }
     let list = || all.iter().map(|c| c.name.name.as_str()).collect::<Vec<_>>().join(", ");
     match (name, &all[..]) {
         (_, []) => {
@@ -68,6 +85,45 @@ pub fn pick<'a>(file: &'a ast::File, path: &str, name: Option<&str>) -> Result<C
         (None, [one]) => Ok(*one),
         (None, _) => Err(Diagnostic::global("T0803", format!("`{path}` has several kernels: {}", list()))
             .help("say which one with `--kernel NAME`")),
+    }
+}
+
+/// Kernels that the bodies of the file's `grad`s run, but for what is differentiated itself.
+fn backward_parts(module: &Module) -> Vec<&str> {
+    let grads = module.items().filter_map(|(_, item)| match &item.kind {
+        ast::ItemKind::Grad(g) => Some(g),
+        _ => None,
+    });
+    let mut parts = vec![];
+    let mut forwards = vec![];
+    for g in grads {
+        launched(&g.body, &mut parts);
+        forwards.push(g.name.name.as_str());
+    }
+    parts.retain(|p| !forwards.contains(p));
+    parts
+}
+
+/// The names after `run` in host code.
+pub(crate) fn launched<'a>(block: &'a ast::Block, out: &mut Vec<&'a str>) {
+    use ast::{Else, If, StmtKind};
+    fn arms<'a>(i: &'a If, out: &mut Vec<&'a str>) {
+        launched(&i.then, out);
+        match &i.otherwise {
+            Some(Else::Block(b)) => launched(b, out),
+            Some(Else::If(i, _)) => arms(i, out),
+            None => {}
+        }
+    }
+    for s in &block.stmts {
+        match &s.kind {
+            StmtKind::Run { name, .. } => out.push(&name.name),
+            StmtKind::For { body, .. } | StmtKind::Unroll { body, .. } | StmtKind::While { body, .. } => {
+                launched(body, out);
+            }
+            StmtKind::If(i) => arms(i, out),
+            _ => {}
+        }
     }
 }
 
@@ -89,6 +145,8 @@ pub struct Given {
 /// One case of a test block: values for everything that it names.
 #[derive(Clone, Default, Debug)]
 pub struct Case {
+    /// The name in the test block's head.
+    pub test: String,
     pub dtypes: BTreeMap<String, DType>,
     pub consts: BTreeMap<String, ConstValue>,
     pub functions: BTreeMap<String, String>,
@@ -142,13 +200,13 @@ pub fn choose(
 }
 
 /// Says of a refused fact which of its names nobody gave (T0817).
-pub fn name_taken(found: &mut [Diagnostic], taken: &[(String, String)], kernel: &str) {
+pub fn name_taken(found: &mut [Diagnostic], taken: &[(String, String)], test: &str) {
     for d in found.iter_mut().filter(|d| d.code == "T0817") {
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         let words: Vec<String> = d.message.split(|c| !is_part(c)).map(str::to_string).collect();
         for (name, value) in taken.iter().filter(|(name, _)| words.contains(name)) {
             let note = format!(
-                "{name} = {value} was taken from the first case of `test {kernel}`, for nothing given says it"
+                "{name} = {value} was taken from the first case of `test {test}`, for nothing given says it"
             );
             d.notes.push(note);
         }

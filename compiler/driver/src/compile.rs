@@ -27,7 +27,7 @@ impl Picked {
     /// # Panics
     /// When `loaded` is not the file it was picked from.
     pub fn callable<'a>(&self, loaded: &'a Loaded) -> Callable<'a> {
-        choose::callables(loaded.ast()).find(|c| c.name.name == self.name).expect("picked from this file")
+        choose::callables(&loaded.module).find(|c| c.name.name == self.name).expect("picked from this file")
     }
 }
 
@@ -38,7 +38,7 @@ pub fn pick(session: &mut Session, loaded: &Loaded, name: Option<&str>) -> Resul
     if any_error(&found) {
         return Err(found);
     }
-    let callable = choose::pick(loaded.ast(), &loaded.path, name).map_err(|d| vec![d])?;
+    let callable = choose::pick(&loaded.module, &loaded.path, name).map_err(|d| vec![d])?;
     Ok(Picked { name: callable.name.name.clone(), is_op: callable.is_op })
 }
 

@@ -30,7 +30,7 @@ pub struct CompileTime {
 /// and is measured with it.
 pub fn names(session: &mut Session, path: &str) -> Result<Vec<String>, Vec<Diagnostic>> {
     let loaded = session.load(path)?;
-    let names = choose::callables(loaded.ast()).map(|c| c.name.name.clone());
+    let names = choose::measured(&loaded.module);
     Ok(names.filter(|n| testing::first_case(&loaded.module, n).is_some()).collect())
 }
 

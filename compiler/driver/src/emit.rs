@@ -47,6 +47,8 @@ pub struct Built {
     pub texts: Vec<(Stage, String)>,
     /// `D = 64`, from the first test case.
     pub taken: Vec<(String, String)>,
+    /// The name of the test block whose first case decided that.
+    pub test: String,
     pub notes: Vec<Diagnostic>,
     /// Shared memory of a block, of the launch that uses most; 0 when no plan was made.
     pub shared_bytes: u64,
@@ -75,6 +77,7 @@ pub fn build(
             kernel: String::new(),
             texts: vec![(Stage::Ast, text)],
             taken: vec![],
+            test: String::new(),
             notes,
             shared_bytes: 0,
             modules: vec![],
@@ -105,7 +108,8 @@ pub fn build(
     let shared = |d: &DeviceCode| d.plans.iter().map(|(_, p)| p.shared_bytes() as u64).max();
     let modules = device.as_ref().map(DeviceCode::ptx).unwrap_or_default();
     let shared_bytes = device.as_ref().and_then(shared).unwrap_or(0);
-    Ok(Built { kernel: picked.name, texts, taken: choice.taken, notes, shared_bytes, modules })
+    let test = case.map_or(String::new(), |c| c.test);
+    Ok(Built { kernel: picked.name, texts, taken: choice.taken, test, notes, shared_bytes, modules })
 }
 
 /// The target of that name.

@@ -249,7 +249,8 @@ pub fn execute(
 /// could find. Where the program looks at bounds in place, code for the CPU therefore goes first, on a copy, and what it
 /// refuses is refused.
 fn refuse_outside(compiled: &mut Compiled, launch: &Launch, threads: usize) -> Result<(), Vec<Diagnostic>> {
-    let in_place = |o: &Obligation| matches!(o.claim, Claim::Bounds { .. }) && o.status == Status::InPlace;
+    let looked_at = |c: &Claim| matches!(c, Claim::Bounds { .. } | Claim::Overflow);
+    let in_place = |o: &Obligation| looked_at(&o.claim) && o.status == Status::InPlace;
     if !compiled.program.graphs.iter().any(|g| g.obligations.iter().any(in_place)) {
         return Ok(());
     }

@@ -270,6 +270,9 @@ fn what_is_not_done_is_told_and_an_error_when_required() {
     assert_eq!(with(PRODUCT, "product { split s states; require split s; }"), told("T0866", true));
     assert_eq!(with(PRODUCT, "product { stages s 4; }"), told("T0855", false));
     assert_eq!(with(PRODUCT, "product { split s 4; require stages s; }"), told("T0855", true));
+    assert_eq!(with(PRODUCT, "product { stream s 64; require stream s; }"), vec![]);
+    assert_eq!(with(PRODUCT, "product { stream s; }"), told("T0806", true));
+    assert_eq!(with(DECAY, "decay { stream t 64; }"), told("T0806", true));
     assert_eq!(with(PRODUCT, "product { split s 0; }"), told("T0806", true));
     assert_eq!(with(PRODUCT, "product { split s parts = some(K); }"), told("T0806", true));
     // The steps of slices and ranks need a size that both launches know.

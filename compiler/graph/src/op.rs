@@ -44,7 +44,7 @@ pub enum Op {
     Slice { axis: u32, lo: u64 },
     /// In: a, b, … along one `Fixed` axis.
     Concat { axis: u32 },
-    /// In: x, index (scalar: the axis is dropped to One; or 1-axis index tile: the axis becomes its axis).
+    /// In: x, index (scalar: the axis is dropped to One; or 1-axis index tile: the axis becomes its axis). At -1: 0.
     Take { axis: u32 },
 
     // ---- contraction

@@ -49,6 +49,7 @@ pub fn lower_graph(kernel: &TypedKernel) -> Result<Graph, Vec<Diagnostic>> {
     if any_error(&found) {
         return Err(found);
     }
+    laws::lift_measures(&mut graph);
     distinct::mark(&mut graph);
     verify(&graph)?;
     Ok(graph)

@@ -23,7 +23,7 @@
 use crate::{Request, convert::Claims, dots::fed, plan::*, shape::Shapes};
 use std::collections::BTreeMap;
 use tile_base::{DType, Diagnostic, Mode, Size, Span};
-use tile_graph::{Access, Axis, Check, CoordIndex, Graph, Iter, Literal, NodeId, Op, ROOT, Value};
+use tile_graph::{Access, Axis, Check, CoordIndex, Graph, Iter, Literal, NodeId, Op, ROOT, Value, ValueType};
 use tile_layout::SharedLayout;
 use tile_machine::{
     Swizzle,
@@ -63,14 +63,7 @@ impl Bulk {
         let forward = match f.iter {
             Iter::Each { reverse } | Iter::Tiles { reverse, .. } => !reverse && !f.early_exit,
         };
-        // Asked of a step that there may not be, so nothing is read for it.
-        let scalar = |n: &NodeId| {
-            let node = g.node(*n);
-            node.outputs.iter().all(|t| t.is_scalar())
-                && node.op.access().is_none()
-                && node.op.regions().is_empty()
-        };
-        let early = f.skip.is_none_or(|skip| g.nodes_under(skip).iter().all(scalar));
+        let early = f.skip.is_none_or(|skip| g.nodes_under(skip).iter().all(|&n| harmless(g, n)));
         let inside = g.nodes_under(f.body);
         let start = g.region_args(f.body)[0];
         let known =
@@ -91,6 +84,23 @@ impl Bulk {
         };
         classes.iter().enumerate().map(lowered).collect()
     }
+}
+
+/// Whether a node of a `skip` predicate may be asked of a step that there may not be: no scalar is read for it, and of tiles
+/// only what the step's span has, which then is nothing. Tiles from outside would have to be exchanged between warps.
+fn harmless(g: &Graph, node: NodeId) -> bool {
+    let n = g.node(node);
+    let scalar = n.outputs.iter().all(|t| t.is_scalar());
+    let along = |t: &ValueType| t.axes.iter().any(|a| matches!(a, Axis::Span { .. }));
+    let own = |v: &Value| g.type_of(*v).is_scalar() || g.node(v.node).region == n.region;
+    n.op.regions().is_empty()
+        && g.inputs(node).iter().all(own)
+        && match n.op {
+            Op::Load(_) => n.outputs.iter().all(along),
+            Op::Reduce { .. } | Op::Elem(_) | Op::Cast | Op::Iota => true,
+            Op::Broadcast | Op::Reshape { .. } | Op::Permute { .. } => true,
+            _ => scalar && n.op.access().is_none(),
+        }
 }
 
 /// A load that qualifies.

@@ -119,7 +119,7 @@ fn conversion(
     Some(Conversion { to: wanted.clone(), how: How::Shared { buffer: buffers.len() - 1, extents } })
 }
 
-/// Regions that are claims, not code: predicates of `skip` are scalars, combiners are not run.
+/// Regions that are claims, not code: combiners are not run.
 pub trait Claims {
     /// Whether the node stands in a combiner region.
     fn in_claim(&self, node: NodeId) -> bool;

@@ -10,6 +10,9 @@
 //! loops and branches             initial, carried, yielded and final value agree
 //! ```
 //!
+//! Rows of which only bounds are asked (documents of a block of keys) are held whole by every warp: each finds them by
+//! itself.
+//!
 //! The first assignment stands. Where a user needs something else a conversion is inserted afterwards
 //! ([`crate::convert`]), so inference never fails.
 //!
@@ -20,7 +23,7 @@
 
 use crate::{exchange, local, plan::TensorClass, shape::Shapes};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tile_graph::{Axis, Graph, NodeId, Op, Value, ValueType};
+use tile_graph::{Axis, Graph, NodeId, Op, ReduceKind, Value, ValueType};
 use tile_layout::{
     Layout,
     blocked::{WarpOrder, blocked},
@@ -38,6 +41,9 @@ pub fn kept(operand: &ValueType) -> Vec<bool> {
 pub fn shared(operand: &ValueType, out: &ValueType) -> Vec<bool> {
     operand.axes.iter().zip(&out.axes).map(|(a, b)| *a != Axis::One || *b == Axis::One).collect()
 }
+
+/// Elements of a row that every warp may load for itself.
+const MEASURED: u32 = 512;
 
 pub struct Inference<'a> {
     shapes: &'a Shapes<'a>,
@@ -158,6 +164,14 @@ impl Inference<'_> {
                 }
             }
             Op::Scan { .. } | Op::Sort { .. } | Op::UnitLowerInv => self.assign(inputs[0], layout.clone()),
+            Op::Load(access) if self.measured(value) => {
+                for (port, &index) in inputs.iter().enumerate() {
+                    if let Some(layout) = gathered(&access, port as u32, self.graph().type_of(index), layout)
+                    {
+                        self.assign(index, layout);
+                    }
+                }
+            }
             Op::RegionArgs => {
                 for other in self.tied_to_argument(value) {
                     self.assign(other, layout.clone());
@@ -287,20 +301,61 @@ impl Inference<'_> {
             let bits = g.object(access.object).dtype.bits() as u32;
             let packed = bits < 8 && g.node(node).op.writes_memory();
             let least = if packed { vector.min(8 / bits) } else { 1 };
-            found.push(((!packed, std::cmp::Reverse(size)), value, self.plain(ty, fast, vector, least)));
+            let layout = match self.measured(value) {
+                true => self.by_each_warp(ty, fast, vector),
+                false => self.plain(ty, fast, vector, least),
+            };
+            found.push(((!packed, std::cmp::Reverse(size)), value, layout));
         }
         // A stable sort keeps program order among equals.
         found.sort_by_key(|&(order, ..)| order);
         found.into_iter().map(|(_, value, layout)| (value, layout)).collect()
     }
 
+    /// Whether a value is a row of which, and of what is made of it, only minima, maxima and the like are taken
+    /// ([`tile_graph::laws::blocks`]).
+    fn measured(&self, row: Value) -> bool {
+        let g = self.graph();
+        let short = self.shapes.extents(g.type_of(row)).iter().product::<u32>() <= MEASURED;
+        let is_row = |v: Value| g.type_of(v).axes.iter().filter(|a| **a != Axis::One).count() == 1;
+        let (mut seen, mut open) = (BTreeSet::new(), vec![row]);
+        while let Some(value) = open.pop() {
+            let uses = g.uses(value);
+            if !is_row(value) || uses.is_empty() {
+                return false;
+            }
+            for (user, _) in uses {
+                use ReduceKind::{All, Any, Max, Min};
+                match g.node(user).op {
+                    Op::Reduce { kind: Min | Max | Any | All, .. } => {}
+                    Op::Elem(_) | Op::Cast | Op::Reshape { .. } if seen.insert(user) => {
+                        open.push(Value { node: user, port: 0 });
+                    }
+                    Op::Elem(_) | Op::Cast | Op::Reshape { .. } => {}
+                    _ => return false,
+                }
+            }
+        }
+        short
+    }
+
+    /// All of a tile in every warp, so that a reduction of it needs no shared memory and no barrier.
+    fn by_each_warp(&self, ty: &ValueType, fast: usize, vector: u32) -> Layout {
+        let layout = self.spread_over(1, ty, fast, vector, 1);
+        Layout { warp: vec![vec![0; layout.rank()]; self.warps.ilog2() as usize], ..layout }
+    }
+
     /// Runs of at most `vector` elements along `fast`; shorter, down to `least`, so that all threads have some.
     fn plain(&self, ty: &ValueType, fast: usize, vector: u32, least: u32) -> Layout {
+        self.spread_over(self.warps, ty, fast, vector, least)
+    }
+
+    fn spread_over(&self, warps: u32, ty: &ValueType, fast: usize, vector: u32, least: u32) -> Layout {
         let extents = self.shapes.extents(ty);
         let total: u32 = extents.iter().product();
-        let per_thread = (total / (self.warps * 32)).max(1);
+        let per_thread = (total / (warps * 32)).max(1);
         let vector = vector.min(1 << per_thread.ilog2()).max(least);
-        blocked(&extents, fast, vector, self.warps, WarpOrder::SlowFirst)
+        blocked(&extents, fast, vector, warps, WarpOrder::SlowFirst)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     plan::*,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use tile_graph::{Graph, NodeId, ObjectId, Op, ROOT, RegionId};
+use tile_graph::{ForOp, Graph, NodeId, ObjectId, Op, ROOT, RegionId, RegionKind};
 
 #[derive(Clone, Copy)]
 struct Event {
@@ -282,11 +282,19 @@ impl Barriers<'_> {
                 for region in op.regions() {
                     self.assume(region);
                 }
+                let mut passed_over = vec![];
+                if let Op::For(ForOp { skip: Some(skip), .. }) = op {
+                    // Asked at the head of a step, which may end there.
+                    self.region(skip);
+                    passed_over = self.pending.clone();
+                }
                 let ahead = fetched_ahead(self.parts.dots, node);
                 self.events(node, ahead.into_iter().map(|s| staging(s, Slot::Ahead)).collect());
-                for region in op.regions() {
+                let others = |r: &RegionId| self.parts.graph.region(*r).kind != RegionKind::Skip;
+                for region in op.regions().into_iter().filter(others).collect::<Vec<_>>() {
                     self.region(region);
                 }
+                self.pending.extend(passed_over);
                 self.pending.extend(entry);
             }
             Op::If { then, otherwise } => {

@@ -4,12 +4,14 @@
 
 mod bulk;
 mod collectives;
+mod masks;
 mod random;
 mod shadow;
 mod small;
 mod support;
 mod triangular;
 mod widths;
+mod wrong;
 
 use support::{Kernel, arguments, check, kernel};
 use tile_base::DType;

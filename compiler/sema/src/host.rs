@@ -8,6 +8,7 @@
 
 use crate::{
     elab::{ConstValue, Elab, Frame, Instance, MAX_DEPTH},
+    grad::{Derived, Form},
     kernel::{dedupe, relation},
     module::{ItemRef, Module},
     typed::*,
@@ -90,10 +91,17 @@ impl<'m> Host<'m> {
         self.e.frames.push(frame);
         self.e.signature.kernel = name.clone();
         self.e.absent = instance.absent.clone();
-        let tiles: Vec<&'m ast::TileDecl> = op
-            .body
-            .stmts
+        let derived = self.e.m.derived(item);
+        for (result, input) in derived.iter().flat_map(|d| &d.ties) {
+            if self.e.absent.contains(input) {
+                self.e.absent.insert(result.clone());
+            }
+        }
+        let forward = derived.filter(|d| d.form == Form::Vjp);
+        let tiles: Vec<&'m ast::TileDecl> = forward
             .iter()
+            .flat_map(|d| &d.forward.stmts)
+            .chain(&op.body.stmts)
             .filter_map(|s| match &s.kind {
                 StmtKind::Tile(decls) => Some(decls),
                 _ => None,
@@ -104,6 +112,7 @@ impl<'m> Host<'m> {
         own.consts.retain(|n, _| !tiles.iter().any(|t| t.name.name == *n));
         self.e.generics(&op.generics, &own, op.name.span)?;
         self.e.params(&op.params);
+        self.e.captures_of(&op.generics);
         if self.e.diags.is_empty() {
             self.e.bindable();
         }
@@ -114,7 +123,8 @@ impl<'m> Host<'m> {
             self.tile(t, instance);
         }
         self.objects = self.e.objects.iter().map(|o| HostArg::Param(o.param)).collect();
-        let steps = self.steps(&op.body.stmts);
+        let mut steps = forward.map_or(vec![], |d| self.forward(d, &op.params));
+        steps.extend(self.steps(&op.body.stmts));
         if let Some(v) = &op.body.value {
             let d = Diagnostic::error("T0258", v.span, "an op gives no value");
             self.e.report(d.help("write results to `out` tensors"));
@@ -128,6 +138,22 @@ impl<'m> Host<'m> {
             steps,
             notes: std::mem::take(&mut self.e.notes),
         })
+    }
+
+    /// Runs the forward of a `grad` where an output of it is asked for or the backward needs one. What is not asked for is
+    /// temporary.
+    fn forward(&mut self, d: &'m Derived, params: &'m [ast::Param]) -> Vec<HostStep> {
+        let is_there = |this: &Self, name: &String| !this.e.absent.contains(name);
+        if !d.outputs.iter().any(|o| d.saved.contains(o) || is_there(self, o)) {
+            return vec![];
+        }
+        for p in params.iter().filter(|p| d.outputs.contains(&p.name.name)) {
+            let name = &p.name.name;
+            if !is_there(self, name) && (d.saved.contains(name) || d.required.contains(name)) {
+                self.temp(&p.name, &p.ty);
+            }
+        }
+        self.steps(&d.forward.stmts)
     }
 
     /// A tile size of an op has to be known when its kernels are compiled.

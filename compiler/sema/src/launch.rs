@@ -1,4 +1,5 @@
-//! `run` in an op: arguments in the order of the kernel's parameters, and the instance that they ask for.
+//! `run` in an op: arguments in the order of the kernel's parameters, then what its functions capture, and the instance that
+//! they ask for.
 
 use crate::{
     elab::{ConstValue, Instance, ident_of},
@@ -11,6 +12,9 @@ use crate::{
 use std::collections::BTreeMap;
 use tile_base::{DType, Diagnostic, Mode, Size, Span};
 use tile_syntax::ast::{self, Arg, BinaryOp, Expr, ExprKind, Generic, Ident, Subscript, TypeKind};
+
+/// A parameter of the kernel, what is passed for it, and where that stands.
+type Given<'a, 'm> = (&'m ast::Param, &'a Passed, Span);
 
 impl<'m> Host<'m> {
     pub(crate) fn run(
@@ -37,7 +41,14 @@ impl<'m> Host<'m> {
         };
         let passed = self.passed(k, args, span)?;
         let mut instance = self.instance(k, generics)?;
-        let ok = self.fits(k, &passed, args, &mut instance, span);
+        let captured = self.captured(k, item.0, generics, span)?;
+        let mut given: Vec<Given> = vec![];
+        for (n, (p, a)) in k.params.iter().zip(&passed).enumerate() {
+            let by_name = args.iter().find(|a| a.name.as_ref().is_some_and(|x| x.name == p.name.name));
+            given.push((p, a, by_name.or(args.get(n)).map_or(span, |a| a.value.span)));
+        }
+        given.extend(captured.iter().map(|c| (c.param, &c.passed, c.at)));
+        let ok = self.fits(k, &given, &mut instance);
         let mut missing = vec![];
         for (p, a) in k.params.iter().zip(&passed) {
             if matches!(a.kind, PassedKind::Absent) {
@@ -57,19 +68,18 @@ impl<'m> Host<'m> {
             return None;
         }
         let kernel = self.kernel(k, item, instance, span)?;
-        let signature = &self.kernels[kernel].2.signature;
-        if signature.params.len() != k.params.len() {
-            let extra: Vec<String> =
-                signature.params[k.params.len()..].iter().map(|p| p.name().to_string()).collect();
-            let d = Diagnostic::error(
-                "T0258",
-                span,
-                format!("`run` cannot pass the captured tensors {}", extra.join(", ")),
-            );
-            self.e.report(d.help("give the kernel a function that captures nothing"));
-            return None;
+        let mut args: Vec<HostArg> = passed.into_iter().map(|p| p.arg).collect();
+        // Behind the parameters the kernel takes what its functions capture, by the names that it gives them.
+        for p in &self.kernels[kernel].2.signature.params[k.params.len()..] {
+            let Some(found) = captured.iter().find(|c| c.name == p.name()) else {
+                let message = format!("`run` cannot pass the captured tensor `{}`", p.name());
+                let d = Diagnostic::error("T0258", span, message)
+                    .help("let functions that are given to the kernel capture it, not those that they call");
+                self.e.report(d);
+                return None;
+            };
+            args.push(found.passed.arg.clone());
         }
-        let args = passed.into_iter().map(|p| p.arg).collect();
         Some(HostStep::Launch { kernel, args, span })
     }
 
@@ -123,16 +133,7 @@ impl<'m> Host<'m> {
         }
         match self.e.eval(e) {
             Val::Error => None,
-            Val::Tensor(o) => {
-                let object = &self.e.objects[o.index()];
-                let kind = PassedKind::Tensor {
-                    dtype: object.dtype,
-                    index: object.index.is_some(),
-                    mode: object.mode,
-                    shape: object.shape.clone(),
-                };
-                Some(Passed { arg: self.objects[o.index()].clone(), kind })
-            }
+            Val::Tensor(o) => Some(self.whole(o)),
             Val::Absent(_) => Some(Passed { arg: HostArg::Absent, kind: PassedKind::Absent }),
             Val::Const(Const::Float(v)) => Some(Passed { arg: HostArg::Float(v), kind: PassedKind::Number }),
             Val::Const(Const::Int(v)) => {
@@ -149,6 +150,18 @@ impl<'m> Host<'m> {
                 })
             }
         }
+    }
+
+    /// All of a tensor.
+    pub(crate) fn whole(&self, o: ObjectId) -> Passed {
+        let object = &self.e.objects[o.index()];
+        let kind = PassedKind::Tensor {
+            dtype: object.dtype,
+            index: object.index.is_some(),
+            mode: object.mode,
+            shape: object.shape.clone(),
+        };
+        Passed { arg: self.objects[o.index()].clone(), kind }
     }
 
     /// `z[l - 1]`, `x[lo..hi, :]`: a part of a tensor.
@@ -253,7 +266,12 @@ impl<'m> Host<'m> {
                         self.e.report(Diagnostic::error("T0215", value.span, format!("`{n}` is a function")));
                         return None;
                     };
-                    out.functions.insert(n, f.name.name.clone());
+                    // The kernel looks for it in the main file, where it may be called otherwise or not at all.
+                    let m = self.e.m;
+                    let known = m.resolve(m.main(), &f.name.name) == target;
+                    let module = target.map_or("", |t| m.module(t.0));
+                    let path = || format!("{module}::{}", f.name.name);
+                    out.functions.insert(n, if known { f.name.name.clone() } else { path() });
                 }
             }
         }
@@ -264,16 +282,12 @@ impl<'m> Host<'m> {
     pub(crate) fn fits(
         &mut self,
         k: &'m ast::Kernel,
-        passed: &[Passed],
-        args: &'m [Arg],
+        given: &[Given<'_, 'm>],
         instance: &mut Instance,
-        span: Span,
     ) -> bool {
         let mut ok = true;
         let mut dims: BTreeMap<&'m str, Size> = BTreeMap::new();
-        for (n, (p, a)) in k.params.iter().zip(passed).enumerate() {
-            let by_name = args.iter().find(|a| a.name.as_ref().is_some_and(|x| x.name == p.name.name));
-            let at = by_name.or(args.get(n)).map_or(span, |a| a.value.span);
+        for &(p, a, at) in given {
             let wrong = |this: &mut Self, why: String| {
                 let message = format!("`{}` of `{}` {why}", p.name.name, k.name.name);
                 this.e.report(Diagnostic::error("T0208", at, message).also(p.span, "declared here"));
@@ -348,15 +362,15 @@ impl<'m> Host<'m> {
                 _ => {}
             }
         }
-        self.solve(k, passed, instance);
+        self.solve(k, given, instance);
         ok
     }
 
     /// Consts that follow from a shape linearly: `E` from `off: offsets<R>[E + 1]`.
-    pub(crate) fn solve(&mut self, k: &'m ast::Kernel, passed: &[Passed], instance: &mut Instance) {
+    pub(crate) fn solve(&mut self, k: &'m ast::Kernel, given: &[Given<'_, 'm>], instance: &mut Instance) {
         let is_const =
             |n: &str| k.generics.iter().any(|g| matches!(g, Generic::Const { name, .. } if name.name == n));
-        for (p, a) in k.params.iter().zip(passed) {
+        for &(p, a, _) in given {
             let (TypeKind::Tile { axes, .. }, PassedKind::Tensor { shape, .. }) = (&p.ty.kind, &a.kind)
             else {
                 continue;

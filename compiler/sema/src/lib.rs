@@ -17,6 +17,7 @@
 //! | `builtins`, `along`, `methods`, `call` | functions |
 //! | `access`, `compose`, `views`, `tiles`, `coords` | subscripts: what a load reaches |
 //! | `host`, `launch` | `op`s |
+//! | `grad` | the ops that a `grad` makes |
 //! | `check` | every instance of every item of a file, specs, tests, schedules |
 
 mod access;
@@ -24,6 +25,7 @@ mod along;
 mod assign;
 mod builtins;
 mod call;
+mod captures;
 mod check;
 mod claims;
 mod compose;
@@ -32,6 +34,7 @@ mod coords;
 mod dot;
 mod elab;
 mod expr;
+pub mod grad;
 mod host;
 mod kernel;
 mod launch;

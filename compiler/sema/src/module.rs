@@ -2,16 +2,19 @@
 //!
 //! A file sees its own items, what its `use` lines name, and the prelude, in this order.
 
+use crate::grad::{self, Derived, Form};
 use std::collections::HashMap;
 use tile_base::Diagnostic;
 use tile_syntax::ast;
 
-/// Position of an item: file, item.
+/// Position of an item: file, item. Numbers past the items that are written are those of ops that `grad`s make.
 pub type ItemRef = (usize, usize);
 
 /// All files of a session. `prelude` is imported by every other file.
 pub struct Module {
     files: Vec<(String, ast::File)>,
+    /// Per file: what its `grad`s make.
+    derived: Vec<Vec<Derived>>,
     main: usize,
     /// Per file: what its own kernels, functions and ops are called.
     own: Vec<HashMap<String, ItemRef>>,
@@ -37,10 +40,12 @@ pub(crate) fn module_path(path: &[ast::Ident]) -> String {
 impl Module {
     /// `files`: module path (`attention::masks`, `prelude`) and tree; `main` is the one that is checked.
     pub fn new(files: Vec<(String, ast::File)>, main: usize) -> Module {
+        let derived: Vec<Vec<Derived>> = files.iter().map(|(_, file)| grad::derive(file)).collect();
         let mut own: Vec<HashMap<String, ItemRef>> = vec![];
         for (at, (_, file)) in files.iter().enumerate() {
             let mut names = HashMap::new();
-            for (n, item) in file.items.iter().enumerate() {
+            let made = derived[at].iter().map(Derived::item);
+            for (n, item) in file.items.iter().chain(made).enumerate() {
                 if let Some(name) = callable(item) {
                     names.entry(name.name.clone()).or_insert((at, n));
                 }
@@ -68,7 +73,7 @@ impl Module {
             imported.push(names);
         }
         let prelude = by_path("prelude");
-        Module { main, own, imported, prelude, files }
+        Module { main, own, imported, prelude, files, derived }
     }
 
     /// Position of the main file among the files.
@@ -89,7 +94,54 @@ impl Module {
     }
 
     pub fn item(&self, at: ItemRef) -> &ast::Item {
-        &self.files[at.0].1.items[at.1]
+        let written = &self.files[at.0].1.items;
+        match written.get(at.1) {
+            Some(item) => item,
+            None => self.derived[at.0][at.1 - written.len()].item(),
+        }
+    }
+
+    /// The items of the main file, and after them the ops that its `grad`s make.
+    pub fn items(&self) -> impl Iterator<Item = (ItemRef, &ast::Item)> {
+        let written = self.main_file().map_or(0, |f| f.items.len());
+        let made = self.derived.get(self.main).map_or(0, Vec::len);
+        (0..written + made).map(|n| ((self.main, n), self.item((self.main, n))))
+    }
+
+    /// What is to be known of an op that a `grad` makes.
+    pub fn derived(&self, at: ItemRef) -> Option<&Derived> {
+        let (_, file) = self.files.get(at.0)?;
+        self.derived.get(at.0)?.get(at.1.checked_sub(file.items.len())?)
+    }
+
+    /// The `grad` of the main file that makes the op of this name, and which of its two ops that is.
+    pub fn grad(&self, name: &str) -> Option<(&ast::Grad, Form)> {
+        let at = self.resolve(self.main, name).filter(|at| at.0 == self.main)?;
+        let derived = self.derived(at)?;
+        match &self.item((at.0, derived.grad)).kind {
+            ast::ItemKind::Grad(g) => Some((g, derived.form)),
+            _ => None,
+        }
+    }
+
+    /// The test blocks of a kernel or op of the main file. The ops of a `grad` are tested by those of `f.vjp`; where there are
+    /// none, by those of `f`, which bind what the two have in common.
+    pub fn tests_of(&self, name: &str) -> Vec<&ast::Test> {
+        let named = |wanted: &str| -> Vec<&ast::Test> {
+            let tests = self.items().filter_map(|(_, item)| match &item.kind {
+                ast::ItemKind::Test(t) if t.name.name == wanted => Some(t),
+                _ => None,
+            });
+            tests.collect()
+        };
+        let Some((grad, _)) = self.grad(name) else { return named(name) };
+        let own = named(&format!("{}.{}", grad.name.name, Form::Vjp.suffix()));
+        if own.is_empty() { named(&grad.name.name) } else { own }
+    }
+
+    /// The path of the module that a file is.
+    pub fn module(&self, file: usize) -> &str {
+        &self.files[file].0
     }
 
     /// What `name` is called in a file.

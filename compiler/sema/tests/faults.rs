@@ -182,12 +182,56 @@ const FILES: &[(&str, &str, &str)] = &[
     ("T0200", "H", "kernel k(x: in f32[N]) where H % 2 == 0 { }"),
     ("T0258", "x[0]", "op k(x: in f32[N]) { let n = x[0]; }"),
     ("T0258", "var v = 1;", "op k(x: in f32[N]) { var v = 1; }"),
+    (
+        "T0258",
+        "g",
+        "fn g(i: index) -> f32 using s: in f32[N] { s[i] }
+         kernel f<h: fn(i: index) -> f32 = g>(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = h(i.at); } }
+         op k(x: out f32[N]) { run f<h = g>(x); }",
+    ),
+    (
+        "T0205",
+        "g",
+        "fn g(i: index) -> f32 using s: in f32[N] { s[i] }
+         kernel f<h: fn(i: index) -> f32 = g>(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = h(i.at); } }
+         op k(x: out f32[N], s: in f16[N]) { run f<h = g>(x); }",
+    ),
+    (
+        "T0258",
+        "run f<h = twice>(x);",
+        "fn g(i: index) -> f32 using s: in f32[N] { s[i] }
+         fn twice(i: index) -> f32 { g(i) * 2 }
+         kernel f<h: fn(i: index) -> f32 = g>(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = h(i.at); } }
+         op k(x: out f32[N], s: in f32[N]) { run f<h = twice>(x); }",
+    ),
     ("T0214", "run f(x);", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } op k(x: in f32[N]) { run f(x); }"),
     ("T0236", "x", "kernel f(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } op k(x: in f32[N]) { run f(x); }"),
     ("T0205", "x", "kernel f(y: out f16[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } op k(x: out f32[N]) { run f(x); }"),
     ("T0208", "x", "kernel f(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } op k(x: out f32[N, M]) { run f(x); }"),
     ("T0215", "f", "fn f(x: f32) { x } op k(x: out f32[N]) { run f(x); }"),
-    ("T0285", "q", "kernel f(y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = 0; } } grad f(g for q) = f(g);"),
+    // grads
+    ("T0285", "h", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad h(g for y) -> (d for x) { run b(x, g, d); }"),
+    ("T0285", "f", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x) { run b(x, g, d); } grad f(g for y) -> (d for x) { run b(x, g, d); }"),
+    ("T0285", "q", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for q) -> (d for x) { run b(x, g, d); }"),
+    ("T0285", "y", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for y) { run b(x, g, d); }"),
+    ("T0285", "x", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x, e for x) { run b(x, g, d); run b(x, g, e); }"),
+    ("T0285", "g: out for y", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g: out for y) -> (d for x) { run b(x, g, d); }"),
+    ("T0285", "d: inout for x", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d: inout for x) { run b(x, g, d); }"),
+    ("T0285", "g", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x) { run b(x, x, d); }"),
+    ("T0285", "d", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x) { temp t: f32[N]; run b(x, g, t); }"),
+    ("T0285", "f", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f() -> (d for x) { run b(x, x, d); }"),
+    ("T0201", "y", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (y for x) { run b(x, g, y); }"),
+    ("T0286", "i", "kernel f(x: in f32[N], i: in id<N>[N], y: out f32[N]) { tile B; par r in tiles(N, B) { y[r] = x[i[r]]; } } grad f(g for y) -> (d for i) { run f(g, i, d); }"),
+    ("T0286", "s", "kernel f(x: in f32[N], y: out f32[N], s: f32) { tile B; par i in tiles(N, B) { y[i] = s * x[i]; } } grad f(g for y) -> (d for s) { run f(g, d, s); }"),
+    ("T0286", "y", "kernel f(x: in f32[N], y: out i32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i].to(i32); } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x) { run b(x, x, d); temp t: f32[N]; run b(x, g, t); }"),
+    ("T0286", "f", "kernel f(x: in f32[N], u: inout f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i] + u[i]; u[i] = 0; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x) { run b(x, g, d); }"),
+    // the body of a grad is that of an op
+    ("T0214", "run b(x, g);", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x) { run b(x, g); if N > 1 { run b(x, g, d); } }"),
+    ("T0208", "g", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel c(g: in f32[N, M], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = 0; } } grad f(g for y) -> (d for x) { run c(g, d); }"),
+    ("T0205", "d", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d: out f16 for x) { run b(x, g, d); }"),
+    ("T0255", "d: sum f16 for x", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel c(g: in f32[N], d: out f16[N]) { tile B; par i in tiles(N, B) { d[i] = g[i].to(f16); } } grad f(g for y) -> (d: sum f16 for x) { run c(g, d); }"),
+    ("T0280", "f.bwd", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x) { run b(x, g, d); } test f.bwd { N = 1; }"),
+    ("T0281", "Q", "kernel f(x: in f32[N], y: out f32[N]) { tile B; par i in tiles(N, B) { y[i] = x[i]; } } kernel b(x: in f32[N], g: in f32[N], d: out f32[N]) { tile B; par i in tiles(N, B) { d[i] = g[i] * x[i]; } } grad f(g for y) -> (d for x) { run b(x, g, d); } test f.vjp { N = 1; Q = 2; }"),
     ("T0200", "tt", "fn f(x: T[R, C], m: f32[R, 1]) { x.to(f32) * tt }"),
     ("T0204", "x * m", "fn f(x: f32[R, C], m: f32[R]) { x * m }"),
     ("T0207", "1 / 3", "fn f(x: f32) { 1 / 3 * x }"),

@@ -488,7 +488,8 @@ pub enum SpecIndex {
     At(Expr),
 }
 
-/// `test f { B = 2, M in [1, 17]; g = -softplus(randn); o: rel 2e-3; pairs }`
+/// `test f { B = 2, M in [1, 17]; g = -softplus(randn); o: rel 2e-3; pairs }`. The name of a program that a `grad` makes has a
+/// dot in it: `test f.vjp`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Test {
     pub name: Ident,
@@ -553,11 +554,28 @@ pub struct HostOp {
     pub body: Block,
 }
 
-/// `grad f(go for o) = flash_bwd(q, k, v, o, go);`
+/// `grad f<dscore: …>(go for o) -> (dq: sum f32 for q, dk for k) { … }`: how the gradients of a kernel or op are computed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Grad {
+    /// The kernel or op that is differentiated.
     pub name: Ident,
-    /// (gradient's name, output it is of)
-    pub seeds: Vec<(Ident, Ident)>,
-    pub value: Expr,
+    /// Beside those of the kernel.
+    pub generics: Vec<Generic>,
+    /// Gradients that come in, each of an output.
+    pub seeds: Vec<Gradient>,
+    /// Gradients that go out, each of an input.
+    pub results: Vec<Gradient>,
+    /// Host code, as of an op.
+    pub body: Block,
+}
+
+/// `dq: sum f32 for q`. Shape and dtype are those of `q` unless a dtype is written.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Gradient {
+    pub name: Ident,
+    pub mode: Option<ParamMode>,
+    pub element: Option<Ident>,
+    /// The tensor that it is the gradient of.
+    pub of: Ident,
+    pub span: Span,
 }

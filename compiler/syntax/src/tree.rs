@@ -78,8 +78,13 @@ impl Tree {
             }
             ItemKind::Schedule(s) => self.schedule(s),
             ItemKind::Grad(g) => {
-                let seeds = list(&g.seeds, |(a, b)| format!("{} for {}", a.name, b.name));
-                self.line(format!("grad {}({seeds}) = {}", g.name.name, expr(&g.value)));
+                self.line(format!("grad {}", g.name.name));
+                self.inside(|t| {
+                    g.generics.iter().for_each(|g| t.line(format!("generic {}", generic(g))));
+                    g.seeds.iter().for_each(|s| t.line(format!("seed {}", gradient(s))));
+                    g.results.iter().for_each(|r| t.line(format!("result {}", gradient(r))));
+                    t.block(&g.body);
+                });
             }
             ItemKind::Broken => self.line("<broken>"),
         }
@@ -253,16 +258,24 @@ fn generic(g: &Generic) -> String {
 }
 
 fn param(p: &Param) -> String {
-    let mode = p.mode.map_or(String::new(), |m| {
-        let access = match m.access {
-            Access::In => "in",
-            Access::Out => "out",
-            Access::InOut => "inout",
-            Access::Sum => "sum",
-        };
-        format!("{access}{} ", if m.optional { "?" } else { "" })
-    });
+    let mode = p.mode.map_or(String::new(), |m| mode(m) + " ");
     format!("{}: {mode}{}", p.name.name, ty(&p.ty))
+}
+
+fn mode(m: ParamMode) -> String {
+    let access = match m.access {
+        Access::In => "in",
+        Access::Out => "out",
+        Access::InOut => "inout",
+        Access::Sum => "sum",
+    };
+    format!("{access}{}", if m.optional { "?" } else { "" })
+}
+
+fn gradient(g: &Gradient) -> String {
+    let mode = g.mode.map_or(String::new(), |m| format!(": {}", mode(m)));
+    let element = g.element.as_ref().map_or(String::new(), |e| format!(" {}", e.name));
+    format!("{}{mode}{element} for {}", g.name.name, g.of.name)
 }
 
 fn ty(t: &Type) -> String {

@@ -14,6 +14,9 @@ pub struct Random {
     state: u64,
 }
 
+/// How far the counter goes from one draw to the next.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -35,8 +38,13 @@ impl Random {
     }
 
     pub fn bits(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state = self.state.wrapping_add(STEP);
         mix(self.state)
+    }
+
+    /// Leaves out so many draws of [`Self::bits`].
+    fn skip(&mut self, draws: u64) {
+        self.state = self.state.wrapping_add(STEP.wrapping_mul(draws));
     }
 
     /// In 0..1, a multiple of 2^-53.
@@ -70,9 +78,20 @@ pub fn fill(dtype: DType, shape: &[usize], random: &mut Random) -> Result<Tensor
             t.fill_with(|_| random.between(lo, hi) as f64);
         }
         None if dtype == DType::Bool => t.fill_with(|_| (random.bits() & 1) as f64),
-        None => t.fill_with(|_| random.normal()),
+        None => fill_normal(&mut t, random),
     }
     Ok(t)
+}
+
+/// Every number takes two draws, so that each block of elements knows where in the stream it begins.
+fn fill_normal(t: &mut Tensor, random: &mut Random) {
+    let start = |first: usize| {
+        let mut here = random.clone();
+        here.skip(2 * first as u64);
+        here
+    };
+    t.fill_blocks(start, Random::normal);
+    random.skip(2 * t.len() as u64);
 }
 
 /// Different ids in 0..`limit`, in random order: a partial shuffle (Fisher and Yates) of the numbers below `limit`, of
@@ -134,6 +153,16 @@ pub fn fill_index(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_tensor_has_the_numbers_of_the_stream_in_order() {
+        let (mut one, mut other) = (Random::new(3), Random::new(3));
+        let t = fill(DType::F32, &[3, 50_001], &mut one).unwrap();
+        for (at, v) in t.to_f64_vec().into_iter().enumerate() {
+            assert_eq!(v, f64::from(other.normal() as f32), "element {at}");
+        }
+        assert_eq!(one.bits(), other.bits());
+    }
 
     #[test]
     fn distinct_ids_are_a_part_of_a_permutation() {

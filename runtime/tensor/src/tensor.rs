@@ -19,6 +19,7 @@
 //! side is written (then that side gets its own copy).
 
 use crate::{buffer::Buffer, convert};
+use rayon::prelude::*;
 use std::sync::Arc;
 use tile_base::DType;
 
@@ -274,6 +275,23 @@ impl Tensor {
         for (linear, p) in walk.enumerate() {
             store(bytes, dtype, p, convert::encode(dtype, f(linear)));
         }
+    }
+
+    /// Sets each element of a dense tensor, blocks of them side by side: `start` makes what a block draws from, given the
+    /// position of its first element.
+    pub fn fill_blocks<S>(&mut self, start: impl Fn(usize) -> S + Sync, next: impl Fn(&mut S) -> f64 + Sync) {
+        /// Elements; whole bytes of every dtype.
+        const BLOCK: usize = 1 << 16;
+        debug_assert!(self.is_dense() && self.offset == 0);
+        let (dtype, count) = (self.dtype, self.len());
+        let blocks = self.bytes_mut().par_chunks_mut(BLOCK * dtype.bits() / 8);
+        blocks.enumerate().for_each(|(block, bytes)| {
+            let first = block * BLOCK;
+            let mut state = start(first);
+            for at in 0..BLOCK.min(count - first) {
+                store(bytes, dtype, at, convert::encode(dtype, next(&mut state)));
+            }
+        });
     }
 
     /// The same elements rounded to another dtype, dense.

@@ -147,6 +147,17 @@ impl FromStr for Device {
     }
 }
 
+/// Arguments of a launch.
+#[derive(Args, Debug)]
+pub struct Data {
+    /// A scalar argument: scale=0.125
+    #[arg(long = "arg", value_name = "N=V", value_parser = pair)]
+    pub args: Vec<(String, String)>,
+    /// A tensor argument: q=q.npy, q=weights.safetensors#q
+    #[arg(long = "in", value_name = "NAME=FILE", value_parser = pair)]
+    pub inputs: Vec<(String, String)>,
+}
+
 #[derive(Args, Debug)]
 pub struct Run {
     pub file: String,
@@ -158,12 +169,8 @@ pub struct Run {
     /// Architecture that the simulator runs code for
     #[arg(long, default_value = "sm_90", value_name = "ARCH")]
     pub target: String,
-    /// A scalar argument: scale=0.125
-    #[arg(long = "arg", value_name = "N=V", value_parser = pair)]
-    pub args: Vec<(String, String)>,
-    /// A tensor argument: q=q.npy, q=weights.safetensors#q
-    #[arg(long = "in", value_name = "NAME=FILE", value_parser = pair)]
-    pub inputs: Vec<(String, String)>,
+    #[command(flatten)]
+    pub data: Data,
     /// Where to write an output: o=o.npy, o=out.safetensors#o
     #[arg(long = "out", value_name = "NAME=FILE", value_parser = pair)]
     pub outputs: Vec<(String, String)>,
@@ -218,6 +225,9 @@ pub struct Bench {
     pub compile: bool,
     #[command(flatten)]
     pub choose: Choose,
+    /// What is not given is random
+    #[command(flatten)]
+    pub data: Data,
     /// Threads; 0 means all
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub threads: usize,

@@ -288,7 +288,7 @@ unsafe fn copy_elements<T: Copy>(shape: &Shape) {
 }
 
 /// Shape of the result (source strides of x), then bytes, axis, index address, index stride, extent of x along the
-/// axis, site. The axis of the source moves by the index.
+/// axis, site. The axis of the source moves by the index; at -1 there is 0.
 pub unsafe extern "C" fn take(env: *mut Env, args: *const i64) -> i64 {
     // SAFETY: tiles of the extents given; indices are checked.
     unsafe {
@@ -301,15 +301,18 @@ pub unsafe extern "C" fn take(env: *mut Env, args: *const i64) -> i64 {
         }
         for i in 0..shape.extents[axis] {
             let at = *index.offset((i * index_stride) as isize);
-            if at < 0 || at >= limit {
+            if at < -1 || at >= limit {
                 return (*env).fail(site, axis as i64, at, 0, limit);
             }
-            let source = at * shape.from[axis];
+            let none = at < 0;
+            let source = at.max(0) * shape.from[axis];
             let target = i * shape.to[axis];
             shape.each(&[axis], |from, to| {
                 let (from, to) = (from + source as isize, to + target as isize);
                 match bytes {
+                    8 if none => *(shape.target as *mut u64).offset(to) = 0,
                     8 => *(shape.target as *mut u64).offset(to) = *(shape.source as *const u64).offset(from),
+                    _ if none => *(shape.target as *mut u32).offset(to) = 0,
                     _ => *(shape.target as *mut u32).offset(to) = *(shape.source as *const u32).offset(from),
                 }
             });

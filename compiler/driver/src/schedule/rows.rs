@@ -50,6 +50,13 @@ pub(super) fn read<'a>(
                 tiles(item, graph, &mut rows.request, &mut refused);
                 honoured.push(("tile", String::new()));
             }
+            "stream" => match stream(item, graph) {
+                Ok(step) => {
+                    honoured.push(("stream", step.0.clone()));
+                    rows.request.tiles.push(step);
+                }
+                Err(d) => refused.push(*d),
+            },
             "split" => match split(item, graph) {
                 Ok(row) => {
                     honoured.push(("split", row.path.clone()));
@@ -153,6 +160,26 @@ fn tiles(item: &ScheduleItem, graph: &Graph, request: &mut Request, refused: &mu
                 .help("write a number or an expression over the kernel's const parameters"),
             ),
         }
+    }
+}
+
+/// `stream s 64;`: the streamed product `s` takes 64 of its contracted axis at a step.
+fn stream(item: &ScheduleItem, graph: &Graph) -> Result<(String, u64), Box<Diagnostic>> {
+    let refused = |message: String| Diagnostic::error("T0806", item.span, message);
+    let [ScheduleWord::Path(_), ScheduleWord::Int(step, _)] = &item.words[..] else {
+        let d = refused("`stream` is given no step".into());
+        return Err(d.help("write `stream s 64;` for the product that `let s` holds").into());
+    };
+    let name = first_path(&item.words);
+    match (graph.tile_named(&name).filter(|&t| graph.tile(t).hidden), u64::try_from(*step)) {
+        (Some(_), Ok(step)) => Ok((name, step)),
+        (None, _) => {
+            let d = refused(format!("`{name}` is no streamed product of the kernel"));
+            Err(d
+                .help("`a[i, :] @ b[:, j]` is one where the contracted axis is a dimension, not a tile")
+                .into())
+        }
+        (_, Err(_)) => Err(refused(format!("`{step}` is no step of a product")).into()),
     }
 }
 

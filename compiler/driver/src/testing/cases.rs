@@ -16,7 +16,7 @@ use crate::choose::{self, Callable};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tile_base::{DType, Diagnostic, Signature, Span};
 use tile_sema::{ConstValue, Instance, Module};
-use tile_syntax::ast::{Access, Expr, ExprKind, Generic, Ident, ItemKind, Param, Test, TestItem, TypeKind};
+use tile_syntax::ast::{Access, Expr, ExprKind, Generic, Ident, Param, Test, TestItem, TypeKind};
 use tile_tensor::{Arguments, Scalar};
 
 /// More combinations than this are refused.
@@ -138,29 +138,8 @@ pub fn cases(module: &Module, test: &Test) -> Result<Cases, Vec<Diagnostic>> {
 /// The kernel or op of a name, in the main file or what it uses, and its `where` facts.
 fn callable<'a>(module: &'a Module, name: &str) -> Option<(Callable<'a>, &'a [Expr])> {
     let at = module.resolve(module.main(), name)?;
-    match &module.item(at).kind {
-        ItemKind::Kernel(k) => Some((
-            Callable {
-                name: &k.name,
-                generics: &k.generics,
-                params: &k.params,
-                facts: &k.facts,
-                is_op: false,
-            },
-            &k.facts,
-        )),
-        ItemKind::Op(o) => Some((
-            Callable {
-                name: &o.name,
-                generics: &o.generics,
-                params: &o.params,
-                facts: &o.facts,
-                is_op: true,
-            },
-            &o.facts,
-        )),
-        _ => None,
-    }
+    let callable = Callable::of(module.item(at))?;
+    Some((callable, callable.facts))
 }
 
 fn is_tensor(p: &Param) -> bool {
@@ -525,6 +504,7 @@ impl Case {
     /// What a command takes from a case.
     pub fn choice(&self) -> choose::Case {
         choose::Case {
+            test: self.kernel.clone(),
             dtypes: self.dtypes.clone(),
             consts: self.consts.clone(),
             functions: self.functions.clone(),

@@ -101,7 +101,7 @@ pub fn compare_values(expected: &[f64], actual: &[f64], shape: &[usize], toleran
     c
 }
 
-fn unravel(mut linear: usize, shape: &[usize]) -> Vec<usize> {
+pub(super) fn unravel(mut linear: usize, shape: &[usize]) -> Vec<usize> {
     let mut at: Vec<usize> = shape
         .iter()
         .rev()

@@ -159,10 +159,7 @@ fn tensor(
 }
 
 fn bound(kind: &IndexKind, dims: &BTreeMap<String, i64>) -> i64 {
-    let size = match kind {
-        IndexKind::Id(n) | IndexKind::IdOrNone(n) | IndexKind::Count(n) | IndexKind::Offsets(n) => n,
-    };
-    size.eval(&|n| dims.get(n).copied()).unwrap_or(0)
+    kind.bound().eval(&|n| dims.get(n).copied()).unwrap_or(0)
 }
 
 /// Values that an integer tensor cannot hold are a mistake of the test.

@@ -6,6 +6,7 @@
 //!   values.rs    dimensions, consts and scalars as numbers
 //!   data.rs      tensors: a distribution each, from a stream of random numbers of its own
 //!   runner.rs    spec, oracle, oracle again at random tile sizes, orders and splits, CPU
+//!   gradient/    what a `grad` says, against slopes of the forward's spec
 //!   device.rs    the same code as a GPU runs, on the simulator and on a CUDA device
 //!   compare.rs   two results within a tolerance
 //! ```
@@ -16,6 +17,7 @@ pub mod cases;
 pub mod compare;
 mod data;
 mod device;
+mod gradient;
 mod runner;
 mod values;
 
@@ -29,26 +31,20 @@ pub use runner::{CaseReport, Check, FileReport, Rung, Stopped, TestOptions, run_
 
 use crate::choose;
 use tile_sema::Module;
-use tile_syntax::ast::{ItemKind, Test, TestItem};
-
-/// The test blocks of a kernel or op, in order.
-pub fn tests_of<'a>(module: &'a Module, kernel: &str) -> Vec<&'a Test> {
-    let Some(file) = module.main_file() else { return vec![] };
-    let of_kernel = file.items.iter().filter_map(|item| match &item.kind {
-        ItemKind::Test(t) if t.name.name == kernel => Some(t),
-        _ => None,
-    });
-    of_kernel.collect()
-}
+use tile_syntax::ast::{Test, TestItem};
 
 /// The first case of a kernel's test blocks, for commands that need to know sizes and dtypes. `None` when there is
 /// no test, or its first block has a fault (which running the tests reports).
 pub fn first_case(module: &Module, kernel: &str) -> Option<choose::Case> {
-    let test = tests_of(module, kernel).into_iter().next()?;
+    let written = module.tests_of(kernel).into_iter().next()?;
+    let test = match module.grad(kernel) {
+        Some(_) => gradient::retargeted(module, kernel, written)?,
+        None => written.clone(),
+    };
     // The first value of every list is the first case, unless a `where` fact forbids it; then all have to be looked at.
     let first = |test: &Test| cases(module, test).ok()?.cases.into_iter().next();
-    let case = first(&first_values(test)).or_else(|| first(test))?;
-    Some(case.choice())
+    let case = first(&first_values(&test)).or_else(|| first(&test))?;
+    Some(choose::Case { test: written.name.name.clone(), ..case.choice() })
 }
 
 /// The test with every list cut to its first value.

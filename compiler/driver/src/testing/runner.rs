@@ -5,6 +5,7 @@
 //!
 //! 1. *spec*: the spec against the oracle's exact mode, both in f64. With `rounded` in the test, against its rounded
 //!    mode within the tolerance of the test.
+//!    For the program of a `grad` in its place *grad*: its results against slopes of the forward's spec (`gradient`).
 //! 2. *variants*: the oracle again at random tile sizes, instances in random order, skipped bodies executed, loops
 //!    split at random points. Tile sizes and claims promise not to matter; this is where the promise is kept.
 //! 3. *schedules*: the oracle on the program as each schedule of the kernel splits it, for the same reason.
@@ -23,9 +24,11 @@
 use super::{
     cases::{Case, cases},
     compare::{Comparison, Tolerance, compare, compare_values},
+    gradient,
 };
 use crate::{
     Loaded, Session,
+    choose::launched,
     compile::{self, Compiled, Picked},
     gpu, schedule,
 };
@@ -38,7 +41,7 @@ use std::{
 use tile_base::{DType, Diagnostic, Sources, diagnostic::any_error};
 use tile_oracle::{Array, Options, random_tiles, spec};
 use tile_sema::Module;
-use tile_syntax::ast::{ItemKind, StmtKind, Test};
+use tile_syntax::ast::ItemKind;
 use tile_tensor::Arguments;
 
 /// How far up the ladder to climb.
@@ -74,7 +77,7 @@ impl Default for TestOptions {
 /// One comparison of a case, over all outputs.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// `spec`, `variants`, `schedules`, `cpu`, `sim`, `cuda`, `cuda=sim`
+    /// `spec`, `grad`, `variants`, `schedules`, `forms`, `cpu`, `sim`, `cuda`, `cuda=sim`
     pub name: &'static str,
     pub ok: bool,
     pub max_abs: f64,
@@ -173,19 +176,33 @@ pub fn run_tests(
     });
     for test in tests {
         if options.kernel.as_ref().is_none_or(|k| *k == test.name.name) {
-            run_test(session, loaded, test, options, &mut report, each);
+            match cases(&loaded.module, test) {
+                Ok(found) => {
+                    report.left_out += found.left_out;
+                    run_cases(session, loaded, found.cases, options, &mut report, each);
+                }
+                Err(diagnostics) => report.diagnostics.extend(diagnostics),
+            }
+        }
+    }
+    for (name, cases) in gradient::untold(&loaded.module) {
+        if options.kernel.as_ref().is_none_or(|k| *k == name) {
+            match cases {
+                Ok(cases) => run_cases(session, loaded, cases, options, &mut report, each),
+                Err(diagnostics) => report.diagnostics.extend(diagnostics),
+            }
         }
     }
     report
 }
 
-/// Kernels and ops that no spec or no test judges. A kernel that an op of the file runs is judged by the op's.
+/// Kernels and ops that no spec or no test judges. A kernel that an op or a `grad` of the file runs is judged by that.
 pub fn untested(module: &Module) -> Vec<Diagnostic> {
     let Some(file) = module.main_file() else { return vec![] };
     let mut run_by_ops: Vec<&str> = vec![];
-    for item in &file.items {
+    for (_, item) in module.items() {
         if let ItemKind::Op(op) = &item.kind {
-            launches(&op.body, &mut run_by_ops);
+            launched(&op.body, &mut run_by_ops);
         }
     }
     let named = |wanted: &str, test: bool| {
@@ -215,42 +232,14 @@ pub fn untested(module: &Module) -> Vec<Diagnostic> {
     found
 }
 
-fn launches<'a>(block: &'a tile_syntax::ast::Block, out: &mut Vec<&'a str>) {
-    use tile_syntax::ast::{Else, If};
-    fn arms<'a>(i: &'a If, out: &mut Vec<&'a str>) {
-        launches(&i.then, out);
-        match &i.otherwise {
-            Some(Else::Block(b)) => launches(b, out),
-            Some(Else::If(i, _)) => arms(i, out),
-            None => {}
-        }
-    }
-    for s in &block.stmts {
-        match &s.kind {
-            StmtKind::Run { name, .. } => out.push(&name.name),
-            StmtKind::For { body, .. } | StmtKind::Unroll { body, .. } | StmtKind::While { body, .. } => {
-                launches(body, out);
-            }
-            StmtKind::If(i) => arms(i, out),
-            _ => {}
-        }
-    }
-}
-
-fn run_test(
+fn run_cases(
     session: &mut Session,
     loaded: &Loaded,
-    test: &Test,
+    cases: Vec<Case>,
     options: &TestOptions,
     report: &mut FileReport,
     each: &mut dyn FnMut(&CaseReport),
 ) {
-    let found = match cases(&loaded.module, test) {
-        Ok(found) => found,
-        Err(diagnostics) => return report.diagnostics.extend(diagnostics),
-    };
-    report.left_out += found.left_out;
-    let cases = found.cases;
     let environment =
         Environment { loaded, sources: &session.sources, options, codes: gpu::Codes::default() };
     let mut done: Vec<Option<CaseReport>> = cases.iter().map(|_| None).collect();
@@ -341,11 +330,17 @@ impl Run<'_> {
                 Err(diagnostics) => self.fail(diagnostics),
             }
         }
+        if let (Some((grad, _)), Some(exact)) = (self.loaded.module.grad(&self.case.kernel), &exact) {
+            self.check_gradient(grad, &compiled, &arguments, exact);
+        }
         if let Some(exact) = &exact {
             self.check_variants(&compiled, &arguments, exact);
             self.check_schedules(&compiled, &arguments, exact);
         }
         let Some(rounded) = &rounded else { return Ok(()) };
+        if let Some((grad, _)) = self.loaded.module.grad(&self.case.kernel) {
+            self.check_forms(grad, &arguments, rounded);
+        }
         if self.options.rung >= Rung::Cpu {
             self.check_cpu(&mut compiled, &arguments, rounded);
         }
@@ -506,7 +501,7 @@ impl Run<'_> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn note(
+    pub(super) fn note(
         &mut self,
         check: &mut Check,
         code: &'static str,
@@ -533,7 +528,7 @@ impl Run<'_> {
 }
 
 /// An absolute tolerance is meant for values of size one.
-fn scaled(t: Tolerance, expected: &[f64]) -> Tolerance {
+pub(super) fn scaled(t: Tolerance, expected: &[f64]) -> Tolerance {
     let greatest = expected.iter().filter(|v| v.is_finite()).fold(1.0f64, |m, v| m.max(v.abs()));
     Tolerance { absolute: t.absolute * greatest, ..t }
 }

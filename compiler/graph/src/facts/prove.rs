@@ -13,7 +13,7 @@
 //! Sound, not complete: "no" means "not shown". A proof that used the promised range of an index tensor says so
 //! ([`Proof::AtLaunch`]): the launcher checks those tensors.
 
-use super::linear::*;
+use super::{linear::*, range};
 use crate::{access::Access, ir::*, op::*};
 use tile_base::{IndexKind, signature::Relation};
 
@@ -378,8 +378,10 @@ impl<'a> Prover<'a> {
             | Op::Permute { .. }
             | Op::Merge { .. }
             | Op::Split { .. }
-            | Op::Slice { .. }
-            | Op::Take { .. } => same(0),
+            | Op::Slice { .. } => same(0),
+            // At -1 there is 0.
+            Op::Take { .. } if range::least(g, inputs[1]) >= 0 => same(0),
+            Op::Take { .. } => both(of_value(g, inputs[0]), Some(Linear::default())),
             Op::Reduce { kind: ReduceKind::Max | ReduceKind::Min, .. } => same(0),
             Op::Reduce { axis, kind: ReduceKind::ArgMax | ReduceKind::ArgMin } => {
                 self.along(g.type_of(inputs[0]).axes[*axis as usize], upper)

@@ -33,6 +33,11 @@ pub fn may_overflow(graph: &Graph) -> Vec<NodeId> {
         .collect()
 }
 
+/// The least that an integer may be.
+pub fn least(graph: &Graph, value: Value) -> i128 {
+    Reader { graph, known: HashMap::new() }.value(value, 0).0
+}
+
 /// Nodes that one interval looks through, one inside the other.
 const DEEPEST: u32 = 200;
 
@@ -90,7 +95,8 @@ impl Reader<'_> {
             | Op::Merge { .. }
             | Op::Split { .. }
             | Op::Slice { .. } => self.value(inputs[0], depth + 1),
-            Op::Take { .. } => self.value(inputs[0], depth + 1),
+            // At -1 there is 0.
+            Op::Take { .. } => union(self.value(inputs[0], depth + 1), (0, 0)),
             Op::Concat { .. } => {
                 inputs.iter().map(|&v| self.value(v, depth + 1)).reduce(union).unwrap_or(all)
             }

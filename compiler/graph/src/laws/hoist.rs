@@ -5,6 +5,7 @@
 //! its divisor is known not to be 0: the loop may have no steps at all.
 
 use crate::{access::Check, facts, ir::*, op::*};
+use std::collections::BTreeSet;
 use tile_base::Mode;
 
 /// Moves everything that can move. How many nodes did.
@@ -22,6 +23,21 @@ pub fn hoist(graph: &mut Graph) -> usize {
         }
     }
     crate::debug_verify(graph, "hoist");
+    moved
+}
+
+/// Moves what some values of a region are made of in front of the loop that owns it, as far as it can move. How many nodes did.
+pub(super) fn lift(graph: &mut Graph, owner: NodeId, region: RegionId, values: &[Value]) -> usize {
+    let wanted: BTreeSet<NodeId> = graph.made_of(region, values).into_iter().map(|v| v.node).collect();
+    let home = graph.node(owner).region;
+    let mut moved = 0;
+    for node in graph.region(region).nodes.clone() {
+        let outside = |v: &Value| graph.node(v.node).region != region;
+        if wanted.contains(&node) && movable(graph, node) && graph.inputs(node).iter().all(outside) {
+            graph.relocate(node, home, Some(owner));
+            moved += 1;
+        }
+    }
     moved
 }
 

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | fewer nodes, same values | [`simplify`] |
 //! | a skip claim changes nothing | [`execute_skipped`], [`honour_skip`] |
-//! | the corners of a block say whether a mask hides all or nothing of it | [`bound_skips`], [`peel_full`] |
+//! | bounds of a block say whether a mask hides all or nothing of it | [`bound_skips`], [`lift_measures`], [`peel_full`] |
 //! | a sum may run backwards | [`reverse_loop`] |
 //! | the parts of a sum or merge combine to the whole | [`split_merge_loop`] |
 //! | the same with the parts in a launch of their own | [`split_launches`] |
@@ -31,7 +31,7 @@ pub mod split;
 mod transition;
 mod workspace;
 
-pub use blocks::{bound_skips, peel_full};
+pub use blocks::{bound_skips, lift_measures, peel_full};
 pub use flatten::flatten_par;
 pub use hoist::hoist;
 pub use launches::split_launches;

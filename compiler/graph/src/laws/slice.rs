@@ -183,8 +183,9 @@ impl Slicer {
         let own = insert(&mut g, inside, Op::RegionArgs, types, &[]);
         let outside: BTreeSet<NodeId> = g.made_of(self.home, &bounds).into_iter().map(|v| v.node).collect();
         for &node in &before {
-            let moves = !outside.contains(&node) && !matches!(g.node(node).op, Op::RegionArgs);
-            if g.contains(node) && moves {
+            // What was written before the loop is gone: the launch of the states writes it.
+            let stays = outside.contains(&node) || !g.contains(node);
+            if !stays && !matches!(g.node(node).op, Op::RegionArgs) {
                 g.relocate(node, body, None);
             }
         }

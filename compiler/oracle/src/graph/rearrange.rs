@@ -86,7 +86,7 @@ pub fn concat(parts: &[Val], axis: usize) -> Option<Val> {
 /// The elements at `index` along an axis; `Err` with an index that is outside.
 pub fn take(x: &Val, index: &[i64], axis: usize) -> Result<Val, i64> {
     let extent = x.shape().dim(axis);
-    if let Some(&outside) = index.iter().find(|&&i| i < 0 || i >= extent as i64) {
+    if let Some(&outside) = index.iter().find(|&&i| i < -1 || i >= extent as i64) {
         return Err(outside);
     }
     Ok(with_array!(x, |shape, data| {
@@ -96,8 +96,13 @@ pub fn take(x: &Val, index: &[i64], axis: usize) -> Result<Val, i64> {
         let mut result = Vec::with_capacity(out.count());
         for row in 0..outer {
             for &i in index {
-                let at = (row * along + i as usize) * inner;
-                result.extend_from_slice(&data[at..at + inner]);
+                match usize::try_from(i) {
+                    Ok(i) => {
+                        let at = (row * along + i) * inner;
+                        result.extend_from_slice(&data[at..at + inner]);
+                    }
+                    Err(_) => result.resize(result.len() + inner, Default::default()),
+                }
             }
         }
         (out, result)
@@ -136,5 +141,7 @@ mod tests {
         assert_eq!(take(&x, &[2, 0], 0).unwrap().float_slice(), [4.0, 5.0, 0.0, 1.0]);
         assert_eq!(take(&x, &[1], 1).unwrap().shape(), Shape::new(&[3, 1]));
         assert_eq!(take(&x, &[0, 3], 0).unwrap_err(), 3);
+        assert_eq!(take(&x, &[2, -2], 0).unwrap_err(), -2);
+        assert_eq!(take(&x, &[-1, 1], 0).unwrap().float_slice(), [0.0, 0.0, 2.0, 3.0]);
     }
 }

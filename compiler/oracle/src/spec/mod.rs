@@ -39,6 +39,7 @@ use crate::Array as Output;
 use array::{Array, ArrayInfo, Role, is_undefined, undefined};
 use code::Ty;
 use compile::{Arrays, World};
+use equation::Plan;
 use std::collections::BTreeMap;
 use tile_base::{
     DType, Diagnostic, Mode, Signature, Span,
@@ -61,6 +62,42 @@ pub fn evaluate(
     signature: &Signature,
     arguments: &Arguments,
 ) -> Result<BTreeMap<String, Output>, Diagnostics> {
+    prepare(module, kernel, instance, signature, arguments)?.evaluate(&[])
+}
+
+/// A spec with everything found out that does not hang on the values of tensors, to be evaluated at many points.
+pub struct Prepared {
+    plan: Plan,
+    data: Vec<Array>,
+    /// Tensors that the kernel writes.
+    written: Vec<String>,
+    span: Span,
+}
+
+impl Prepared {
+    /// The outputs, where these inputs have other values than they were prepared with.
+    pub fn evaluate(&self, inputs: &[(&str, &[f64])]) -> Result<BTreeMap<String, Output>, Diagnostics> {
+        let mut data = self.data.clone();
+        for (info, array) in self.plan.arrays.iter().zip(&mut data) {
+            let given = inputs.iter().find(|(name, v)| *name == info.name && v.len() == array.data.len());
+            if let (Role::Input, Some((_, values))) = (info.role, given) {
+                array.data.copy_from_slice(values);
+            }
+        }
+        let mut runner = run::Runner::new(&self.plan, data);
+        runner.run()?;
+        outputs(&self.written, self.span, &self.plan.arrays, runner.arrays)
+    }
+}
+
+/// What [`evaluate`] does before it computes.
+pub fn prepare(
+    module: &Module,
+    kernel: &str,
+    instance: &Instance,
+    signature: &Signature,
+    arguments: &Arguments,
+) -> Result<Prepared, Diagnostics> {
     let (spec, file) = find(module, kernel).ok_or_else(|| vec![missing(module, kernel)])?;
     let dims = launch::bind(signature, arguments)?;
     let mut world = World {
@@ -76,13 +113,11 @@ pub fn evaluate(
     for (name, &value) in signature.dims.iter().zip(&dims) {
         world.numbers.insert(name.clone(), (value as f64, Ty::Int));
     }
-    let (arrays, data) = parameters(signature, arguments, &mut world)?;
+    let (arrays, mut data) = parameters(signature, arguments, &mut world)?;
     let plan = compile::compile(&world, arrays, spec)?;
-    let mut data = data;
     data.resize_with(plan.arrays.len(), Array::default);
-    let mut runner = run::Runner::new(&plan, data);
-    runner.run()?;
-    outputs(signature, spec, &plan.arrays, runner.arrays)
+    let written = signature.tensors().filter(|p| p.mode.writes()).map(|p| p.name.clone()).collect();
+    Ok(Prepared { plan, data, written, span: spec.name.span })
 }
 
 /// Whether a kernel or op has a spec.
@@ -245,21 +280,20 @@ fn parameters(
 
 /// The written tensors; every element must have been defined.
 fn outputs(
-    signature: &Signature,
-    spec: &Spec,
+    written: &[String],
+    span: Span,
     infos: &[ArrayInfo],
     arrays: Vec<Array>,
 ) -> Result<BTreeMap<String, Output>, Diagnostics> {
     let (mut out, mut found) = (BTreeMap::new(), vec![]);
     for (info, a) in infos.iter().zip(arrays) {
-        let written = signature.tensors().any(|p| p.name == info.name && p.mode.writes());
-        if info.role != Role::Output || info.absent || !written {
+        if info.role != Role::Output || info.absent || !written.contains(&info.name) {
             continue;
         }
         if a.gaps
             && let Some(at) = a.data.iter().position(|&v| is_undefined(v))
         {
-            found.push(undefined_output(spec.name.span, &info.name, &a, at));
+            found.push(undefined_output(span, &info.name, &a, at));
         }
         out.insert(info.name.clone(), Output { shape: a.shape, values: a.data });
     }

@@ -195,9 +195,9 @@ impl<'a> Emit<'a> {
         Ok(self.read_tile(&View::whole(array), &layout))
     }
 
-    /// Elements at positions known only at run time. A position outside the axis, which the language forbids, reads
-    /// the first element: never outside the array. So do positions that do not exist: registers past the end of their
-    /// tile may hold what was never written, of which an address cannot be made.
+    /// Elements at positions known only at run time. At -1, and at any position outside the axis, which the language
+    /// forbids, there is 0. Positions that do not exist read the first element: registers past the end of their tile may
+    /// hold what was never written, of which an address cannot be made.
     pub(super) fn taken(&mut self, node: NodeId, axis: usize) -> Emission<Vec<V>> {
         let array = &self.exchange(node)?.arrays[0];
         let index = self.g.inputs(node)[1];
@@ -226,21 +226,26 @@ impl<'a> Emit<'a> {
                 None => Some(0),
             };
             let found = found.ok_or_else(|| self.bug(node, "an element without position"))?;
-            let position = self.position_within(positions[found], length);
+            let (position, inside) = self.position_within(positions[found], length);
             let moved = self.t.mul_const(position, i64::from(array.strides[axis]));
             let number = self.t.add(thread, moved);
             let number = self.t.add_const(number, view.constant(&at));
-            out.push(self.read_element(array, number));
+            let element = self.read_element(array, number);
+            let none = match element.ty.is_float() {
+                true => self.t.float(element.ty, 0.0),
+                false => self.t.int(element.ty, 0),
+            };
+            out.push(self.t.select(inside, element, none));
         }
         Ok(out)
     }
 
-    /// A position in 32 bits; 0 where it is not below `length`.
-    fn position_within(&mut self, position: V, length: V) -> V {
+    /// A position in 32 bits, 0 where it is not below `length`, and whether it is.
+    fn position_within(&mut self, position: V, length: V) -> (V, V) {
         let wide = self.t.convert("sext", position, Ty::I64);
         let limit = self.t.convert("zext", length, Ty::I64);
         let inside = self.t.icmp("ult", wide, limit);
         let (narrow, zero) = (self.t.convert("trunc", wide, Ty::I32), self.t.i32(0));
-        self.t.select(inside, narrow, zero)
+        (self.t.select(inside, narrow, zero), inside)
     }
 }

@@ -7,8 +7,8 @@
 
 use super::{Emission, Emit, packed::PackedPlace, register_type};
 use crate::text::{Ty, V};
-use tile_base::{DType, Mode};
-use tile_graph::{Access, Check, CoordIndex, NodeId, Value, ValueType};
+use tile_base::{DType, IndexKind, Mode};
+use tile_graph::{Access, Check, Claim, CoordIndex, NodeId, Obligation, Status, Value, ValueType};
 use tile_layout::Layout;
 
 /// Where the registers of an access lie and when.
@@ -54,6 +54,7 @@ impl Emit<'_> {
         let ty = self.g.type_of(value).clone();
         let layout = self.tile_layout(value)?;
         let registers = self.input(node, 0)?;
+        let registers = self.within_index_type(node, access, registers)?;
         let vector = self.plan.accesses.get(&node).map_or(1, |a| a.vector) as usize;
         let places = self.addresses(node, access, &ty, &layout, vector)?;
         let dtype = self.g.object(access.object).dtype;
@@ -73,6 +74,39 @@ impl Emit<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Values for an index tensor that are not shown to lie within its type: whoever reads it relies on that, so what does not
+    /// is replaced, by -1 where that says "none", else by the nearest that the type allows.
+    fn within_index_type(&mut self, node: NodeId, access: &Access, values: Vec<V>) -> Emission<Vec<V>> {
+        let Some(kind) = self.g.object(access.object).index.clone() else { return Ok(values) };
+        let shown =
+            |o: &Obligation| o.node != node || o.claim != Claim::Overflow || o.status != Status::InPlace;
+        if self.g.obligations.iter().all(shown) {
+            return Ok(values);
+        }
+        let size = self.size(kind.bound()).ok_or_else(|| self.bug(node, "a bound over an unknown name"))?;
+        let most = match kind {
+            IndexKind::Id(_) | IndexKind::IdOrNone(_) => self.t.add_const(size, -1),
+            IndexKind::Count(_) | IndexKind::Offsets(_) => size,
+        };
+        let (zero, none) = (self.t.i64(0), self.t.i64(-1));
+        let within = |e: &mut Self, v: V| {
+            let wide = e.t.convert("sext", v, Ty::I64);
+            let near = match kind {
+                IndexKind::IdOrNone(_) => {
+                    let past = e.t.icmp("sgt", wide, most);
+                    let id = e.t.select(past, none, wide);
+                    e.t.intrinsic("smax", &[id, none])
+                }
+                _ => {
+                    let low = e.t.intrinsic("smin", &[wide, most]);
+                    e.t.intrinsic("smax", &[low, zero])
+                }
+            };
+            e.t.convert("trunc", near, v.ty)
+        };
+        Ok(values.into_iter().map(|v| within(self, v)).collect())
     }
 
     /// `t[…] += e` on a `sum` tensor: one relaxed reduction for each element, in no order.

@@ -227,7 +227,10 @@ impl Emit<'_> {
         };
         let found = tile.is_some();
         if let Some(tile) = tile {
-            self.affine.insert(Value { node, port: 0 }, tile);
+            let value = Value { node, port: 0 };
+            // A predicate of `skip` is written twice where tiles are fetched a step ahead; these are other positions.
+            self.values.remove(&value);
+            self.affine.insert(value, tile);
         }
         Ok(found)
     }

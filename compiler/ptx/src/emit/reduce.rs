@@ -41,8 +41,12 @@ impl Emit<'_> {
         let keep: Vec<bool> = (0..from.rank()).map(|d| d != axis).collect();
         let to = from.project(&keep);
         let mut partials = self.within_thread(&from, &to, axis, kind, work, &cleared);
+        let whole = by_one_instruction(&from, axis, kind, work);
+        if whole {
+            partials = partials.iter().map(|p| vec![self.redux(kind, p[0])]).collect();
+        }
         for (bit, basis) in from.lane.iter().enumerate() {
-            if basis[axis] != 0 {
+            if basis[axis] != 0 && !whole {
                 for partial in &mut partials {
                     let other: Partial = partial.iter().map(|&v| self.shuffle(v, 1 << bit)).collect();
                     *partial = self.combine_lanes(kind, work, partial, &other);
@@ -62,6 +66,13 @@ impl Emit<'_> {
                 _ => self.cast(p[0], work, out),
             })
             .collect())
+    }
+
+    /// The least or greatest value of all lanes.
+    fn redux(&mut self, kind: ReduceKind, v: V) -> V {
+        let all = self.t.i32(-1);
+        let word = if kind == ReduceKind::Min { "min" } else { "max" };
+        self.t.pinned(&format!("nvvm.redux.sync {word} {v}, {all} : i32 -> i32"), Ty::I32)
     }
 
     /// What changes nothing when combined with.
@@ -285,6 +296,15 @@ impl Emit<'_> {
             })
             .collect()
     }
+}
+
+/// Whether the lanes of a warp are all of one line of the axis, or copies, and the values of a kind that `redux.sync` compares.
+fn by_one_instruction(from: &Layout, axis: usize, kind: ReduceKind, dtype: DType) -> bool {
+    let along = |b: &Vec<u32>| b[axis] != 0 || b.iter().all(|&step| step == 0);
+    dtype == DType::I32
+        && matches!(kind, ReduceKind::Min | ReduceKind::Max)
+        && from.lane.iter().all(along)
+        && from.lane.iter().any(|b| b[axis] != 0)
 }
 
 /// Whether registers past the end already hold 0.

@@ -47,6 +47,22 @@ fn products_are_the_same_at_the_edges() {
     }
 }
 
+/// The tiles that the schedules of products give to sizes which no test could run.
+#[test]
+fn large_tiles_and_steps_are_the_same_at_the_edges() {
+    for dtype in [DType::F16, DType::Bf16] {
+        let graph = kernel("gemm/matmul.tile", "matmul", dtype).graph();
+        let mut wanted = request(&["a", "b"]);
+        wanted.tiles = [("BM", 256), ("BN", 128), ("s", 64)].map(|(name, size)| (name.into(), size)).into();
+        for (m, n, k) in [(257, 136, 200), (255, 8, 64), (1, 264, 8)] {
+            let dims = [("M", m), ("N", n), ("K", k)];
+            let given = arguments(&graph, &dims, &[], |_, t| t);
+            let error = check_on("sm_90", &graph, &wanted, &dims, &given);
+            assert!(error <= tolerance(dtype), "{dtype} {dims:?}: error {error:e}");
+        }
+    }
+}
+
 /// Odd extents, which vectors cannot have, and rows that are contiguous the other way.
 #[test]
 fn only_strides_have_to_be_whole() {

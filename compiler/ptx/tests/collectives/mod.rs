@@ -44,6 +44,22 @@ fn agrees(graph: &Graph, dims: &[(&str, i64)], arguments: &Arguments, allowed: f
 }
 
 #[test]
+fn nothing_is_taken_at_minus_one() {
+    for dtype in [DType::F32, DType::F16, DType::I32] {
+        for n in [2, 7, 40] {
+            let graph = small("holes", dtype, &[("N", n)]);
+            let dims = [("M", 5)];
+            let mut given = with_ties(&graph, &dims);
+            let one = graph.signature.params.iter().position(|p| p.name() == "one").expect("a parameter");
+            if let Argument::Tensor(t) = &mut given[one] {
+                t.fill_with(|i| (i % 2) as f64 - 1.0);
+            }
+            agrees(&graph, &dims, &given, 0.0);
+        }
+    }
+}
+
+#[test]
 fn scans_go_both_ways_over_axes_of_any_length() {
     for dtype in [DType::F32, DType::F16, DType::I32] {
         for n in [1, 7, 40, 200] {

@@ -197,6 +197,7 @@ pub fn launch(
         block: [plan.threads(), 1, 1],
         dynamic_shared: plan.shared_bytes() as usize,
         check: true,
+        count: true,
         ..Geometry::default()
     };
     let summary = ptx_sim::run(&kernel, &mut memory, &geometry, &block)?;

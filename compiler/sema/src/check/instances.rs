@@ -143,7 +143,7 @@ fn number(e: &Expr, value: &dyn Fn(&str) -> Option<i64>) -> Option<i64> {
 
 /// The values that the tests of a kernel give to a name.
 fn tested<'m>(m: &'m Module, kernel: &'m str, name: &'m str) -> impl Iterator<Item = &'m Expr> {
-    super::tests_of(m, kernel).flat_map(|t| &t.items).flat_map(move |i| match i {
+    m.tests_of(kernel).into_iter().flat_map(|t| &t.items).flat_map(move |i| match i {
         TestItem::Set { name: n, value, .. } if n.name == name => std::slice::from_ref(value),
         TestItem::Each { name: n, values, .. } if n.name == name => &values[..],
         _ => &[],

@@ -12,7 +12,8 @@ mod schedules;
 mod spec;
 mod tests;
 
-use crate::{elab::Instance, host, kernel, module::Module, typed::TypedKernel};
+use crate::grad::Form;
+use crate::{elab::Instance, grad, host, kernel, module::Module, typed::TypedKernel};
 use names::Names;
 use std::collections::{HashMap, HashSet};
 use tile_base::Diagnostic;
@@ -25,8 +26,7 @@ pub fn check(m: &Module) -> Vec<Diagnostic> {
     let Some(file) = m.main_file() else { return out };
     // What each kernel and op was found to be, for the names that schedules use.
     let mut made: HashMap<&str, Vec<TypedKernel>> = HashMap::new();
-    for (n, item) in file.items.iter().enumerate() {
-        let at = (m.main(), n);
+    for (at, item) in m.items() {
         match &item.kind {
             ItemKind::Kernel(k) => {
                 let instances = instances::of(m, &k.name.name, &k.generics, &k.params, &k.facts);
@@ -42,7 +42,13 @@ pub fn check(m: &Module) -> Vec<Diagnostic> {
                 }
             }
             ItemKind::Op(op) => {
-                let instances = instances::of(m, &op.name.name, &op.generics, &op.params, &op.facts);
+                let mut instances = instances::of(m, &op.name.name, &op.generics, &op.params, &op.facts);
+                // What a grad makes: one body twice, of which the second time only the head is new.
+                match m.derived(at).map(|d| d.form) {
+                    Some(Form::Vjp) => instances.truncate(12),
+                    Some(Form::Bwd) => instances.truncate(2),
+                    None => {}
+                }
                 let found = made.entry(&op.name.name).or_default();
                 for instance in instances {
                     match host::instantiate_op_item(m, op, at, &instance) {
@@ -88,12 +94,21 @@ fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, 
     let called: HashSet<&str> =
         made.values().flatten().flat_map(|k| &k.inlined).map(String::as_str).collect();
     let mut all_schedules = vec![];
-    for item in &file.items {
+    for (at, item) in file.items.iter().enumerate() {
         match &item.kind {
             ItemKind::Spec(s) => {
                 if let Some(n) = names(&s.name, "T0272", "spec", out) {
                     spec::check(m, s, &n, out);
                 }
+            }
+            ItemKind::Test(t) if m.grad(&t.name.name).is_some_and(|(_, form)| form == Form::Bwd) => {
+                let (f, _) = t.name.name.split_once('.').unwrap_or_default();
+                let d = Diagnostic::error(
+                    "T0280",
+                    t.name.span,
+                    format!("`{}` has no tests of its own", t.name.name),
+                );
+                out.push(d.help(format!("`test {f}.vjp` checks both programs of the grad")));
             }
             ItemKind::Test(t) => {
                 if let Some(n) = names(&t.name, "T0280", "test", out) {
@@ -110,33 +125,11 @@ fn beside(m: &Module, file: &ast::File, made: &HashMap<&str, Vec<TypedKernel>>, 
                 }
             }
             ItemKind::Fn(f) => functions::check(m, f, called.contains(f.name.name.as_str()), out),
-            ItemKind::Grad(g) => grad(m, g, out),
+            ItemKind::Grad(g) => out.extend(grad::faults(file, at, g)),
             _ => {}
         }
     }
     schedules::unreachable(&all_schedules, out);
-}
-
-/// `grad f(go for o) = flash_bwd(..)`: the kernel, its outputs, the function.
-fn grad(m: &Module, g: &ast::Grad, out: &mut Vec<Diagnostic>) {
-    let Some(names) = Names::of(m, &g.name.name, &[]) else {
-        let message = format!("there is no kernel or op `{}` for this grad", g.name.name);
-        return out.push(Diagnostic::error("T0285", g.name.span, message));
-    };
-    for (_, of) in &g.seeds {
-        if !names.tensors.get(&of.name).is_some_and(|t| t.access != ast::Access::In) {
-            let message = format!("`{}` is not an output of `{}`", of.name, g.name.name);
-            let d = Diagnostic::error("T0285", of.span, message);
-            out.push(d.help("`grad f(go for o)`: `go` is the gradient of the output `o`"));
-        }
-    }
-    if let ast::ExprKind::Call { function, .. } = &g.value.kind
-        && let Some(f) = names::plain(function)
-        && m.resolve(m.main(), f).is_none()
-    {
-        let d = Diagnostic::error("T0285", function.span, format!("there is no op or kernel `{f}`"));
-        out.push(d.help("the backward is an op or kernel of this file or of its `use` lines"));
-    }
 }
 
 /// The instances at which a kernel of the main file is checked, most telling first.
@@ -162,12 +155,4 @@ pub fn claims(m: &Module, kernel: &str) -> Vec<crate::typed::ClaimInfo> {
         }
     }
     out
-}
-
-/// The tests of a kernel or op.
-pub(crate) fn tests_of<'m>(m: &'m Module, name: &'m str) -> impl Iterator<Item = &'m ast::Test> {
-    m.main_file().into_iter().flat_map(|f| &f.items).filter_map(move |i| match &i.kind {
-        ItemKind::Test(t) if t.name.name == name => Some(t),
-        _ => None,
-    })
 }

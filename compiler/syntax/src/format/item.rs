@@ -91,11 +91,7 @@ impl Formatter<'_> {
             ItemKind::Spec(s) => self.spec(s, item.span.end),
             ItemKind::Test(t) => self.test(t, item.span.end),
             ItemKind::Schedule(s) => self.schedule(s, item.span.end),
-            ItemKind::Grad(g) => {
-                let seeds =
-                    g.seeds.iter().map(|(a, b)| format!("{} for {}", a.name, b.name)).collect::<Vec<_>>();
-                row!["grad ", g.name.name.as_str(), "(", seeds.join(", "), ") = ", self.expr(&g.value), ";"]
-            }
+            ItemKind::Grad(g) => self.grad(g),
             ItemKind::Broken => text("<broken>"),
         });
         concat(parts)
@@ -146,6 +142,22 @@ impl Formatter<'_> {
             f.asm.as_ref().map_or(nil(), |t| row![" ", escape(t)]),
         ];
         row![head, " ", self.block(&f.body)]
+    }
+
+    fn grad(&self, g: &Grad) -> Doc {
+        let seeds_end = g.results.first().map_or(g.body.span.start, |r| r.span.start);
+        let list =
+            |items: &[Gradient], end| self.stack(("(", ")"), items, end, |g| g.span, |g| text(gradient(g)));
+        row![
+            "grad ",
+            g.name.name.as_str(),
+            self.generics(&g.generics),
+            list(&g.seeds, seeds_end),
+            " -> ",
+            list(&g.results, g.body.span.start),
+            " ",
+            self.body(&g.body)
+        ]
     }
 
     fn generics(&self, generics: &[Generic]) -> Doc {
@@ -205,6 +217,15 @@ fn split_modes(params: &[Param], run: std::ops::Range<usize>) -> Vec<std::ops::R
         }
     }
     out
+}
+
+/// `dq: sum f32 for q`
+fn gradient(g: &Gradient) -> String {
+    let ty = g.mode.map_or(String::new(), |m| match &g.element {
+        Some(element) => format!(": {}{}", mode(m), element.name),
+        None => format!(": {}", mode(m).trim_end()),
+    });
+    format!("{}{ty} for {}", g.name.name, g.of.name)
 }
 
 fn mode(m: ParamMode) -> &'static str {

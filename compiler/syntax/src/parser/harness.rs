@@ -17,7 +17,7 @@ use tile_base::Span;
 // ---------------------------------------------------------------- tests
 
 pub fn test(i: Tokens<'_>) -> Parsed<'_, Test> {
-    let (i, name) = name(i)?;
+    let (i, name) = dotted_name(i)?;
     let (mut i, open) = lit("{")(i)?;
     let mut items = vec![];
     loop {
@@ -74,7 +74,7 @@ fn bare_test_item(i: Tokens<'_>) -> Parsed<'_, TestItem> {
     fail(Fault { want: vec![Want::Token("="), Want::Token("in")], ..Fault::want(rest, Want::Token(":")) })
 }
 
-/// `mask.slopes`: an argument that a function captures; one name with a dot in it.
+/// `mask.slopes`, an argument that a function captures; `f.vjp`, a program that a `grad` makes: one name with a dot in it.
 fn dotted_name(i: Tokens<'_>) -> Parsed<'_, Ident> {
     let (rest, words) = separated_list1(lit("."), name).parse(i)?;
     let joined = words.iter().map(|w| w.name.as_str()).collect::<Vec<_>>().join(".");

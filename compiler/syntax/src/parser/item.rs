@@ -1,18 +1,17 @@
 //! Items: what stands at the top of a file.
 
 use super::{
-    expr::expr,
     harness::{schedule, test},
-    input::{Fault, Parsed, Tokens, Want, bracketed, kind, lit, name},
+    input::{Fault, Parsed, Tokens, Want, bracketed, kind, lit, name, type_word},
     spec::spec,
     stmt::{block, semicolon},
-    types::{captures, facts, generics, params, ty},
+    types::{captures, facts, generics, mode, params, ty},
 };
 use crate::{ast::*, lexer::unescape, token::Kind};
 use nom::{
     Parser,
     combinator::{cut, map, opt},
-    sequence::{preceded, terminated},
+    sequence::preceded,
 };
 
 pub fn item(i: Tokens<'_>) -> Parsed<'_, ItemKind> {
@@ -88,9 +87,18 @@ fn function(i: Tokens<'_>, is_asm: bool) -> Parsed<'_, Fn> {
     Ok((i, Fn { name, generics, params, using, result, asm, body }))
 }
 
-/// `f(go for o) = flash_bwd(q, k, v, o, go);`
+/// `f<…>(go for o) -> (dq: sum f32 for q, dk for k) { … }`
 fn grad(i: Tokens<'_>) -> Parsed<'_, Grad> {
-    let seed = |i| (name, cut(preceded(lit("for"), name))).parse(i);
-    let parts = (name, bracketed("(", seed, ")"), preceded(lit("="), expr));
-    map(terminated(parts, semicolon), |(name, seeds, value)| Grad { name, seeds, value }).parse(i)
+    let list = |i| bracketed("(", gradient, ")").parse(i);
+    let parts = (name, generics, list, preceded(lit("->"), list), block);
+    map(parts, |(name, generics, seeds, results, body)| Grad { name, generics, seeds, results, body })
+        .parse(i)
+}
+
+/// `dq: sum f32 for q`
+fn gradient(i: Tokens<'_>) -> Parsed<'_, Gradient> {
+    let ty = opt(preceded(lit(":"), cut((mode, opt(type_word)))));
+    let (rest, (name, ty, of)) = (name, ty, cut(preceded(lit("for"), name))).parse(i)?;
+    let (mode, element) = ty.map_or((None, None), |(mode, element)| (Some(mode), element));
+    Ok((rest, Gradient { name, mode, element, of, span: i.span_to(rest) }))
 }

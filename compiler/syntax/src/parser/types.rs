@@ -93,7 +93,7 @@ fn capture(i: Tokens<'_>) -> Parsed<'_, Param> {
 }
 
 /// `in`, `out?`, … before a type.
-fn mode(i: Tokens<'_>) -> Parsed<'_, ParamMode> {
+pub fn mode(i: Tokens<'_>) -> Parsed<'_, ParamMode> {
     let access = match i.peek().text {
         "in" => Access::In,
         "out" => Access::Out,

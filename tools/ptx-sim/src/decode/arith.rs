@@ -251,7 +251,6 @@ impl Decoder<'_> {
             },
         };
         if op == IntOp::Bfi {
-            // bfi d, a, b, pos, len: position and length travel in one row (pos | len << 8).
             return self.bit_field_insert(i, ty);
         }
         self.int_op(i, op, ty, false, bits)
@@ -314,10 +313,17 @@ impl Decoder<'_> {
         Ok(word_op(IntOp::Prmt, d, a, b, wide))
     }
 
-    /// `bfi d, a, b, pos, len`: position and length travel in one row (pos | len << 8).
+    /// `bfi d, a, b, pos, len`: position and length travel together, as the low two bytes of one row (pos | len << 8), which
+    /// are all that counts, or for 64 bits as two rows.
     fn bit_field_insert(&mut self, i: &Instruction, ty: Type) -> Decode<Op> {
         self.operand_count(i, &[5])?;
         let c = match (&i.operands[3], &i.operands[4]) {
+            (pos, len) if ty.bits == 64 => {
+                let (pos, len) = (self.source(pos, 32, false)?, self.source(len, 32, false)?);
+                let both = self.names.scratch(64);
+                self.push(Op::Copy { to: vec![both, both + 1], from: vec![pos, len] });
+                both
+            }
             (Operand::Int(pos), Operand::Int(len)) => {
                 self.names.constant((*pos as u64 & 0xff) | (*len as u64 & 0xff) << 8, 32)
             }

@@ -182,7 +182,7 @@ impl Decoder<'_> {
     fn sparse_operand(&mut self, i: &Instruction, ty: MatrixType, k: u16) -> Decode<Sparsity> {
         let metadata = self.source(&i.operands[4], 32, false)?;
         match i.operands[5] {
-            Operand::Int(n) if (0..sparse::selectors(ty, k as usize) as i64).contains(&n) => {
+            Operand::Int(n) if (0..sparse::metadata(ty, k as usize, 0).selectors() as i64).contains(&n) => {
                 Ok(Sparsity { metadata, selector: n as u8 })
             }
             _ => Err(self.error(format!("`{}`: the selector is out of range", i.text()))),

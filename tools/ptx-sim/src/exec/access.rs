@@ -109,7 +109,7 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
             }
             let whole = m.note(mask, &at, total, flags(false, *order), u32::MAX);
             if let Some(defined) = &mut own.defined {
-                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                let element = traffic::Element { bytes: *bytes, signed: *signed, wide: *wide };
                 traffic::load(m, defined, mask, &at, whole, d, element);
             }
             for (n, slot) in d.iter().enumerate() {
@@ -145,9 +145,9 @@ pub fn run(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
             if padded != 0 {
                 m.note_padding(padded, &at);
             }
-            m.note_stores(mask, &at, total, flags(true, *order), own.sources | padded, same);
+            m.note_stores(mask, &at, total, flags(true, *order), (own.sources | padded, same));
             if let Some(defined) = &mut own.defined {
-                let element = traffic::Element { bytes: *bytes, wide: *wide };
+                let element = traffic::Element { bytes: *bytes, signed: false, wide: *wide };
                 traffic::store(m, defined, mask, &at, own.sources, a, element);
             }
             if m.check.is_some() && order.strong() {
@@ -339,6 +339,10 @@ fn atomics(r: &mut Rows, own: &mut Own, mask: u32, op: &Op, m: &mut World) -> Re
                     old
                 }
             }
+            // The atomic units of global memory flush; shared memory is added to by an ordinary sum.
+            (AtomOp::Add, 4) if *ty == Scalar::F32 => {
+                single_add(old as u32, x as u32, matches!(at[lane], Place::Global(..))) as u128
+            }
             _ => atomic(*op, *ty, old as u64, x as u64, y as u64) as u128,
         };
         let old = match at[lane] {
@@ -413,7 +417,7 @@ fn old_defined(
 fn load_matrix(r: &mut Rows, own: &mut Own, op: &MatrixLoad, m: &mut World) -> Result<(), Refused> {
     let rows = rows_of(op.rows());
     let at = places(r, rows, MemSpace::Shared, op.addr, 16, m)?;
-    let whole = m.note(rows, &at, 16, 0, u32::MAX);
+    let whole = m.note_rows(rows, &at, 0, (u32::MAX, 0));
     match &mut own.defined {
         Some(defined) if whole & rows != rows => traffic::load_matrix(m, defined, &at, whole, op),
         Some(defined) => op.d.iter().for_each(|&slot| defined.set_row(slot, u32::MAX, u32::MAX)),
@@ -474,7 +478,7 @@ fn store_matrix(r: &Rows, own: &mut Own, op: &Op, m: &mut World) -> Result<(), R
     };
     let same = lanes(rows).fold(0, |same, lane| same | (there(m, lane) as u32) << lane);
     let whole = own.sources == u32::MAX;
-    m.note_stores(rows, &at, 16, flag::WRITE, if whole { u32::MAX } else { 0 }, same);
+    m.note_rows(rows, &at, flag::WRITE, (if whole { u32::MAX } else { 0 }, same));
     if let Some(defined) = own.defined.as_mut().filter(|_| !whole) {
         traffic::store_matrix(m, defined, &at, layout, a);
     }
@@ -521,9 +525,7 @@ pub fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
                 old - 1
             }
         }
-        (AtomOp::Add, Scalar::F32) => {
-            (f32::from_bits(old as u32) + f32::from_bits(x as u32)).to_bits() as u64
-        }
+        (AtomOp::Add, Scalar::F32) => single_add(old as u32, x as u32, false) as u64,
         (AtomOp::Add, Scalar::F64) => (f64::from_bits(old) + f64::from_bits(x)).to_bits(),
         (AtomOp::Add, Scalar::F16) => half_add(old, x),
         (AtomOp::Add, Scalar::Bf16) => brain_add(old, x),
@@ -545,6 +547,13 @@ pub fn atomic(op: AtomOp, ty: Scalar, old: u64, x: u64, y: u64) -> u64 {
         (_, Scalar::Int { signed, .. }) => combine(op, signed, old as u32, x as u32) as u64,
         _ => old,
     }
+}
+
+/// `flush`: subnormal numbers count, and come out, as zeros.
+fn single_add(x: u32, y: u32, flush: bool) -> u32 {
+    let flushed = |v: f32| if flush && v.is_subnormal() { 0f32.copysign(v) } else { v };
+    let sum = flushed(flushed(f32::from_bits(x)) + flushed(f32::from_bits(y)));
+    if sum.is_nan() { 0x7fff_ffff } else { sum.to_bits() }
 }
 
 fn half_add(x: u64, y: u64) -> u64 {

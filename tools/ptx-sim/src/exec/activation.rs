@@ -17,6 +17,7 @@
 //! What a thread has saved, and its frames in local memory, are bounded; what is deeper is a [`FaultKind::StackOverflow`].
 
 use super::{
+    check::defined::Mark,
     divergence::Group,
     rows::lanes,
     warp::{Refused, Warp},
@@ -42,7 +43,7 @@ struct Stack {
     /// Saved rows and predicates, those of the last activation last.
     words: Vec<u32>,
     /// Check mode: how far each of them is defined.
-    marks: Vec<u8>,
+    marks: Vec<Mark>,
     /// End of the last frame in local memory.
     top: usize,
 }
@@ -60,7 +61,7 @@ struct Frame {
 /// Bytes of the host that an activation of one lane takes.
 fn saved_bytes(routine: &Routine, checked: bool) -> usize {
     let words = routine.rows.len() + routine.preds.len();
-    size_of::<Frame>() + words * if checked { 5 } else { 4 }
+    size_of::<Frame>() + words * (4 + if checked { size_of::<Mark>() } else { 0 })
 }
 
 impl Stack {
@@ -173,8 +174,9 @@ impl Warp {
         }
         for lane in lanes(mask) {
             let stack = std::mem::take(&mut self.activations.lanes[lane]);
-            world.saved -=
-                stack.frames.len() * size_of::<Frame>() + stack.words.len() * 4 + stack.marks.len();
+            world.saved -= stack.frames.len() * size_of::<Frame>()
+                + stack.words.len() * 4
+                + size_of_val(&stack.marks[..]);
         }
     }
 
@@ -194,7 +196,7 @@ impl Warp {
         stack.words.extend(routine.preds.iter().map(|&p| rows.pred(p) >> lane & 1));
         if let Some(defined) = defined {
             stack.marks.extend(routine.rows.iter().map(|&s| defined.mark(s, lane)));
-            stack.marks.extend(routine.preds.iter().map(|&p| (defined.pred(p) >> lane & 1) as u8));
+            stack.marks.extend(routine.preds.iter().map(|&p| defined.pred_mark(p, lane)));
         }
         stack.push(back, routine.rows.len() + routine.preds.len(), base + routine.frame_bytes);
     }
@@ -211,11 +213,7 @@ impl Warp {
         if let Some(defined) = defined {
             let mut marks = stack.marks.drain(from..);
             routine.rows.iter().zip(&mut marks).for_each(|(&s, mark)| defined.set_mark(s, lane, mark));
-            routine
-                .preds
-                .iter()
-                .zip(marks)
-                .for_each(|(&p, bit)| defined.set_pred(p, 1 << lane, (bit as u32) << lane));
+            routine.preds.iter().zip(marks).for_each(|(&p, mark)| defined.set_pred_mark(p, lane, mark));
         }
         Some(frame)
     }

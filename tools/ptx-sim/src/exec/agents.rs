@@ -169,6 +169,8 @@ pub struct Copies {
 pub struct CopyArrival {
     pub issuer: Me,
     pub lane: usize,
+    /// The instruction's execution that it belongs to: its lanes arrive together where nothing says when.
+    pub execution: u64,
     /// Copies of groups before this number count, and all of them that are older.
     pub upto: u32,
     pub at: usize,
@@ -253,6 +255,12 @@ impl Agents {
         self.bulk
             .values()
             .find(|b| b.receivers.contains(&cta) || b.data.is_none() && b.pieces.iter().any(reads))
+    }
+
+    /// A number for one execution of an instruction.
+    pub fn execution(&mut self) -> u64 {
+        self.next += 1;
+        self.next
     }
 
     pub fn commit_bulk(&mut self, warp: usize, lane: usize) {
@@ -360,17 +368,18 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Nobody can go on: the oldest operation takes effect. False when there is none.
+    /// Nobody can go on: the oldest operation takes effect, or the arrivals of all lanes of an instruction. False when there
+    /// is none.
     pub fn land_oldest(&mut self) -> Result<bool, Refused> {
         if let Some((&id, _)) = self.agents.bulk.first_key_value() {
             self.land(id)?;
             return Ok(true);
         }
-        if !self.agents.arrivals.is_empty() {
+        let Some(first) = self.agents.arrivals.front().map(|a| a.execution) else { return Ok(false) };
+        while self.agents.arrivals.front().is_some_and(|a| a.execution == first) {
             self.land_arrival(0)?;
-            return Ok(true);
         }
-        Ok(false)
+        Ok(true)
     }
 
     /// Reads the source of a copy.

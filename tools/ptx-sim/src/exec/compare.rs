@@ -107,7 +107,8 @@ pub fn test_class(r: &mut Rows, mask: u32, p: u32, a: u32, wide: bool, class: Te
             TestClass::Infinite => v.is_infinite(),
             TestClass::Number => !v.is_nan(),
             TestClass::NotANumber => v.is_nan(),
-            TestClass::Normal => normal,
+            // The hardware counts zeros as normal.
+            TestClass::Normal => normal || v == 0.0,
             TestClass::Subnormal => v.is_finite() && !normal && v != 0.0,
         };
         out |= (hit as u32) << lane;

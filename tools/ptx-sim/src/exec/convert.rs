@@ -64,12 +64,12 @@ impl Packed {
 fn frequent(r: &mut Rows, mask: u32, to: Scalar, from: Scalar, d: u32, a: u32, b: u32) -> bool {
     const S32: Scalar = Scalar::Int { signed: true, bits: 32 };
     const U32: Scalar = Scalar::Int { signed: false, bits: 32 };
-    let f = f32::from_bits;
     match (to, from) {
         (Scalar::F32, Scalar::F16) => {
             r.map1(mask, d, a, |w| canonical(Half::wide(w)));
         }
-        (Scalar::F32, Scalar::Bf16) => r.map1(mask, d, a, |w| canonical(f(w << 16))),
+        // A shift, which leaves a NaN what it is.
+        (Scalar::F32, Scalar::Bf16) => r.map1(mask, d, a, |w| w << 16),
         (Scalar::F16, Scalar::F32) => narrowed::<Half>(r, mask, d, a, None),
         (Scalar::Bf16, Scalar::F32) => narrowed::<Brain>(r, mask, d, a, None),
         (Scalar::F16x2, Scalar::F32) => narrowed::<Half>(r, mask, d, b, Some(a)),
@@ -89,9 +89,15 @@ fn narrowed<T: Narrow>(r: &mut Rows, mask: u32, d: u32, low: u32, high: Option<u
     r.put(d, mask, &out);
 }
 
-/// NaN results carry one payload, as the hardware's do.
+/// NaN results carry one payload, as the hardware's do (but see [`keeps_nan`]).
 fn canonical(v: f32) -> u32 {
     if v.is_nan() { 0x7fff_ffff } else { v.to_bits() }
+}
+
+/// Whether a NaN comes out with the sign and payload it went in with: where the unit of f64 converts floats.
+fn keeps_nan(to: Scalar, from: Scalar, mods: FloatMods) -> bool {
+    let float = |ty| !matches!(ty, Scalar::Int { .. });
+    float(to) && float(from) && (to == Scalar::F64 || from == Scalar::F64) && !mods.sat
 }
 
 pub fn convert(r: &mut Rows, mask: u32, op: &Op) {
@@ -118,7 +124,17 @@ pub fn convert(r: &mut Rows, mask: u32, op: &Op) {
     }
     for lane in lanes(mask) {
         let value = read(*from, r.row(*a)[lane], || r.wide(*a, lane));
-        let value = write(*to, *from, value, *mods);
+        let bits = || if *from == Scalar::F64 { r.wide(*a, lane) } else { r.row(*a)[lane] as u64 };
+        let value = match value {
+            Number::Float(v) if v.is_nan() && keeps_nan(*to, *from, *mods) => {
+                format_of(*to).nan_of(format_of(*from), bits())
+            }
+            // Away from zero is an integer sum, cut off; infinity and NaN are only cut off.
+            Number::Float(v) if v.is_nan() && *to == Scalar::Tf32 && mods.rounding == Rounding::Away => {
+                bits() & 0xffff_e000
+            }
+            _ => write(*to, *from, value, *mods),
+        };
         match to {
             Scalar::F64 | Scalar::Int { bits: 64, .. } => r.set_wide(*d, lane, value),
             _ => r.row_mut(*d)[lane] = value as u32,
@@ -176,8 +192,6 @@ fn write(to: Scalar, from: Scalar, value: Number, mods: FloatMods) -> u64 {
                 Number::Int(v) => encode(format, v as f64, mods),
                 Number::Float(v) => encode(format, v, mods),
             };
-            let flush = mods.ftz && to == Scalar::F32 && format.is_subnormal(bits);
-            let bits = if flush { bits & 1 << 31 } else { bits };
             // tf32 stands in the upper bits of its register.
             if to == Scalar::Tf32 { bits << 13 } else { bits }
         }
@@ -207,6 +221,9 @@ fn encode(format: Format, v: f64, mods: FloatMods) -> u64 {
         () if mods.relu && v <= 0.0 => 0.0,
         () => v,
     };
+    if mods.ftz && format == F32 && v.is_finite() {
+        return format.encode_flushed(Exact::from(v), mods.rounding);
+    }
     format.encode_f64(v, mods.rounding, mods.satfinite)
 }
 

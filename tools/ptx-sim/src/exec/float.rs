@@ -50,17 +50,25 @@ pub fn run(r: &mut Rows, mask: u32, x: FloatArgs) {
 fn single(r: &mut Rows, mask: u32, x: FloatArgs) {
     let FloatArgs { op, mods, d, a, b, c, .. } = x;
     match op {
-        FloatOp::Neg if !mods.ftz => r.map1(mask, d, a, |p| p ^ 1 << 31),
-        FloatOp::Abs if !mods.ftz => r.map1(mask, d, a, |p| p & !(1 << 31)),
+        // Sums with -0 on the hardware, which give the one NaN.
+        FloatOp::Neg if !mods.ftz => r.map1(mask, d, a, |p| if is_nan(p) { NAN } else { p ^ 1 << 31 }),
+        FloatOp::Abs if !mods.ftz => r.map1(mask, d, a, |p| if is_nan(p) { NAN } else { p & !(1 << 31) }),
         FloatOp::CopySign => r.map2(mask, d, a, b, |p, q| (p & 1 << 31) | (q & !(1 << 31))),
         _ => r.map3(mask, d, a, b, c, |p, q, s| narrow(op, mods, F32, p as u64, q as u64, s as u64) as u32),
     }
 }
 
+const NAN: u32 = 0x7fff_ffff;
+
+fn is_nan(code: u32) -> bool {
+    f32::from_bits(code).is_nan()
+}
+
 fn narrow_lane(op: FloatOp, mods: FloatMods, format: Format, p: u16, q: u16, s: u16) -> u16 {
     match op {
-        FloatOp::Neg => p ^ 0x8000,
-        FloatOp::Abs => p & 0x7fff,
+        FloatOp::Neg | FloatOp::Abs if format.is_nan(p as u64) => format.nan() as u16,
+        FloatOp::Neg if !mods.ftz => p ^ 0x8000,
+        FloatOp::Abs if !mods.ftz => p & 0x7fff,
         _ => narrow(op, mods, format, p as u64, q as u64, s as u64) as u16,
     }
 }
@@ -78,6 +86,7 @@ fn narrow(op: FloatOp, mods: FloatMods, format: Format, p: u64, q: u64, s: u64) 
     let read = |bits: u64| format.decode(flush(bits));
     let (p, q, s) = (read(p), read(q), read(s));
     let bits = match arithmetic(op, mods.rounding, p, q, s) {
+        Some(exact) if mods.ftz => format.encode_flushed(exact, mods.rounding),
         Some(exact) => format.encode(exact, mods.rounding, false),
         None => format.encode_f64(function(op, mods, p, q, s), Rounding::Nearest, false),
     };

@@ -250,8 +250,8 @@ impl Tally {
     }
 
     fn summary(mut self, launch: &Launch, memory: &Memory) -> Summary {
-        let last = (self.intervals * SWEEP_BYTES) as u64;
-        let shadow = ShadowUse { bytes: self.shadow.bytes.max(last), ..self.shadow };
+        let last: usize = self.logs.iter().map(|log| log.bytes() + log.kinds() * SWEEP_BYTES).sum();
+        let shadow = ShadowUse { bytes: self.shadow.bytes.max(last as u64), ..self.shadow };
         let kept = (launch.check && launch.keep).then(|| {
             let each = self.logs.iter().cloned().zip(0..);
             let each = each.map(|(log, machine)| (launch.seat(machine, 0).ctaid, log)).collect();

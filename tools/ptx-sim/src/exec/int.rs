@@ -87,8 +87,12 @@ fn word(r: &mut Rows, mask: u32, x: IntArgs) {
         }
         FindNthSet => r.map3(mask, d, a, b, c, |p, base, n| bits::nth_set(p, base, n as i32)),
         AddPacked | MinPacked | MaxPacked => r.map2(mask, d, a, b, |p, q| bits::packed(op, signed, p, q)),
-        Bfe => r.map3(mask, d, a, b, c, |p, pos, len| bit_field(signed, 32, p as u64, pos, len) as u32),
-        Bfi => r.map3(mask, d, a, b, c, |p, q, field| insert(32, p as u64, q as u64, field) as u32),
+        Bfe => r.map3(mask, d, a, b, c, |p, pos, len| {
+            bit_field(signed, 32, p as u64, pos & 0xff, len & 0xff) as u32
+        }),
+        Bfi => r.map3(mask, d, a, b, c, |p, q, field| {
+            insert(32, p as u64, q as u64, field & 0xff, field >> 8 & 0xff) as u32
+        }),
         _ => {
             let extend = |v: u32| if signed { v as i32 as i64 } else { v as i64 };
             r.map3(mask, d, a, b, c, |p, q, s| scalar(op, signed, 32, extend(p), extend(q), extend(s)) as u32)
@@ -109,7 +113,7 @@ fn double(r: &mut Rows, mask: u32, x: IntArgs) {
         Shr if signed => r.wide3(mask, d, a, b, a, |p, q, _| ((p as i64) >> (q as u32).min(63)) as u64),
         Shr => r.wide3(mask, d, a, b, a, |p, q, _| if (q as u32) < 64 { p >> (q as u32) } else { 0 }),
         Bfe => r.wide3(mask, d, a, b, c, |p, pos, len| bit_field(signed, 64, p, pos as u32, len as u32)),
-        Bfi => r.wide3(mask, d, a, b, c, |p, q, field| insert(64, p, q, field as u32)),
+        Bfi => r.wide3(mask, d, a, b, c, |p, q, field| insert(64, p, q, field as u32, (field >> 32) as u32)),
         Popc | Clz | Bfind | BfindShift => {
             let values: Vec<u64> = (0..32).map(|l| r.wide(a, l)).collect();
             for lane in super::rows::lanes(mask) {
@@ -207,8 +211,9 @@ fn find_leading(signed: bool, bits: u32, raw: u64) -> u32 {
     if value == 0 { u32::MAX } else { 63 - value.leading_zeros() }
 }
 
+/// `len` bits of a value from `pos` up. The ISA takes both modulo 256; that holds of 32-bit fields only, for which hardware
+/// has instructions. A 64-bit field is put together of shifts, by the whole words.
 fn bit_field(signed: bool, bits: u32, value: u64, pos: u32, len: u32) -> u64 {
-    let (pos, len) = (pos & 0xff, len & 0xff);
     if len == 0 {
         return 0;
     }
@@ -219,14 +224,13 @@ fn bit_field(signed: bool, bits: u32, value: u64, pos: u32, len: u32) -> u64 {
         return moved as u64;
     }
     let field = moved as u64 & ((1 << len) - 1);
-    let top = (pos + len - 1).min(bits - 1);
+    let top = pos.saturating_add(len - 1).min(bits - 1);
     let sign = signed && value >> top & 1 == 1;
     if sign { field | u64::MAX << len } else { field }
 }
 
-/// `field` holds position and length in its low two bytes.
-fn insert(bits: u32, value: u64, into: u64, field: u32) -> u64 {
-    let (pos, len) = (field & 0xff, field >> 8 & 0xff);
+/// `into` with `len` bits from `pos` up replaced.
+fn insert(bits: u32, value: u64, into: u64, pos: u32, len: u32) -> u64 {
     if pos >= bits || len == 0 {
         return into;
     }
@@ -275,7 +279,7 @@ mod tests {
         assert_eq!(prmt(0x0000_0080, 0, 0x8888), 0xffff_ffff);
         assert_eq!(bit_field(true, 32, 0x0000_00f0, 4, 4) as u32, 0xffff_ffff);
         assert_eq!(bit_field(false, 32, 0x0000_00f0, 4, 4), 0xf);
-        assert_eq!(insert(32, 0b101, 0, 4 | 3 << 8), 0b101_0000);
+        assert_eq!(insert(32, 0b101, 0, 4, 3), 0b101_0000);
         assert_eq!(lop3(0x96, 0b1100, 0b1010, 0b0110), 0b1100 ^ 0b1010 ^ 0b0110);
         assert_eq!(funnel(IntOp::ShfLeftWrap, 0x8000_0000, 1, 1), 3);
         assert_eq!(find_leading(false, 32, 0), u32::MAX);

@@ -1,6 +1,6 @@
 //! Check mode, before each instruction: are guard, addresses and barrier operands defined, and what will the results be?
 
-use super::{access::rows_of, rows::lanes, warp::Warp, warp_ops, world::World};
+use super::{access::rows_of, warp::Warp, warp_ops, world::World};
 use crate::{fault::FaultKind, ir::*};
 
 impl Warp {
@@ -39,21 +39,19 @@ impl Warp {
         match &inst.op {
             // Memory decides what a load gives; see `execute`.
             Op::Load { .. } | Op::LoadMatrix(_) => {}
-            &Op::Select { rows, d, a, b, p } => {
-                let pick = self.rows.pred(p);
-                for n in 0..rows as u32 {
-                    let chosen = (defined.of_rows([a + n]) & pick) | (defined.of_rows([b + n]) & !pick);
-                    defined.set_row(d + n, active, chosen & defined.pred(p));
-                }
-            }
+            Op::Select { .. } => defined.select(&inst.op, active, &self.rows),
             // A lane receives what its source lane has: reductions of a few lanes leave the others undefined.
             &Op::Shuffle { kind, d, p, a, lane, clamp, .. } => {
-                let (have, by, limit) = (defined.of_rows([a]), self.rows.row(lane), self.rows.row(clamp));
-                let received = lanes(active).fold(0, |m, l| {
-                    let (source, inside) = warp_ops::source_lane(kind, l as u32, by[l] & 31, limit[l]);
-                    m | (have >> if inside { source } else { l as u32 } & 1) << l
-                });
-                defined.set_row(d, active, received);
+                if defined.whole(a, u32::MAX) {
+                    defined.set_row(d, active, u32::MAX);
+                } else {
+                    let (have, by, limit) = (defined.bits(a), self.rows.row(lane), self.rows.row(clamp));
+                    let received = |l: usize| {
+                        let (source, inside) = warp_ops::source_lane(kind, l as u32, by[l] & 31, limit[l]);
+                        have[if inside { source as usize } else { l }]
+                    };
+                    defined.set_bits(d, active, &std::array::from_fn(received));
+                }
                 if let Some(p) = p {
                     defined.define_pred(p);
                 }
@@ -64,9 +62,12 @@ impl Warp {
         }
     }
 
-    /// Lanes for which all rows an operation reads are defined.
+    /// Lanes for which all that an operation reads of registers is defined.
     pub(super) fn sources_defined(&self, op: &Op) -> u32 {
         let Some(defined) = &self.defined else { return u32::MAX };
+        if let Op::Store { bytes, a, .. } = op {
+            return defined.of_elements(a, *bytes as u32);
+        }
         let mut mask = u32::MAX;
         op.visit(&mut |role| {
             if let Role::Use(s) = role {

@@ -123,6 +123,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Mbarrier, give_up: bool, m: &mut World)
             r.put(*d, mask, &counts);
         }
         Mbarrier::CopyAsyncArrive { bar, noinc } => {
+            let execution = m.agents.execution();
             for lane in lanes(mask) {
                 let (cta, at) = m.mbarrier_place(r, *bar, MemSpace::Shared, lane)?;
                 let state = m.mbarrier(cta, at, lane)?;
@@ -130,7 +131,7 @@ pub fn run(r: &mut Rows, mask: u32, op: &Mbarrier, give_up: bool, m: &mut World)
                     state.expect_arrival().map_err(misuse(lane))?;
                 }
                 m.effect(|| Effect::CopiesArrive { at: at as u32, expected: *noinc });
-                copy_arrival(m, at, lane)?;
+                copy_arrival(m, at, (lane, execution))?;
             }
         }
     }
@@ -267,7 +268,7 @@ impl World<'_> {
 }
 
 /// The arrival that comes when the lane's copies so far have landed.
-fn copy_arrival(m: &mut World, at: usize, lane: usize) -> Result<(), Refused> {
+fn copy_arrival(m: &mut World, at: usize, (lane, execution): (usize, u64)) -> Result<(), Refused> {
     let issuer = m.me;
     let knowledge = m.publish().map(|mut k| {
         // It also tells of the copies themselves.
@@ -277,5 +278,5 @@ fn copy_arrival(m: &mut World, at: usize, lane: usize) -> Result<(), Refused> {
         k
     });
     let upto = m.agents.copies.get(&issuer.warp).map_or(0, |c| c.committed[lane] + 1);
-    m.issue_arrival(CopyArrival { issuer, lane, upto, at, due: 0, knowledge })
+    m.issue_arrival(CopyArrival { issuer, lane, execution, upto, at, due: 0, knowledge })
 }

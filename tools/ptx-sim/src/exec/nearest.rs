@@ -45,15 +45,19 @@ struct Loop<'a, F> {
 }
 
 impl<F: Fn(f32, f32, f32) -> f32> pulp::NullaryFnOnce for Loop<'_, F> {
-    type Output = ();
+    /// Whether a result is the least normal number: it may have been less before it was rounded.
+    type Output = bool;
 
     #[inline(always)]
-    fn call(self) {
+    fn call(self) -> bool {
         let [p, q, s] = self.rows;
+        let mut least = 0u32;
         for l in 0..LANES {
             let v = (self.f)(f32::from_bits(p[l]), f32::from_bits(q[l]), f32::from_bits(s[l]));
+            least |= (v.abs() == f32::MIN_POSITIVE) as u32;
             self.out[l] = if v.is_nan() { 0x7fff_ffff } else { v.to_bits() };
         }
+        least != 0
     }
 }
 
@@ -68,12 +72,16 @@ fn single(op: FloatOp, mods: FloatMods, rows: [&Row; 3], out: &mut Row) -> bool 
             let f = $f;
             match (mods.ftz, mods.sat || mods.relu) {
                 (_, true) => return false,
-                (false, _) => pulp::Arch::new().dispatch(Loop { rows, out, f }),
-                (true, _) => pulp::Arch::new().dispatch(Loop {
-                    rows,
-                    out,
-                    f: |p, q, s| flushed(f(flushed(p), flushed(q), flushed(s))),
-                }),
+                (false, _) => {
+                    pulp::Arch::new().dispatch(Loop { rows, out, f });
+                }
+                (true, _) => {
+                    let f = |p, q, s| flushed(f(flushed(p), flushed(q), flushed(s)));
+                    // The slow way knows whether such a result has to be a zero.
+                    if pulp::Arch::new().dispatch(Loop { rows, out, f }) {
+                        return false;
+                    }
+                }
             }
         }};
     }

@@ -33,13 +33,15 @@ struct Touch {
     defined: u32,
     /// Lanes whose store changes nothing.
     same: u32,
+    /// Lanes do it together, and are in order with each other when it is done.
+    collective: bool,
 }
 
 impl<'a> World<'a> {
     /// Notes the accesses of the lanes of one instruction; gives the lanes whose bytes are all defined. `defined`: lanes
     /// whose stored value is.
     pub fn note(&mut self, mask: u32, places: &[Place<'a>; 32], bytes: u64, flags: u16, defined: u32) -> u32 {
-        self.note_stores(mask, places, bytes, flags, defined, 0)
+        self.note_stores(mask, places, bytes, flags, (defined, 0))
     }
 
     /// The same for stores of which the lanes `same` change nothing.
@@ -49,10 +51,26 @@ impl<'a> World<'a> {
         places: &[Place<'a>; 32],
         bytes: u64,
         flags: u16,
-        defined: u32,
-        same: u32,
+        (defined, same): (u32, u32),
     ) -> u32 {
-        let touch = Touch { me: self.me, bytes, flags, defined, same };
+        let touch = Touch { me: self.me, bytes, flags, defined, same, collective: false };
+        self.note_touch(mask, places, touch)
+    }
+
+    /// Rows of 16 bytes that all lanes of a warp load or store together.
+    pub fn note_rows(
+        &mut self,
+        mask: u32,
+        places: &[Place<'a>; 32],
+        flags: u16,
+        (defined, same): (u32, u32),
+    ) -> u32 {
+        let touch = Touch { me: self.me, bytes: 16, flags, defined, same, collective: true };
+        self.note_touch(mask, places, touch)
+    }
+
+    fn note_touch(&mut self, mask: u32, places: &[Place<'a>; 32], touch: Touch) -> u32 {
+        let bytes = touch.bytes;
         let Some(check) = &mut self.check else { return u32::MAX };
         let mut read = u32::MAX;
         let mut range = Range { touch, open: None };
@@ -174,7 +192,8 @@ impl Touch {
     fn cells(&self, mask: u32, regions: &[Region; 32], from: &[u64; 32], check: &mut Check) {
         let bytes = self.bytes;
         let first = mask.trailing_zeros() as usize;
-        let mut pass = check.pass_of_lanes(self.access(self.flags, first), &Lanes { mask, bytes, from });
+        let lanes_of = Lanes { mask, bytes, from };
+        let mut pass = check.pass_of_lanes(self.access(self.flags, first), &lanes_of, !self.collective);
         let by = PartLanes { mask: 0, same: self.same, bytes, from };
         let mut open: Option<(Part, PartLanes)> = None;
         for lane in lanes(mask) {

@@ -81,6 +81,14 @@ impl Format {
         self.sign_bit() - 1
     }
 
+    /// A NaN of another format with its sign and the upper bits of its payload, quiet.
+    pub fn nan_of(self, from: Format, bits: u64) -> u64 {
+        let sign = if bits & from.sign_bit() != 0 { self.sign_bit() } else { 0 };
+        let payload = bits & ((1 << from.fraction) - 1);
+        let payload = (payload << (64 - from.fraction)) >> (64 - self.fraction);
+        sign | self.infinity() | 1 << (self.fraction - 1) | payload
+    }
+
     pub fn is_nan(self, bits: u64) -> bool {
         let magnitude = bits & (self.sign_bit() - 1);
         match self.top {
@@ -138,6 +146,20 @@ impl Format {
         } else {
             self.overflow(rounding, value.negative, saturate)
         }
+    }
+
+    /// The same where subnormal results become zeros (`.ftz`). Whether one is too small shows after rounding, in a format that has
+    /// the same digits and no least exponent:
+    ///
+    /// ```text
+    /// f32   (1 - 2^-24) 2^-126    fits 24 bits as it is, below 2^-126: zero (though as a subnormal it would round up)
+    ///       (1 - 2^-46) 2^-126    rounds to 2^-126: stays
+    /// ```
+    pub fn encode_flushed(self, value: Exact, rounding: Rounding) -> u64 {
+        // Far enough up that nothing of interest is subnormal.
+        let lifted = self.encode(Exact { e: value.e + self.bias(), ..value }, rounding, false);
+        let tiny = lifted & (self.sign_bit() - 1) < ((self.bias() + 1) as u64) << self.fraction;
+        if tiny { lifted & self.sign_bit() } else { self.encode(value, rounding, false) }
     }
 
     fn overflow(self, rounding: Rounding, negative: bool, saturate: bool) -> u64 {
@@ -347,6 +369,28 @@ mod tests {
             }
             assert_eq!(F32.encode_f64(x, Rounding::Nearest, false) as u32, (x as f32).to_bits());
         }
+    }
+
+    #[test]
+    fn a_nan_keeps_the_top_of_its_payload() {
+        assert_eq!(F32.nan_of(F64, 0x7ff8_0000_0000_0000), 0x7fc0_0000);
+        assert_eq!(F16.nan_of(F64, 0xfff1_2345_6789_abcd), 0xfe48);
+        assert_eq!(F64.nan_of(F32, 0xff80_0001), 0xfff8_0000_2000_0000);
+        assert_eq!(F64.nan_of(BF16, 0x7fff), 0x7fff_e000_0000_0000);
+    }
+
+    #[test]
+    fn what_is_too_small_shows_after_rounding() {
+        let (one, least) = (Exact::from(1.0), 1 << 23);
+        let below = |n: i32| Exact { m: (1u128 << n) - 1, e: -126 - n, ..one };
+        let near = |n| F32.encode_flushed(below(n), Rounding::Nearest);
+        assert_eq!((near(23), near(24), near(25), near(46)), (0, 0, least, least));
+        assert_eq!(F32.encode(below(24), Rounding::Nearest, false), least);
+        assert_eq!(F32.encode_flushed(below(46), Rounding::Zero), 0);
+        assert_eq!(F32.encode_flushed(below(46), Rounding::Up), least);
+        let minus = Exact { negative: true, ..below(24) };
+        assert_eq!(F32.encode_flushed(minus, Rounding::Nearest), 1 << 31);
+        assert_eq!(F16.encode_flushed(Exact { m: (1 << 11) - 1, e: -14 - 11, ..one }, Rounding::Nearest), 0);
     }
 
     #[test]

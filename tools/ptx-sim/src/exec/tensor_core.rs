@@ -102,7 +102,6 @@ fn wgmma_at(kernel: &Kernel, at: u32) -> Option<&Wgmma> {
 fn in_words(e: OperandError) -> Refused {
     let kind = match e {
         OperandError::OutOfBounds { .. } => FaultKind::OutOfBounds,
-        OperandError::Sparse(_) => FaultKind::NotSupported,
         OperandError::Metadata { .. } => FaultKind::DescriptorIllegal,
     };
     (kind, e.to_string(), None)

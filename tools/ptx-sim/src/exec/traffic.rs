@@ -1,8 +1,8 @@
 //! Check mode: definedness goes with the bytes between registers and memory.
 //!
 //! [`super::note`] looks at the lanes of an access as a whole, which is enough where all that they move is defined. Here is
-//! the rest, byte by byte: vectors some words of which were never written, words half of which was, rows of a matrix that
-//! stand for padding.
+//! the rest: vectors some words of which were never written, words half of which was, bytes with a bit-field or two of them
+//! set, rows of a matrix that stand for padding. Loads and stores move definedness by bits, matrices by bytes.
 //!
 //! ```text
 //! ld.shared.v2.u32 {%r1, %r2}, [%r3]     only the first word was ever stored: %r1 is defined, %r2 is not
@@ -20,7 +20,15 @@ use crate::ir::{MatrixLayout, MatrixLoad, Slot};
 #[derive(Clone, Copy)]
 pub struct Element {
     pub bytes: u8,
+    pub signed: bool,
     pub wide: bool,
+}
+
+impl Element {
+    /// All of its bits.
+    fn all(self) -> u64 {
+        u64::MAX >> (64 - 8 * self.bytes as u32)
+    }
 }
 
 /// Which of up to 16 bytes of a place hold defined values: bit n for byte n. Global memory and parameters always do:
@@ -30,6 +38,15 @@ pub fn bytes_defined(m: &World, own: &Defined, place: Place, offset: usize, byte
         (Place::Shared { cta, at }, Some(check)) => check.shared_bytes_defined(cta, at + offset, bytes),
         (Place::Local(at), _) => own.local.get(at + offset, bytes),
         _ => u16::MAX,
+    }
+}
+
+/// Defined bits of up to 8 bytes.
+fn bits_defined(m: &World, own: &Defined, place: Place, offset: usize, bytes: usize) -> u64 {
+    match (place, &m.check) {
+        (Place::Shared { cta, at }, Some(check)) => check.shared_bits_defined(cta, at + offset, bytes),
+        (Place::Local(at), _) => own.local.bits(at + offset, bytes),
+        _ => u64::MAX,
     }
 }
 
@@ -61,26 +78,24 @@ pub fn load(
     }
     for lane in lanes(mask & !whole) {
         for (offset, slot) in loaded.clone() {
-            let bytes = bytes_defined(m, defined, at[lane], offset, e.bytes as usize);
-            load_element(defined, lane, slot, e, bytes);
-            let all = ((1u32 << e.bytes) - 1) as u16;
-            if matches!(at[lane], Place::Local(_)) && bytes & all != 0 && bytes & all != all {
+            let bits = bits_defined(m, defined, at[lane], offset, e.bytes as usize) & e.all();
+            load_element(defined, lane, slot, e, bits);
+            // Padding is whole bytes; a byte with some undefined bits has been computed.
+            let whole = bits.to_le_bytes().into_iter().all(|byte| matches!(byte, 0 | u8::MAX));
+            if matches!(at[lane], Place::Local(_)) && bits != 0 && bits != e.all() && whole {
                 (slot..=slot + e.wide as u32).for_each(|slot| defined.pad(slot, lane));
             }
         }
     }
 }
 
-/// One element of one lane. What is narrower than a word is extended from all of it.
-fn load_element(defined: &mut Defined, lane: usize, slot: Slot, e: Element, bytes: u16) {
-    let all = (1u32 << e.bytes) - 1;
-    let complete = bytes as u32 & all == all;
-    for word in 0..=e.wide as u32 {
-        let have = |n: u32| {
-            if e.bytes as u32 >= 4 * (word + 1) { bytes >> (4 * word + n) & 1 == 1 } else { complete }
-        };
-        let row = std::array::from_fn(|n| (have(n as u32) as u32) << lane);
-        defined.set_bytes(slot + word, 1 << lane, row);
+/// One element of one lane. What stands above it in its register is copies of its sign, or zeros.
+fn load_element(defined: &mut Defined, lane: usize, slot: Slot, e: Element, bits: u64) {
+    let sign = bits >> (8 * e.bytes - 1) & 1 == 1;
+    let bits = if e.signed && !sign { bits } else { bits | !e.all() };
+    defined.set_word(slot, lane, bits as u32);
+    if e.wide {
+        defined.set_word(slot + 1, lane, (bits >> 32) as u32);
     }
 }
 
@@ -104,24 +119,19 @@ pub fn store(
             Place::Local(at) if whole >> lane & 1 == 1 => defined.local.set_all(at, a.len() * size, true),
             Place::Local(_) | Place::Shared { .. } if whole >> lane & 1 == 0 => {
                 for (n, &slot) in a.iter().enumerate() {
-                    let bytes = (0..e.bytes as u32).fold(0, |out, n| {
-                        out | ((defined.bytes(slot + n / 4)[n as usize % 4] >> lane & 1) as u16) << n
-                    });
-                    set(m, defined, at[lane], n * size, size, bytes);
+                    let high = if e.wide { defined.word(slot + 1, lane) } else { 0 };
+                    let bits = defined.word(slot, lane) as u64 | (high as u64) << 32;
+                    match (at[lane], &mut m.check) {
+                        (Place::Shared { cta, at }, Some(check)) => {
+                            check.set_shared_bits_defined(cta, at + n * size, size, bits);
+                        }
+                        (Place::Local(at), _) => defined.local.set_bits(at + n * size, size, bits),
+                        _ => {}
+                    }
                 }
             }
             _ => {}
         }
-    }
-}
-
-fn set(m: &mut World, own: &mut Defined, place: Place, offset: usize, bytes: usize, defined: u16) {
-    match (place, &mut m.check) {
-        (Place::Shared { cta, at }, Some(check)) => {
-            check.set_shared_defined(cta, at + offset, bytes, defined)
-        }
-        (Place::Local(at), _) => own.local.set(at + offset, bytes, defined),
-        _ => {}
     }
 }
 
@@ -163,6 +173,10 @@ pub fn store_matrix(
                 rows[row] |= ((have >> lane & 1) as u16) << column;
             }
         }
-        rows.iter().enumerate().for_each(|(row, &known)| set(m, defined, at[8 * n + row], 0, 16, known));
+        for (row, &known) in rows.iter().enumerate() {
+            if let (Place::Shared { cta, at }, Some(check)) = (at[8 * n + row], &mut m.check) {
+                check.set_shared_defined(cta, at, 16, known);
+            }
+        }
     }
 }

@@ -399,10 +399,6 @@ impl Warp {
                 let value = term(0, !x & !y) | term(1, x & !y) | term(2, !x & y) | term(3, x & y);
                 r.set_pred(*d, value, mask);
             }
-            Op::PredFrom { d, a } => {
-                let bits = r.row(*a).iter().enumerate().fold(0, |m, (l, v)| m | ((*v != 0) as u32) << l);
-                r.set_pred(*d, bits, mask);
-            }
             Op::Load { .. }
             | Op::LoadParam { .. }
             | Op::Store { .. }

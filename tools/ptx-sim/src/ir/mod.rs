@@ -420,11 +420,6 @@ pub enum Op {
         b: Pred,
         table: u8,
     },
-    /// A predicate from a word (non-zero) or to one.
-    PredFrom {
-        d: Pred,
-        a: Slot,
-    },
     TestClass {
         p: Pred,
         a: Slot,

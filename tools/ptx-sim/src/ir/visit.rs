@@ -6,6 +6,21 @@
 
 use super::*;
 
+#[inline(always)]
+fn rows(f: &mut impl FnMut(Role), slot: Slot, count: u32, def: bool) {
+    for s in slot..slot + count {
+        f(if def { Role::Def(s) } else { Role::Use(s) });
+    }
+}
+
+#[inline(always)]
+fn address(f: &mut impl FnMut(Role), a: &Addr) {
+    f(Role::Address(a.base));
+    if a.wide {
+        f(Role::Address(a.base + 1));
+    }
+}
+
 /// How an operation touches a row or a predicate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
@@ -20,18 +35,7 @@ pub enum Role {
 impl Op {
     /// Names every row and predicate the operation touches. Memory contents are not among them: what a load gives is
     /// the memory's affair.
-    pub fn visit(&self, f: &mut dyn FnMut(Role)) {
-        let rows = |f: &mut dyn FnMut(Role), slot: Slot, count: u32, def: bool| {
-            for s in slot..slot + count {
-                f(if def { Role::Def(s) } else { Role::Use(s) });
-            }
-        };
-        let address = |f: &mut dyn FnMut(Role), a: &Addr| {
-            f(Role::Address(a.base));
-            if a.wide {
-                f(Role::Address(a.base + 1));
-            }
-        };
+    pub fn visit(&self, f: &mut impl FnMut(Role)) {
         let two = |wide: bool| if wide { 2 } else { 1 };
         match self {
             Op::Copy { to, from } => {
@@ -54,7 +58,7 @@ impl Op {
                 rows(f, *a, n, false);
                 rows(f, *b, if amount { 1 } else { n }, false);
                 if op.reads_c() {
-                    let word = matches!(op, IntOp::Bfe | IntOp::Bfi);
+                    let word = *op == IntOp::Bfe;
                     rows(
                         f,
                         *c,
@@ -115,10 +119,6 @@ impl Op {
             Op::PredLogic { d, a, b, .. } => {
                 f(Role::UsePred(*a));
                 f(Role::UsePred(*b));
-                f(Role::DefPred(*d));
-            }
-            Op::PredFrom { d, a } => {
-                rows(f, *a, 1, false);
                 f(Role::DefPred(*d));
             }
             Op::TestClass { p, a, wide, .. } => {

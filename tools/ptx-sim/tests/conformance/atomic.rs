@@ -124,6 +124,7 @@ fn floats(out: &mut Vec<Case>) {
     let some = |t: usize| half::bf16::from_f32(1.0 / (t as f32 + 0.5)).to_bits();
     let bf16_sum = |x: u16, y: u16| sum(BF16, x as u64, y as u64) as u16;
     out.push(each(Sm90a, "global.add.noftz.bf16", "%h", brain, &[&some], |t| bf16_sum(brain(t), some(t))));
+    at_the_edges(out);
     let join = |lo: u16, hi: u16| lo as u32 | (hi as u32) << 16;
     out.push(each(
         Sm80,
@@ -141,6 +142,35 @@ fn floats(out: &mut Vec<Case>) {
         &[&|t| join(some(t), some(t + 2))],
         |t| join(bf16_sum(brain(t), some(t)), bf16_sum(brain(t + 1), some(t + 2))),
     ));
+}
+
+/// Subnormal numbers and NaN: global memory has an adder that flushes, shared memory has none.
+fn at_the_edges(out: &mut Vec<Case>) {
+    const CODES: [u32; 8] =
+        [0x8000_0000, 1, 0x807f_ffff, 0x0080_0000, 0x8080_0001, 0x3f80_0000, 0x7f80_0000, 0xffc0_1234];
+    let (old, a) = (|t: usize| CODES[t % 8], |t: usize| CODES[(t / 8 + t) % 8]);
+    let sum = |t: usize, flush: bool| {
+        let value = |code: u32| {
+            let tiny = flush && code & 0x7f80_0000 == 0;
+            f32::from_bits(if tiny { code & 0x8000_0000 } else { code })
+        };
+        let sum = value(old(t)) + value(a(t));
+        let tiny = flush && sum.to_bits() & 0x7f80_0000 == 0;
+        match () {
+            () if sum.is_nan() => 0x7fff_ffff,
+            () if tiny => sum.to_bits() & 0x8000_0000,
+            () => sum.to_bits(),
+        }
+    };
+    let mut global = each(Sm80, "global.gpu.add.f32", "%r", old, &[&a], |t| sum(t, true));
+    global.name += " at the edges";
+    out.push(global);
+    let body = "    mad.wide.u32 %in, %t, 8, %in; mad.wide.u32 %out, %t, 4, %out; ld.global.v2.u32 {%r1, %r2}, [%in];
+    .shared .align 4 .b8 cells[128]; mov.u32 %r3, cells; mad.lo.u32 %r3, %t, 4, %r3; st.shared.u32 [%r3], %r1;
+    atom.shared.add.f32 %r4, [%r3], %r2; ld.shared.u32 %r1, [%r3]; st.global.u32 [%out], %r1;";
+    let input: Vec<u32> = (0..32).flat_map(|t| [old(t), a(t)]).collect();
+    let expected: Vec<u32> = (0..32).map(|t| sum(t, false)).collect();
+    out.push(Case::new("atom.shared.add.f32 at the edges", Sm80, 32, body).input(&input).expect(&expected));
 }
 
 /// Vectors are one atomic an element (sm_90).

@@ -209,7 +209,8 @@ fn classes(out: &mut Vec<Case>) {
         ("infinite", |c| c == Infinite),
         ("number", |c| c != Nan),
         ("notanumber", |c| c == Nan),
-        ("normal", |c| c == Normal),
+        // Zeros, too, whatever the ISA's words suggest.
+        ("normal", |c| matches!(c, Normal | Zero)),
         ("subnormal", |c| c == Subnormal),
     ];
     for (name, class) in classes {

@@ -4,9 +4,10 @@ use super::{
     case::{Case, Target::*},
     elementwise::*,
     exact::*,
+    small_floats,
 };
 
-const F64S: [u64; 19] = [
+const F64S: [u64; 24] = [
     0,
     0x8000_0000_0000_0000,
     1,
@@ -26,8 +27,13 @@ const F64S: [u64; 19] = [
     0x3ff0_0000_2000_0001,
     0x3690_0000_0000_0001,
     0x405f_e000_0000_0000,
+    0xfff8_0000_0000_0001,
+    0x7ff4_5678_9abc_def0,
+    0xfff1_2345_6789_abcd,
+    0x7ff0_0000_0000_0001,
+    0x7fff_ffff_ffff_ffff,
 ];
-const F32S: [u64; 20] = [
+const F32S: [u64; 24] = [
     0,
     0x8000_0000,
     1,
@@ -48,11 +54,19 @@ const F32S: [u64; 20] = [
     0x3f80_1000,
     0x477f_f000,
     0x3880_0001,
+    0xffc0_1234,
+    0x7f80_0001,
+    0xff81_2345,
+    0x7fff_ffff,
 ];
-const F16S: [u64; 12] =
-    [0, 0x8000, 1, 0x3c00, 0xbc00, 0x3800, 0x3e00, 0xc100, 0x7bff, 0x7c00, 0xfc00, 0x7e00];
-const BF16S: [u64; 12] =
-    [0, 0x8000, 1, 0x3f80, 0xbf80, 0x3f00, 0x3fc0, 0xc020, 0x7f7f, 0x7f80, 0xff80, 0x7fc0];
+const F16S: [u64; 16] = [
+    0, 0x8000, 1, 0x3c00, 0xbc00, 0x3800, 0x3e00, 0xc100, 0x7bff, 0x7c00, 0xfc00, 0x7e00, 0xfe01, 0x7c01,
+    0xfdff, 0x7fff,
+];
+const BF16S: [u64; 16] = [
+    0, 0x8000, 1, 0x3f80, 0xbf80, 0x3f00, 0x3fc0, 0xc020, 0x7f7f, 0x7f80, 0xff80, 0x7fc0, 0xffc1, 0x7f81,
+    0xffbf, 0x7fff,
+];
 const INTS: [u64; 11] = [
     0,
     1,
@@ -135,7 +149,8 @@ impl Type {
 enum Value {
     Number(Dyadic, bool),
     Infinite(bool),
-    Nan,
+    /// With its code.
+    Nan(u64),
 }
 
 fn read(ty: Ty, v: u64) -> Value {
@@ -151,7 +166,7 @@ fn read(ty: Ty, v: u64) -> Value {
             match magnitude.cmp(&f.infinity()) {
                 std::cmp::Ordering::Less => Value::Number(f.number(v), v & f.sign() != 0),
                 std::cmp::Ordering::Equal => Value::Infinite(v & f.sign() != 0),
-                std::cmp::Ordering::Greater => Value::Nan,
+                std::cmp::Ordering::Greater => Value::Nan(v),
             }
         }
     }
@@ -195,9 +210,22 @@ fn clamp(v: &num_bigint::BigInt, signed: bool, bits: u32) -> u64 {
 
 fn to_float(f: Format, v: Value, mode: Mode) -> u64 {
     match v {
-        Value::Nan => f.nan(),
+        Value::Nan(_) => f.nan(),
         Value::Infinite(negative) => f.infinity() | if negative { f.sign() } else { 0 },
         Value::Number(n, negative) => f.encode(&n, mode, negative),
+    }
+}
+
+/// A NaN of one format in another: the hardware's one, but for two ways that keep sign and payload: the unit of f64, which makes
+/// it quiet, and the shift that makes f32 of bf16.
+fn nan_to(to: Format, from: Format, code: u64) -> u64 {
+    let sign = if code & from.sign() != 0 { to.sign() } else { 0 };
+    let fraction = (code & (from.infinity() ^ (from.sign() - 1))) as u128;
+    let moved = ((fraction << to.fraction) >> from.fraction) as u64;
+    match () {
+        () if to == F32 && from == BF16 => sign | to.infinity() | moved,
+        () if to == F64 || from == F64 => sign | to.infinity() | moved | 1 << (to.fraction - 1),
+        () => to.nan(),
     }
 }
 
@@ -208,7 +236,8 @@ pub fn cases() -> Vec<Case> {
             pair(&mut out, to, from);
         }
     }
-    small_floats(&mut out);
+    flushed(&mut out);
+    small_floats::cases(&mut out);
     packed(&mut out);
     moves(&mut out);
     out
@@ -269,8 +298,8 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
         (Ty::Int { signed, bits }, Ty::Float(format)) => {
             for (_, mode_name, mode) in ROUND {
                 let convert = |v: u64| match read(from.ty, v) {
-                    Value::Nan if format == F64 || bits == 64 => 1 << (bits - 1),
-                    Value::Nan => 0,
+                    Value::Nan(_) if format == F64 || bits == 64 => 1 << (bits - 1),
+                    Value::Nan(_) => 0,
                     Value::Infinite(negative) => clamp(
                         &num_bigint::BigInt::from(if negative { i128::MIN } else { i128::MAX }),
                         signed,
@@ -291,20 +320,9 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
         (Ty::Float(format), Ty::Float(source)) => {
             if format.bits() > source.bits() || format == source {
                 if format != source && (format == F64 || format == F32) {
-                    // NaN to f64 keeps what is not ours to state.
-                    let numbers: Vec<Vec<u64>> = tuples
-                        .iter()
-                        .filter(|v| format != F64 || !matches!(read(from.ty, v[0]), Value::Nan))
-                        .cloned()
-                        .collect();
-                    out.push(elementwise(
-                        target,
-                        &format!("cvt.{t}.{f} %d, %a;"),
-                        &[k],
-                        &[j],
-                        &numbers,
-                        |v| vec![to_float(format, read(from.ty, v[0]), Mode::Nearest)],
-                    ));
+                    add(format!("cvt.{t}.{f} %d, %a;"), &|v| {
+                        float_to_float(format, source, v, Mode::Nearest)
+                    });
                     return;
                 }
                 if format != source || format == F64 {
@@ -325,7 +343,7 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
             let modes = if format.bits() == 16 && source == F32 { 2 } else { 4 };
             for (mode_name, _, mode) in ROUND.iter().take(modes) {
                 add(format!("cvt.{mode_name}.{t}.{f} %d, %a;"), &|v| {
-                    to_float(format, read(from.ty, v), *mode)
+                    float_to_float(format, source, v, *mode)
                 });
             }
             if source == F32 && format.bits() == 16 {
@@ -342,7 +360,7 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
                 };
                 add(format!("cvt.rn.ftz.{t}.{f} %d, %a;"), &ftz);
                 let sat = |v: u64| match read(from.ty, v) {
-                    Value::Nan | Value::Infinite(true) => 0,
+                    Value::Nan(_) | Value::Infinite(true) => 0,
                     Value::Infinite(false) => 0x3c00,
                     Value::Number(_, true) => 0,
                     other => to_float(F16, other, Mode::Nearest).min(0x3c00),
@@ -353,157 +371,41 @@ fn pair(out: &mut Vec<Case>, to: &Type, from: &Type) {
     }
 }
 
-/// A small format by all of its numbers: code, and value.
-struct Small {
-    name: &'static str,
-    greatest: u64,
-    sign: u64,
-    fraction: u32,
-    bias: i32,
-    nan: u64,
-    bits: u32,
-}
-
-const SMALL: [Small; 5] = [
-    Small { name: "e4m3x2", greatest: 0x7e, sign: 0x80, fraction: 3, bias: 7, nan: 0x7f, bits: 8 },
-    Small { name: "e5m2x2", greatest: 0x7b, sign: 0x80, fraction: 2, bias: 15, nan: 0x7f, bits: 8 },
-    Small { name: "e2m3x2", greatest: 0x1f, sign: 0x20, fraction: 3, bias: 1, nan: 0x1f, bits: 8 },
-    Small { name: "e3m2x2", greatest: 0x1f, sign: 0x20, fraction: 2, bias: 3, nan: 0x1f, bits: 8 },
-    Small { name: "e2m1x2", greatest: 0x07, sign: 0x08, fraction: 1, bias: 1, nan: 0x07, bits: 4 },
-];
-
-impl Small {
-    fn value(&self, code: u64) -> f64 {
-        let (e, m) = ((code >> self.fraction) as i32, (code & ((1 << self.fraction) - 1)) as f64);
-        let scale = (1u64 << self.fraction) as f64;
-        if e == 0 {
-            m / scale * 2f64.powi(1 - self.bias)
-        } else {
-            (1.0 + m / scale) * 2f64.powi(e - self.bias)
-        }
-    }
-
-    /// The nearest code, found by looking at all of them; beyond the greatest is the greatest.
-    fn nearest(&self, v: f64) -> u64 {
-        if v.is_nan() {
-            return self.nan;
-        }
-        let v = v.clamp(-1e6, 1e6);
-        let distance = |c: &u64| (self.value(*c) - v.abs()).abs();
-        let best = (0..=self.greatest)
-            .min_by(|x, y| distance(x).total_cmp(&distance(y)).then((x & 1).cmp(&(y & 1))))
-            .unwrap();
-        best | if v.is_sign_negative() { self.sign } else { 0 }
+fn float_to_float(to: Format, from: Format, code: u64, mode: Mode) -> u64 {
+    match read(Ty::Float(from), code) {
+        Value::Nan(code) => nan_to(to, from, code),
+        value => to_float(to, value, mode),
     }
 }
 
-fn small_floats(out: &mut Vec<Case>) {
-    let values: Vec<u64> = [
-        0.0f32,
-        -0.0,
-        1.0,
-        -1.5,
-        0.3,
-        1e-9,
-        448.0,
-        449.0,
-        480.0,
-        57344.0,
-        61440.0,
-        1e9,
-        -1e9,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        f32::NAN,
-        0.000_976_562_5,
-        0.001_464_843_8,
-        3.25,
-        -6.0,
-        5.0,
-        7.25,
-        28.0,
-        30.0,
-        0.0625,
-        0.75,
-        2.5,
-        0.25,
-        17.0,
-        0.1875,
-    ]
-    .iter()
-    .map(|v| v.to_bits() as u64)
-    .collect();
-    let pairs = mixed(&[&values, &values], 224);
-    let f = |v: u64| f32::from_bits(v as u32) as f64;
-    for small in &SMALL {
-        let (name, bits) = (small.name, small.bits);
-        let wide = bits == 8;
-        let target = if name.starts_with("e4m3") || name.starts_with("e5m2") { Sm89 } else { Sm100a };
-        let join = move |hi: u64, lo: u64| hi << bits | lo;
-        for relu in [false, true] {
-            let words = if relu { ".relu" } else { "" };
-            // The 4-bit pair fills a byte register, which is then widened.
-            let text = if wide {
-                format!("cvt.rn.satfinite{words}.{name}.f32 %d, %a, %b;")
-            } else {
-                format!(
-                    "{{ .reg .b8 t; cvt.rn.satfinite{words}.{name}.f32 t, %a, %b; mov.b16 %d, {{t, 0}}; }}"
-                )
-            };
-            out.push(elementwise(target, &text, &[H], &[R, R], &pairs, |v| {
-                let one = |v: u64| {
-                    let v = f(v);
-                    small.nearest(if relu && v <= 0.0 { 0.0 } else { v })
-                };
-                vec![join(one(v[0]), one(v[1]))]
-            }));
-        }
-        let codes: Vec<u64> =
-            (0..=0xff).filter(|c| (c & (small.sign - 1)) <= small.greatest && *c < 2 * small.sign).collect();
-        let tuples: Vec<Vec<u64>> =
-            codes.iter().zip(codes.iter().rev()).map(|(x, y)| vec![join(*x, *y)]).collect();
-        let text = if wide {
-            format!("cvt.rn.f16x2.{name} %d, %a;")
-        } else {
-            format!("{{ .reg .b8 t; mov.b16 {{t, _}}, %a; cvt.rn.f16x2.{name} %d, t; }}")
-        };
-        out.push(elementwise(target, &text, &[R], &[H], &tuples, |v| {
-            let one = |c: u64| {
-                let value = small.value(c & (small.sign - 1));
-                let value = if c & small.sign != 0 { -value } else { value };
-                half::f16::from_f32(value as f32).to_bits() as u64
-            };
-            let mask = (1 << bits) - 1;
-            vec![one(v[0] >> bits & mask) << 16 | one(v[0] & mask)]
-        }));
-    }
-    // Halves to fp8, and powers of two.
-    let halves: Vec<u64> = [0x3c00u64, 0xbc00, 0x5f00, 0x7bff, 0x7c00, 0xfc00, 0x7e00, 1, 0x2401].into();
-    let words: Vec<Vec<u64>> = product(&[&halves, &halves]).iter().map(|p| vec![p[0] | p[1] << 16]).collect();
-    for small in &SMALL[..2] {
-        let text = format!("cvt.rn.satfinite.{}.f16x2 %d, %a;", small.name);
-        out.push(elementwise(Sm89, &text, &[H], &[R], &words, |v| {
-            let one = |c: u64| small.nearest(half::f16::from_bits(c as u16).to_f64());
-            vec![one(v[0] >> 16 & 0xffff) << 8 | one(v[0] & 0xffff)]
-        }));
-    }
-    let finite: Vec<u64> = values.iter().copied().filter(|v| f(*v).is_finite() && f(*v) >= 0.0).collect();
-    for (mode, up) in [("rz", false), ("rp", true)] {
-        let text = format!("cvt.{mode}.satfinite.ue8m0x2.f32 %d, %a, %b;");
-        out.push(elementwise(Sm100a, &text, &[H], &[R, R], &mixed(&[&finite, &finite], 64), |v| {
-            let one = |v: u64| {
-                let v = f(v);
-                let e = if v == 0.0 {
-                    -127.0
-                } else if up {
-                    v.log2().ceil()
-                } else {
-                    v.log2().floor()
-                };
-                (e as i64 + 127).clamp(0, 254) as u64
-            };
-            vec![one(v[0]) << 8 | one(v[1])]
-        }));
+/// `cvt.ftz.f32.f64` about the least normal number: rounded to 24 bits first, then made zero if less.
+fn flushed(out: &mut Vec<Case>) {
+    const LEAST: u64 = 0x3810_0000_0000_0000;
+    let near =
+        [0, 1, 2, 1 << 27, (1 << 28) - 1, 1 << 28, (1 << 28) + 1, 1 << 29, (1 << 29) + 1, 1 << 30, 3 << 29];
+    let sizes = near.iter().map(|n| LEAST - n).chain([LEAST + 1, 0x3690_0000_0000_0000, 0, F64.infinity()]);
+    let values: Vec<u64> = sizes.flat_map(|v| [v, v | F64.sign()]).collect();
+    let wide = Format { exponent: 9, fraction: 23 };
+    for (mode_name, _, mode) in ROUND {
+        // What fits 24 bits exactly is flushed when it is rounded away from zero, by the rule; not by the code that ptxas makes.
+        let exact = |v: u64| v & (F64.sign() - 1) == LEAST - (1 << 29);
+        let away = |v: u64| if v & F64.sign() != 0 { mode == Mode::Down } else { mode == Mode::Up };
+        let some: Vec<Vec<u64>> =
+            values.iter().filter(|&&v| !(exact(v) && away(v))).map(|&v| vec![v]).collect();
+        out.push(elementwise(
+            Sm80,
+            &format!("cvt.{mode_name}.ftz.f32.f64 %d, %a;"),
+            &[R],
+            &[X],
+            &some,
+            |v| {
+                let code = to_float(wide, read(Ty::Float(F64), v[0]), mode);
+                let least = F32.number(1 << 23);
+                let tiny = wide.finite(code) && wide.number(code).abs().compare(&least).is_lt();
+                let sign = if v[0] & F64.sign() != 0 { F32.sign() } else { 0 };
+                vec![if tiny { sign } else { to_float(F32, read(Ty::Float(F64), v[0]), mode) }]
+            },
+        ));
     }
 }
 
@@ -535,12 +437,15 @@ fn packed(out: &mut Vec<Case>) {
     }
     let ones = product(&[&F32S]);
     let tf32 = |mode| move |v: &[u64]| vec![to_float(TF32, read(Ty::Float(F32), v[0]), mode) << 13];
-    // The NaN of tf32 is not stated; the numbers are.
-    let numbers: Vec<Vec<u64>> =
-        ones.iter().filter(|v| !matches!(read(Ty::Float(F32), v[0]), Value::Nan)).cloned().collect();
-    out.push(elementwise(Sm80, "cvt.rna.tf32.f32 %d, %a;", &[R], &[R], &numbers, tf32(Mode::Away)));
-    out.push(elementwise(Sm90a, "cvt.rn.tf32.f32 %d, %a;", &[R], &[R], &numbers, tf32(Mode::Nearest)));
-    out.push(elementwise(Sm90a, "cvt.rz.tf32.f32 %d, %a;", &[R], &[R], &numbers, tf32(Mode::Zero)));
+    // Ties away from zero are rounded by an integer sum; NaN is only cut off, which may make it infinity.
+    out.push(elementwise(Sm80, "cvt.rna.tf32.f32 %d, %a;", &[R], &[R], &ones, |v| {
+        match read(Ty::Float(F32), v[0]) {
+            Value::Nan(code) => vec![code & 0xffff_e000],
+            _ => tf32(Mode::Away)(v),
+        }
+    }));
+    out.push(elementwise(Sm90a, "cvt.rn.tf32.f32 %d, %a;", &[R], &[R], &ones, tf32(Mode::Nearest)));
+    out.push(elementwise(Sm90a, "cvt.rz.tf32.f32 %d, %a;", &[R], &[R], &ones, tf32(Mode::Zero)));
     let words = [
         0u64,
         1,

@@ -104,6 +104,24 @@ fn special(format: Format, v: f64) -> u64 {
 
 /// Correctly rounded sums, products, quotients, roots.
 fn reference(format: Format, op: &str, mode: Mode, v: &[u64]) -> u64 {
+    reference_in(format, format, op, mode, v)
+}
+
+/// With `.ftz`: subnormal operands are zeros, and so is a result that is less than the least normal number when it has been
+/// rounded to the format's digits, however small its exponent.
+fn reference_flushed(format: Format, op: &str, mode: Mode, v: &[u64]) -> u64 {
+    let v: Vec<u64> = v.iter().map(|&c| flush(format, c)).collect();
+    let wide = Format { exponent: format.exponent + 3, fraction: format.fraction };
+    let code = reference_in(format, wide, op, mode, &v);
+    let least = format.number(1 << format.fraction);
+    if wide.finite(code) && wide.number(code).abs().compare(&least) == Ordering::Less {
+        return if code & wide.sign() != 0 { format.sign() } else { 0 };
+    }
+    reference(format, op, mode, &v)
+}
+
+/// Of operands in one format, the result in another.
+fn reference_in(format: Format, to: Format, op: &str, mode: Mode, v: &[u64]) -> u64 {
     let h: Vec<f64> = v.iter().map(|&c| host(format, c)).collect();
     let all_finite = v.iter().all(|&c| format.finite(c));
     let n = |i: usize| format.number(v[i]);
@@ -111,7 +129,7 @@ fn reference(format: Format, op: &str, mode: Mode, v: &[u64]) -> u64 {
     let sum = |x: &Dyadic, xs: bool, y: &Dyadic, ys: bool| {
         let total = x.plus(y);
         let both_zero = x.is_zero() && y.is_zero();
-        format.encode(&total, mode, if both_zero { zero_sum(xs, ys) } else { mode == Mode::Down })
+        to.encode(&total, mode, if both_zero { zero_sum(xs, ys) } else { mode == Mode::Down })
     };
     let negative = |i: usize| v[i] & format.sign() != 0;
     match op {
@@ -120,7 +138,7 @@ fn reference(format: Format, op: &str, mode: Mode, v: &[u64]) -> u64 {
             let flipped = format.number(v[1] ^ format.sign());
             sum(&n(0), negative(0), &flipped, !negative(1))
         }
-        "mul" if all_finite => format.encode(&n(0).times(&n(1)), mode, negative(0) != negative(1)),
+        "mul" if all_finite => to.encode(&n(0).times(&n(1)), mode, negative(0) != negative(1)),
         "fma" if all_finite => sum(&n(0).times(&n(1)), negative(0) != negative(1), &n(2), negative(2)),
         "div" | "rcp" if all_finite && h[v.len() - 1] != 0.0 => {
             let one = Dyadic::int(1);
@@ -128,20 +146,20 @@ fn reference(format: Format, op: &str, mode: Mode, v: &[u64]) -> u64 {
             let sign = x.negative() != y.negative();
             let sign = if op == "div" { negative(0) != negative(1) } else { sign };
             if x.is_zero() {
-                return if sign { format.sign() } else { 0 };
+                return if sign { to.sign() } else { 0 };
             }
-            format.round(mode, sign, |candidate| candidate.times(&y.abs()).compare(&x.abs()))
+            to.round(mode, sign, |candidate| candidate.times(&y.abs()).compare(&x.abs()))
         }
         "sqrt" if all_finite && h[0] > 0.0 => {
-            format.round(mode, false, |candidate| candidate.times(candidate).compare(&n(0)))
+            to.round(mode, false, |candidate| candidate.times(candidate).compare(&n(0)))
         }
-        "add" => special(format, h[0] + h[1]),
-        "sub" => special(format, h[0] - h[1]),
-        "mul" => special(format, h[0] * h[1]),
-        "fma" => special(format, h[0] * h[1] + h[2]),
-        "div" => special(format, h[0] / h[1]),
-        "rcp" => special(format, 1.0 / h[0]),
-        _ => special(format, h[0].sqrt()),
+        "add" => special(to, h[0] + h[1]),
+        "sub" => special(to, h[0] - h[1]),
+        "mul" => special(to, h[0] * h[1]),
+        "fma" => special(to, h[0] * h[1] + h[2]),
+        "div" => special(to, h[0] / h[1]),
+        "rcp" => special(to, 1.0 / h[0]),
+        _ => special(to, h[0].sqrt()),
     }
 }
 
@@ -149,6 +167,43 @@ fn reference(format: Format, op: &str, mode: Mode, v: &[u64]) -> u64 {
 fn flush(format: Format, code: u64) -> u64 {
     let magnitude = code & (format.sign() - 1);
     if magnitude < 1 << format.fraction { code & format.sign() } else { code }
+}
+
+/// Operands whose results lie about the least normal number.
+fn least_results(format: Format, op: &str) -> Vec<Vec<u64>> {
+    let least = 1u64 << format.fraction;
+    let one = ((1u64 << (format.exponent - 1)) - 1) << format.fraction;
+    let mut out = vec![];
+    for n in 0..48u64 {
+        // Two fractions whose product is two, nearly: x y = 2^(1 - bias) (1 ± a few units).
+        let m = least + (n * n * 0x9e37 + 7 * n) % least;
+        let partner = (2 * least * least / m + n % 3 - 1).clamp(least, 2 * least - 1);
+        let x = least * (1 + n % 2) + m - least;
+        let y = one - least * (1 + n % 2) + partner - least;
+        let sign = if n % 5 == 0 { format.sign() } else { 0 };
+        let c = [0, format.sign(), 1, least, format.sign() | least, least / 2][n as usize % 6];
+        match op {
+            "add" | "sub" => out.push(vec![x | sign, (x + n % 7) ^ format.sign()]),
+            "mul" => out.push(vec![x | sign, y]),
+            "fma" => out.push(vec![x | sign, y, c]),
+            "div" => out.push(vec![x | sign, one + 2 * least - n]),
+            "rcp" => out.push(vec![(2 * one - least * (n % 3) - n % 4) | sign]),
+            _ => out.push(vec![least - 2 + n % 5]),
+        }
+    }
+    // (1 + u)(1 - u) below the least: rounds to it.
+    if matches!(op, "mul" | "fma") {
+        for (x, y) in [
+            (least + 1, one - 2),
+            (least, one - 1),
+            (least, one - 2),
+            (least + 1, one - 1),
+            (least + 2, one - 4),
+        ] {
+            out.push([&[x, y][..], &vec![0; (op == "fma") as usize]].concat());
+        }
+    }
+    out
 }
 
 fn saturate(format: Format, code: u64) -> u64 {
@@ -192,14 +247,17 @@ fn rounded(out: &mut Vec<Case>) {
                 out.push(elementwise(Sm80, &text, &[k], &kinds, &tuples, |v| {
                     vec![reference(format, op, mode, v)]
                 }));
-                if format == F64 || mode != Mode::Nearest && op != "fma" {
+                if format == F64 {
                     continue;
                 }
                 let text = format!("{op}.{mode_name}.ftz.f32 {operands};");
-                out.push(elementwise(Sm80, &text, &[k], &kinds, &tuples, |v| {
-                    let flushed: Vec<u64> = v.iter().map(|&c| flush(F32, c)).collect();
-                    vec![flush(F32, reference(format, op, mode, &flushed))]
+                let at_the_edge = [&tuples[..], &least_results(F32, op)].concat();
+                out.push(elementwise(Sm80, &text, &[k], &kinds, &at_the_edge, |v| {
+                    vec![reference_flushed(format, op, mode, v)]
                 }));
+                if mode != Mode::Nearest && op != "fma" {
+                    continue;
+                }
                 if !matches!(op, "div" | "rcp" | "sqrt") {
                     let text = format!("{op}.{mode_name}.sat.f32 {operands};");
                     out.push(elementwise(Sm80, &text, &[k], &kinds, &tuples, |v| {
@@ -238,9 +296,9 @@ fn halves(out: &mut Vec<Case>) {
             }));
             if format == F16 {
                 let text = format!("{op}.rn.ftz.f16 {operands};");
-                out.push(elementwise(target, &text, &[H], &scalar, tuples, |v| {
-                    let v: Vec<u64> = v.iter().map(|&c| flush(F16, c)).collect();
-                    vec![flush(F16, exact(&v))]
+                let at_the_edge = [&tuples[..], &least_results(F16, op)].concat();
+                out.push(elementwise(target, &text, &[H], &scalar, &at_the_edge, |v| {
+                    vec![reference_flushed(F16, op, Mode::Nearest, v)]
                 }));
                 let text = format!("{op}.rn.sat.f16 {operands};");
                 out.push(elementwise(target, &text, &[H], &scalar, tuples, |v| {
@@ -326,14 +384,15 @@ fn extrema(out: &mut Vec<Case>) {
 fn signs(out: &mut Vec<Case>) {
     for (format, name) in [(F16, "f16"), (BF16, "bf16"), (F32, "f32"), (F64, "f64")] {
         let k = kind(format);
-        let numbers: Vec<u64> =
-            edges(format).into_iter().filter(|c| c & (format.sign() - 1) <= format.infinity()).collect();
-        let ones = product(&[&numbers]);
+        let numbers = edges(format);
+        let nan = |c: u64| c & (format.sign() - 1) > format.infinity();
+        let ones: Vec<Vec<u64>> =
+            product(&[&numbers]).into_iter().filter(|v| format != F64 || !nan(v[0])).collect();
         out.push(elementwise(Sm80, &format!("neg.{name} %d, %a;"), &[k], &[k], &ones, |v| {
-            vec![v[0] ^ format.sign()]
+            vec![if nan(v[0]) { format.nan() } else { v[0] ^ format.sign() }]
         }));
         out.push(elementwise(Sm80, &format!("abs.{name} %d, %a;"), &[k], &[k], &ones, |v| {
-            vec![v[0] & !format.sign()]
+            vec![if nan(v[0]) { format.nan() } else { v[0] & !format.sign() }]
         }));
         if format.bits() > 16 {
             let pairs = product(&[&numbers, &numbers]);

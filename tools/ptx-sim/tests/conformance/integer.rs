@@ -38,6 +38,8 @@ const EDGES64: [u64; 13] = [
     0x0123_4567_89ab_cdef,
 ];
 const AMOUNTS: [u64; 9] = [0, 1, 5, 16, 31, 32, 33, 63, 200];
+const PLACES: [u64; 14] = [0, 1, 5, 16, 31, 32, 33, 63, 64, 200, 256, 257, 0x8000_0000, 0xffff_ffff];
+const LENGTHS: [u64; 12] = [0, 1, 8, 31, 32, 63, 64, 255, 256, 264, 0x8000_0001, 0xffff_ffff];
 
 fn edges(bits: u32) -> &'static [u64] {
     match bits {
@@ -283,6 +285,8 @@ fn shifts_and_fields(out: &mut Vec<Case>) {
         let k = kind(bits);
         let ones = product(&[edges(bits)]);
         let mask = if bits == 64 { u64::MAX } else { 0xffff_ffff };
+        // Of a field's place and length the low byte counts, of those of 64-bit fields the whole word.
+        let counts = if bits == 64 { 0xffff_ffff } else { 0xff };
         let count = |text: &str, f: &dyn Fn(u64) -> u64| {
             elementwise(Sm80, &format!("{text} %d, %a;"), &[R], &[k], &ones, |v| vec![f(v[0] & mask)])
         };
@@ -298,10 +302,10 @@ fn shifts_and_fields(out: &mut Vec<Case>) {
                 find(v).map_or(0xffff_ffff, |at| bits as u64 - 1 - at)
             }));
             // Fields bit by bit, as the ISA writes them.
-            let triples = product(&[&edges(bits)[4..], &AMOUNTS, &[0, 1, 8, 31, 32, 64, 255, 256]]);
+            let triples = product(&[&edges(bits)[4..], &PLACES, &LENGTHS]);
             let text = format!("bfe.{ty}{bits} %d, %a, %b, %c;");
             out.push(elementwise(Sm80, &text, &[k], &[k, R, R], &triples, |v| {
-                let (pos, len, msb) = (v[1] & 0xff, v[2] & 0xff, bits as u64 - 1);
+                let (pos, len, msb) = (v[1] & counts, v[2] & counts, bits as u64 - 1);
                 let bit = |n: u64| v[0] >> n & 1;
                 let sign = if !signed || len == 0 { 0 } else { bit((pos + len - 1).min(msb)) };
                 let at = |n: u64| if n < len && pos + n <= msb { bit(pos + n) } else { sign };
@@ -311,7 +315,7 @@ fn shifts_and_fields(out: &mut Vec<Case>) {
         out.push(elementwise(Sm80, &format!("brev.b{bits} %d, %a;"), &[k], &[k], &ones, |v| {
             vec![(0..bits).fold(0, |r, n| r | (v[0] >> n & 1) << (bits - 1 - n))]
         }));
-        let quads = mixed(&[edges(bits), edges(bits), &AMOUNTS, &[0, 1, 8, 31, 32, 64, 255, 256]], 320);
+        let quads = mixed(&[edges(bits), edges(bits), &PLACES, &LENGTHS], 640);
         out.push(elementwise(
             Sm80,
             &format!("bfi.b{bits} %d, %a, %b, %c, %e;"),
@@ -319,7 +323,7 @@ fn shifts_and_fields(out: &mut Vec<Case>) {
             &[k, k, R, R],
             &quads,
             |v| {
-                let (pos, len) = (v[2] & 0xff, v[3] & 0xff);
+                let (pos, len) = (v[2] & counts, (v[3] & counts).min(64));
                 let field = (0..len).filter(|n| pos + n < bits as u64);
                 vec![field.fold(v[1], |r, n| r & !(1 << (pos + n)) | (v[0] >> n & 1) << (pos + n))]
             },

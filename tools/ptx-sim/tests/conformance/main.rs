@@ -29,6 +29,7 @@ mod replay;
 mod run;
 #[path = "../../../sim-cuda/tests/common/mod.rs"]
 mod shim;
+mod small_floats;
 mod sparse;
 mod warp;
 

@@ -1,8 +1,10 @@
 //! `mma.sp`: a left operand of which half the elements are stored, with their places as metadata.
 //!
-//! The metadata are made here from a table of places, as the ISA's figures have them: 16 bits cover a block of columns (16
-//! of 8 and 16 bits, 8 of tf32, 32 of 4 bits) of one row; a lane holds row `group` in its low half and row `group + 8` in
-//! its high half; a shape of several blocks spreads them over the lanes of a group of four, from the selector's first on.
+//! The metadata are made here from a table of places: eight nibbles a lane, of which each belongs to a row and to a group of
+//! columns (four; two of tf32, eight of 4 bits). With 16 bits and tf32, nibbles 0 to 3 are of row `lane / 4`, 4 to 7 of the row
+//! eight further down, and the next lane has the next four groups. With 8 and 4 bits, all eight are of one row: an even lane's
+//! of row `lane / 4`, an odd one's of the row eight further down; lanes 2 and 3 of four have the next eight groups. That is how a
+//! device read them. The pairs that are stored have no period, so that no other order gives the same sums.
 
 use super::{
     case::{Case, Target, Target::*},
@@ -12,7 +14,7 @@ use super::{
 /// The two of four columns that are stored, for group `g` of row `r`.
 fn chosen(r: usize, g: usize) -> [usize; 2] {
     const PAIRS: [[usize; 2]; 6] = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
-    PAIRS[(r * 5 + g * 3) % 6]
+    PAIRS[((r * 37 + g * 101 + r * g * 11 + 5) * 40_503 >> 7) % 6]
 }
 
 struct Sparse {
@@ -46,15 +48,27 @@ impl Sparse {
         g * columns + chosen(r, g)[within / unit] * unit + within % unit
     }
 
-    /// The 16 bits of block `b` of row `r`.
-    fn metadata(&self, r: usize, b: usize) -> u32 {
-        (0..4).fold(0, |bits, n| {
-            let g = b * 4 + n;
-            let nibble = match self.a {
-                Tf32 => [0b0100, 0b1110][chosen(r, g)[0] % 2],
-                _ => (chosen(r, g)[0] | chosen(r, g)[1] << 2) as u32,
+    /// The four bits of a group.
+    fn nibble(&self, r: usize, g: usize) -> u32 {
+        match self.a {
+            Tf32 => [0b0100, 0b1110][chosen(r, g)[0] % 2],
+            _ => (chosen(r, g)[0] | chosen(r, g)[1] << 2) as u32,
+        }
+    }
+
+    /// What a lane holds; lanes that the selector does not name hold something else.
+    fn metadata(&self, lane: usize) -> u32 {
+        let groups = self.k / self.group().0;
+        let lanes = groups / 4;
+        let Some(n) = (lane % 4).checked_sub(self.selector * lanes % 4).filter(|n| *n < lanes) else {
+            return 0x4444_4444;
+        };
+        (0..8).fold(0, |word, at| {
+            let (row, group) = match self.a.bits() {
+                4 | 8 => (lane / 4 + n % 2 * 8, n / 2 * 8 + at),
+                _ => (lane / 4 + at / 4 * 8, n * 4 + at % 4),
             };
-            bits | nibble << (4 * n)
+            word | self.nibble(row, group) << (4 * at)
         })
     }
 
@@ -68,7 +82,6 @@ impl Sparse {
         let sum = |r: usize, c: usize| {
             start(r, c) + (0..k / 2).map(|x| left(r, x) * right(self.column(r, x), c)).sum::<i64>()
         };
-        let blocks = k / (4 * self.group().0);
         let mut input = vec![];
         for lane in 0..32 {
             let fragment: Vec<i64> =
@@ -80,14 +93,7 @@ impl Sparse {
             let fragment: Vec<i64> =
                 (0..count_d).map(|i| place_c(lane, i)).map(|(r, c)| start(r, c)).collect();
             input.extend(pack(d, &fragment));
-            // Lanes that the selector does not name hold something else.
-            let block = (lane % 4).wrapping_sub(selector * blocks % 4);
-            let group = lane / 4;
-            input.push(if block < blocks {
-                self.metadata(group, block) | self.metadata(group + 8, block) << 16
-            } else {
-                0x4444_4444
-            });
+            input.push(self.metadata(lane));
         }
         let expected: Vec<u32> = (0..32)
             .flat_map(|lane| {

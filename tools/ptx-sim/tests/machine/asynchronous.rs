@@ -341,3 +341,33 @@ POLL:
     let ptx = ptx.replace("smem[64]", "smem[2048]");
     assert_eq!(clean(&ptx, &threads(32), &counting(32), &zeros(32)).b, counting(32));
 }
+
+#[test]
+fn lanes_of_one_instruction_arrive_together_when_nothing_says_when() {
+    // With seed 0 an arrival comes when the warp has polled in vain for a while; not once for each of its lanes.
+    let polled = |count: u32, guard: &str| {
+        let ptx = text(
+            "",
+            2048,
+            &format!(
+                "
+    setp.eq.u32 %p1, %r1, 0;
+    mov.u32 %r2, smem;
+    @%p1 mbarrier.init.shared.b64 [%r2], {count};
+    bar.sync 0;
+    mul.wide.u32 %rd3, %r1, 4;
+    add.s64 %rd4, %rd1, %rd3;
+    mad.lo.u32 %r3, %r1, 4, %r2;
+    cp.async.ca.shared.global [%r3+1024], [%rd4], 4;
+    {guard} cp.async.mbarrier.arrive.noinc.shared.b64 [%r2];
+POLL:
+    mbarrier.test_wait.parity.shared.b64 %p2, [%r2], 0;
+    @!%p2 bra POLL;"
+            ),
+        );
+        let run = once(&ptx, &threads(32), &counting(32), &[0]);
+        run.result.expect("a clean run").thread_instructions
+    };
+    let (all, one) = (polled(32, ""), polled(1, "@%p1"));
+    assert!(all < one + one / 4, "{all} instructions for all lanes, {one} for one");
+}

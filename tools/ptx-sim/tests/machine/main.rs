@@ -5,6 +5,7 @@
 
 mod asynchronous;
 mod barriers;
+mod bits;
 mod clusters;
 mod definedness;
 mod dependent;

@@ -1,7 +1,7 @@
 //! Functions that call themselves: values by activation, frames, lanes of different depths, bounds, definedness.
 
 use crate::support::*;
-use ptx_sim::{FaultKind, decode, read};
+use ptx_sim::{FaultKind, Geometry, decode, read, time::trace::Sample};
 
 /// The text of a kernel with device functions before it.
 fn with_functions(functions: &str, body: &str) -> String {
@@ -368,4 +368,68 @@ fn spinning_in_a_recursive_function_is_a_deadlock() {
     let ptx = apply(&format!(".global .u32 flag = 0;\n{spin}"));
     let run = once(&ptx, &threads(32), &counting(32), &zeros(32));
     assert_eq!(run.result.expect_err("a deadlock").kind, FaultKind::Deadlock);
+}
+
+#[test]
+fn what_calls_save_of_the_host_is_bounded() {
+    // 1500 registers of 128 threads: 768 KB for each depth, so that the bound comes before the 4096 activations.
+    let wide = FACTORIAL
+        .replace(".reg .b32 %r<6>;", ".reg .b32 %r<6>; .reg .b32 %w<1500>;")
+        .replace("setp.lt.u32 %p1, %r1, 2", "setp.eq.u32 %p1, %r1, 2");
+    let sum: String = (0..1500).map(|n| format!("add.u32 %w{n}, %r1, {n};\n")).collect();
+    let ptx = apply(&wide.replace("DONE:", &format!("DONE:\n{sum}")));
+    let n = vec![u32::MAX; 128];
+    let fault = once(&ptx, &threads(128), &n, &zeros(128)).result.expect_err("an overflow");
+    assert_eq!((fault.kind, fault.line), (FaultKind::StackOverflow, line_of(&ptx, "call.uni (v), f, (p)")));
+    assert!(fault.message.contains("1073741824 bytes of the host"), "{fault}");
+}
+
+/// A product of a warpgroup, from memory that nobody wrote, and a call of `f`.
+fn product_and_call(between: &str) -> String {
+    let body = format!(
+        "
+    mov.u64 %rd5, 0x0000001000080000;
+    mov.u64 %rd6, 0x0000001000080080;
+    setp.ne.u32 %p3, 0, 0;
+    wgmma.fence.sync.aligned;
+    wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {{%f0, %f1, %f2, %f3}}, %rd5, %rd6, %p3, 1, 1, 0, 0;
+    wgmma.commit_group.sync.aligned;
+    {between}
+    .param .b32 actual;
+    .param .b32 given;
+    st.param.b32 [actual], 5;
+    call.uni (given), f, (actual);
+    ld.param.b32 %r3, [given];
+    wgmma.wait_group.sync.aligned 0;
+    st.global.u32 [%rd2], %r3;"
+    );
+    text("", 8192, &body).replace(".visible .entry", &format!("{FACTORIAL}\n.visible .entry"))
+}
+
+#[test]
+fn no_product_may_be_on_its_way_at_a_call() {
+    let waited = product_and_call("wgmma.wait_group.sync.aligned 0;");
+    assert_eq!(once(&waited, &threads(128), &[0], &[0]).b, [120]);
+    let ptx = product_and_call("");
+    for check in [false, true] {
+        let fault =
+            once(&ptx, &Geometry { check, ..threads(128) }, &[0], &[0]).result.expect_err("a refusal");
+        assert_eq!((fault.kind, fault.line), (FaultKind::NotSupported, line_of(&ptx, "call.uni (given)")));
+        assert!(fault.message.contains("`wgmma` is in flight"), "{fault}");
+    }
+}
+
+#[test]
+fn a_sampled_run_keeps_no_activations_of_what_it_leaves_out() {
+    let sampled = |between: &str| {
+        let sample = Some(Sample { clusters: vec![0], only: true });
+        let ptx = product_and_call(between);
+        (once(&ptx, &Geometry { sample, count: true, ..threads(128) }, &[0], &[0]).result, ptx)
+    };
+    let (result, ptx) = sampled("wgmma.wait_group.sync.aligned 0;");
+    let fault = result.expect_err("a refusal");
+    assert_eq!((fault.kind, fault.line), (FaultKind::LeftOut, line_of(&ptx, "call.uni (given)")));
+    // Registers written anew hold nothing that was left out.
+    let anew = "wgmma.wait_group.sync.aligned 0; mov.f32 %f0, %f9; mov.f32 %f1, %f9; mov.f32 %f2, %f9; mov.f32 %f3, %f9;";
+    sampled(anew).0.expect("a run");
 }

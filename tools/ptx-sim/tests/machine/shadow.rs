@@ -109,13 +109,76 @@ fn transposes() {
     }
 }
 
+/// Thread n of the grid touches word `f(n + 65536 i)` of a buffer in round i; f has no pattern. `%rd3` is its address.
+fn scattered(rounds: u32, bits: u32, touch: &str) -> String {
+    format!(
+        "mov.u32 %r2, %ctaid.x; mov.u32 %r3, %ntid.x; mad.lo.u32 %r5, %r2, %r3, %r1;
+    mov.u32 %r6, 0;
+L:
+    mul.lo.u32 %r7, %r5, 2654435761; shr.u32 %r7, %r7, {}; mul.wide.u32 %rd3, %r7, 4; add.u64 %rd3, %rd2, %rd3;
+    {touch}
+    add.u32 %r5, %r5, 65536; add.u32 %r6, %r6, 1;
+    setp.lt.u32 %p1, %r6, {rounds};
+    @%p1 bra L;",
+        32 - bits
+    )
+}
+
 #[test]
-fn a_word_here_and_there_costs_more_and_not_without_bound() {
-    // Each lane stores one word to a line of its own, at places without a pattern.
-    let scattered = "
-    mul.lo.u32 %r5, %r1, 2654435761; shr.u32 %r5, %r5, 12; and.b32 %r5, %r5, 0xfff80; mad.lo.u32 %r5, %r1, 0x100000, %r5;
-    cvt.u64.u32 %rd3, %r5; add.u64 %rd3, %rd2, %rd3;
-    st.global.u32 [%rd3], %r1;";
-    let summary = summary(0, scattered, [1, 1, 1], [64, 1, 1], 64 << 20);
-    within("scattered", 16.0, &summary, 64 * 16);
+fn a_word_here_and_there() {
+    let update = "ld.global.u32 %r8, [%rd3]; add.u32 %r8, %r8, 1; st.global.u32 [%rd3], %r8;";
+    // Of 64 MiB, one word of each line of 128 bytes at most, mostly.
+    for (what, most, touch) in [
+        ("stores", 1.5, "st.global.u32 [%rd3], %r1;"),
+        ("loads", 1.5, "ld.global.u32 %r8, [%rd3];"),
+        ("updates", 1.5, update),
+        ("ordered", 1.25, "st.global.u32 [%rd3], %r1; bar.sync 0;"),
+        ("atomics", 1.25, "red.global.add.u32 [%rd3], %r1;"),
+        ("communicating", 1.0, "atom.global.exch.b32 %r8, [%rd3], %r1;"),
+    ] {
+        for (grid, rounds) in [(1, 1), (1, 16), (8, 16)] {
+            // Each lane of an atomic is an access of its own, which shows while there are few.
+            let most = if rounds == 1 && most < 1.5 { 3.2 } else { most };
+            let words = (128 * grid * rounds) as u64;
+            let summary = summary(0, &scattered(rounds, 24, touch), [grid, 1, 1], [128, 1, 1], 64 << 20);
+            within(what, most, &summary, 16 * words);
+        }
+    }
+}
+
+#[test]
+fn a_word_of_each_line_of_shared_memory() {
+    let body = "
+    mov.u32 %r2, smem; mad.lo.u32 %r2, %r1, 128, %r2;
+    st.shared.u32 [%r2], %r1; bar.sync 0; ld.shared.u32 %r3, [%r2];";
+    // One byte of the map of what is defined for each 8 of memory, up to the last: as much as the cells here.
+    within("lines", 2.0, &summary(256 * 128, body, [1, 1, 1], [256, 1, 1], 4), 256 * 16);
+}
+
+/// However much shared memory there is, and however often the little is written and read.
+#[test]
+fn machines_that_touch_little() {
+    let copy = elementwise(4, "ld.global.u32 %r6, [%rd4];", "st.global.u32 [%rd5], %r6;");
+    let turns = "
+    mov.u32 %r20, smem; mad.lo.u32 %r20, %r1, 4, %r20; mov.u32 %r6, 0; mov.u32 %r7, smem;
+L:
+    st.shared.u32 [%r20], %r6; bar.sync 0; ld.shared.u32 %r8, [%r7]; bar.sync 0;
+    add.u32 %r6, %r6, 1; setp.lt.u32 %p1, %r6, 200;
+    @%p1 bra L;";
+    for (threads, most) in [(32, 1.5), (64, 1.0), (256, 1.0)] {
+        let summary = summary(0, &copy, [4, 1, 1], [threads, 1, 1], 4096);
+        within("copy", most, &summary, 4 * 8 * threads as u64);
+    }
+    for (threads, most) in [(32, 6.5), (256, 1.6), (1024, 1.5)] {
+        let summary = summary(32768, turns, [4, 1, 1], [threads, 1, 1], 4);
+        within("turns", most, &summary, 4 * 4 * threads as u64);
+    }
+}
+
+/// Eight warps that nothing orders read a table at places without a pattern: nearly every cell has a history of its own, of
+/// up to eight reads that a later write would have to be compared with.
+#[test]
+fn a_table_that_warps_read_here_and_there() {
+    let body = scattered(64, 14, "ld.global.u32 %r8, [%rd3];").replace("65536", "65537");
+    within("table", 9.5, &summary(0, &body, [1, 1, 1], [256, 1, 1], 4 << 14), 4 << 14);
 }

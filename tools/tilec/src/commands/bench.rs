@@ -1,6 +1,7 @@
 //! `tilec bench`: how quick kernels are on this CPU or on a GPU, and how quickly they are compiled.
 
 use super::{
+    data::read_data,
     given,
     process::{self, Whole},
     show,
@@ -23,7 +24,10 @@ pub fn run(args: Bench) -> bool {
     let results = measure(&mut session, &args, &mut found);
     let mut files: Vec<&String> = results.iter().map(|(file, _)| file).collect();
     files.dedup();
-    let processes: Vec<Whole> = files.into_iter().flat_map(|f| process::measure(f)).collect();
+    let processes: Vec<Whole> = match args.device {
+        Device::Cpu => files.into_iter().flat_map(|f| process::measure(f)).collect(),
+        _ => vec![],
+    };
     if args.json {
         let list: Vec<_> = results
             .iter()
@@ -90,13 +94,17 @@ fn measure(
     found: &mut Vec<Diagnostic>,
 ) -> Vec<(String, bench::Measured)> {
     let mut results = vec![];
-    let (given, files) = match (given(&args.choose), tile_files(&args.paths)) {
+    let (mut given, files) = match (given(&args.choose), tile_files(&args.paths)) {
         (Ok(given), Ok(files)) => (given, files),
         (a, b) => {
             found.extend(a.err().into_iter().chain(b.err()).flatten());
             return results;
         }
     };
+    read_data(session, &args.data, &mut given, found);
+    if any_error(found) {
+        return results;
+    }
     let on = match args.device {
         Device::Cuda(ordinal) => gpu::Cuda::open(ordinal).map(bench::On::Cuda),
         Device::Sim => emit::find_target(&args.target).map(bench::On::Sim),

@@ -38,7 +38,7 @@ fn build(session: &mut Session, args: &Build) -> Result<Vec<(emit::Stage, String
     let loaded = session.load_with(&args.file, &functions::modules(&given))?;
     let stages: Vec<emit::Stage> = args.emit.iter().map(|&s| name(s)).collect();
     let built = emit::build(session, &loaded, args.choose.kernel.as_deref(), &given, &args.target, &stages)?;
-    if let Some(line) = taken(&built.taken, &built.kernel) {
+    if let Some(line) = taken(&built.taken, &built.test) {
         output::tell(&line);
     }
     show(session, &built.notes);

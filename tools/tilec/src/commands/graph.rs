@@ -18,7 +18,7 @@ fn draw(session: &mut Session, args: &Graph) -> Result<(), Vec<Diagnostic>> {
     let loaded = session.load_with(&args.file, &functions::modules(&given))?;
     let stage = if args.format.svg { emit::Stage::Svg } else { emit::Stage::Dot };
     let built = emit::build(session, &loaded, args.choose.kernel.as_deref(), &given, "sm_90", &[stage])?;
-    if let Some(line) = taken(&built.taken, &built.kernel) {
+    if let Some(line) = taken(&built.taken, &built.test) {
         output::tell(&line);
     }
     let text = built.texts.into_iter().map(|(_, t)| t).collect::<String>();

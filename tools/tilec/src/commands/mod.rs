@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod check;
 mod compile_time;
+mod data;
 mod demo;
 mod doctor;
 mod explain;
@@ -92,12 +93,12 @@ fn dimension(name: &str, text: &str) -> Result<i64, Diagnostic> {
 }
 
 /// The values that the first test case decided, as one sentence.
-fn taken(taken: &[(String, String)], kernel: &str) -> Option<String> {
+fn taken(taken: &[(String, String)], test: &str) -> Option<String> {
     if taken.is_empty() {
         return None;
     }
     let list: Vec<String> = taken.iter().map(|(n, v)| format!("{n} = {v}")).collect();
-    Some(format!("note: took {} from the first case of `test {kernel}`", list.join(", ")))
+    Some(format!("note: took {} from the first case of `test {test}`", list.join(", ")))
 }
 
 /// Milliseconds per stage, one line each, on standard error: what passed, and what the processor worked.

@@ -1,6 +1,6 @@
 //! `tilec run`: a kernel on inputs from files, its outputs into files.
 
-use super::{given, show, show_times, taken, times_json, twice};
+use super::{data::read_data, given, show, show_times, taken, times_json, twice};
 use crate::{
     cli::{Device, Run},
     json, output,
@@ -17,13 +17,13 @@ use tile_driver::{
     choose::{Given, choose, name_taken},
     compile, emit, functions, run,
 };
-use tile_tensor::{Argument, Scalar, Tensor, files};
+use tile_tensor::{Argument, Tensor, files};
 
 pub fn run(args: Run) -> bool {
     let mut session = Session::new();
     let mut choice = Chosen::default();
     let result = execute(&mut session, &args, &mut choice);
-    if let Some(line) = taken(&choice.taken, &choice.kernel).filter(|_| !args.json) {
+    if let Some(line) = taken(&choice.taken, &choice.test).filter(|_| !args.json) {
         output::tell(&line);
     }
     let (found, mut more) = match result {
@@ -34,7 +34,7 @@ pub fn run(args: Run) -> bool {
             (done.notes.clone(), done.json(&session))
         }
         Err(mut found) => {
-            name_taken(&mut found, &choice.taken, &choice.kernel);
+            name_taken(&mut found, &choice.taken, &choice.test);
             (found, Map::new())
         }
     };
@@ -53,8 +53,9 @@ pub fn run(args: Run) -> bool {
 /// What was decided before anything ran: told also when the launch is refused.
 #[derive(Default)]
 struct Chosen {
-    kernel: String,
-    /// What the first test case decided.
+    /// The name of the test block whose first case decided something.
+    test: String,
+    /// What it decided.
     taken: Vec<(String, String)>,
 }
 
@@ -159,8 +160,8 @@ fn execute(session: &mut Session, args: &Run, chosen: &mut Chosen) -> Result<Don
     let mut given = inputs(session, args)?;
     let loaded = session.load_with(&args.file, &functions::modules(&given))?;
     let picked = compile::pick(session, &loaded, args.choose.kernel.as_deref())?;
-    chosen.kernel = picked.name.clone();
     let case = compile::first_case(&loaded, &picked);
+    chosen.test = case.as_ref().map_or(String::new(), |c| c.test.clone());
     let choice = choose(&loaded.module, picked.callable(&loaded), &given, case.as_ref())?;
     chosen.taken = choice.taken;
     let mut compiled = compile::compile(session, &loaded, &picked, &choice.instance)?;
@@ -206,39 +207,14 @@ fn execute(session: &mut Session, args: &Run, chosen: &mut Chosen) -> Result<Don
     })
 }
 
-/// Reads `--in` and `--arg`; several faults are reported at once.
+/// What the command line gives; several faults are reported at once.
 fn inputs(session: &mut Session, args: &Run) -> Result<Given, Vec<Diagnostic>> {
     let mut found = vec![];
     let mut given = given(&args.choose).unwrap_or_else(|more| {
         found.extend(more);
         Given::default()
     });
-    for (name, file) in &args.inputs {
-        match session.timer.time("read", || files::read_tensor(file)) {
-            Ok(t) => twice(
-                given.arguments.insert(name.clone(), Argument::Tensor(t)).is_some(),
-                "--in",
-                name,
-                &mut found,
-            ),
-            Err(d) => found.push(d.note(format!("for `--in {name}={file}`"))),
-        }
-    }
-    for (name, value) in &args.args {
-        match scalar(value) {
-            Some(s) => twice(
-                given.arguments.insert(name.clone(), Argument::Scalar(s)).is_some(),
-                "--arg",
-                name,
-                &mut found,
-            ),
-            None => {
-                let message =
-                    format!("`--arg {name}={value}`: `{value}` is neither a number nor true or false");
-                found.push(Diagnostic::global("T0827", message).help("write `--arg NAME=0.125`"));
-            }
-        }
-    }
+    read_data(session, &args.data, &mut given, &mut found);
     let mut places = BTreeMap::new();
     for (name, file) in &args.outputs {
         twice(!given.outputs.insert(name.clone()), "--out", name, &mut found);
@@ -253,17 +229,6 @@ fn inputs(session: &mut Session, args: &Run) -> Result<Given, Vec<Diagnostic>> {
     }
     given.optionals_as_given = true;
     if any_error(&found) { Err(found) } else { Ok(given) }
-}
-
-fn scalar(text: &str) -> Option<Scalar> {
-    match text {
-        "true" => Some(Scalar::Bool(true)),
-        "false" => Some(Scalar::Bool(false)),
-        _ => match text.parse::<i64>() {
-            Ok(v) => Some(Scalar::Int(v)),
-            Err(_) => text.parse::<f64>().ok().map(Scalar::Float),
-        },
-    }
 }
 
 fn check_outputs(signature: &tile_base::Signature, wanted: &BTreeSet<String>) -> Result<(), Vec<Diagnostic>> {

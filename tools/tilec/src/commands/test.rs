@@ -254,7 +254,7 @@ fn tell(session: &Session, report: &FileReport, ptx: &[Assembled]) {
         report.path,
         report.cases.len()
     );
-    for name in ["spec", "variants", "schedules", "cpu", "sim", "cuda", "cuda=sim"] {
+    for name in ["spec", "grad", "variants", "schedules", "forms", "cpu", "sim", "cuda", "cuda=sim"] {
         if let Some(error) = worst(name) {
             line += &format!(", {name} {error:.1e}");
         }

@@ -1,46 +1,204 @@
-//! Definedness of integer operations that move bytes or put constants in their place: how bit-fields are written into
-//! memory that nobody has written before.
+//! Definedness of integer operations, bit by bit: how bit-fields are written into memory that nobody has written before, and
+//! read again.
 //!
 //! ```text
-//! ld.u32  %r1, [%SP]          never written: no byte of %r1 is defined
-//! and.b32 %r2, %r1, 255       bytes 1 to 3 are 0, whatever %r1 holds
-//! or.b32  %r3, %r2, %r9       and %r9's here
-//! shr.u32 %r4, %r3, 8         defined: byte 0 has left
+//! ld.u8   %r1, [%SP]          never written
+//! and.b32 %r2, %r1, 254       bit 0 is 0, whatever %r1 holds
+//! or.b32  %r3, %r2, 1         and 1 here
+//! shr.u32 %r4, %r3, 1         undefined
+//! and.b32 %r5, %r3, 1         defined: may reach a branch
 //! ```
 //!
-//! Bytes are the grain: of a byte of which one bit is set and the others are kept, nothing is known.
+//! Operations are of two kinds. Those that *move* bits (shifts, fields, permutations of bytes, conversions between integers)
+//! move undefined bits in the same way, so they are run on a row of these: `shr.s32` of the mask 0x80000000 by 4 is
+//! 0xf8000000, the undefined sign and its copies. Those that *join* bits ([`super::known`]) need the operands' values.
 //!
 //! Predicates are joined in the same way: `in_range && a[i] > x` is computed without a branch, and where `in_range` is false
 //! it does not matter what lay behind the end.
 
-use super::defined::{Bytes, Defined};
+use super::{
+    defined::{Bits, Defined},
+    known::{self, Partly},
+};
 use crate::{
-    exec::rows::{Rows, lanes},
-    ir::{Bool, IntOp, Op, Role, Slot, Width},
+    exec::{
+        convert,
+        int::{self, IntArgs},
+        rows::{LANES, Rows, lanes},
+    },
+    ir::{Bool, IntOp, Op, Role, Scalar, Slot, Vote, Width},
 };
 
+/// Where a row of undefined bits of each operand stands, for an operation that is run on them.
+const A: Slot = 0;
+const B: Slot = 2;
+const C: Slot = 4;
+const D: Slot = 6;
+
 impl Defined {
-    /// When a source is not defined as a whole. Whether this is such an operation.
+    /// When a source is not defined as a whole. Whether this is an operation whose results are looked at by bit.
     pub(super) fn bitwise(&mut self, op: &Op, mask: u32, rows: &Rows) -> bool {
-        let (op, signed, width, [d, a, b]) = match *op {
-            Op::Int { op, signed, width, d, a, b, .. } => (op, signed, width, [d, a, b]),
-            Op::PredLogic { .. } | Op::Setp { .. } => return self.joined(op, mask, rows),
+        match *op {
+            Op::Int { sat: true, .. } => false,
+            Op::Int { op, signed, width, d, a, b, c, .. } => {
+                let x = IntArgs { op, signed, width, sat: false, d, a, b, c };
+                self.moves(x, mask, rows) || self.joins(x, mask, rows)
+            }
+            _ => self.joined(op, mask, rows) || self.votes(op, mask, rows),
+        }
+    }
+
+    /// Operations that only move bits, by amounts that are defined.
+    fn moves(&mut self, x: IntArgs, mask: u32, rows: &Rows) -> bool {
+        use IntOp::*;
+        // Which operands are moved; the others say where to.
+        let (of_b, of_c) = match x.op {
+            Brev => (true, false),
+            Shl | Shr | ExtendWrap | ExtendClamp | Bfe => (false, false),
+            Bfi | Prmt | ShfLeftWrap | ShfLeftClamp | ShfRightWrap | ShfRightClamp => (true, false),
             _ => return false,
         };
-        let words = if width == Width::W64 { 2 } else { 1 };
-        match op {
-            IntOp::And => self.absorb(words, [d, a, b], mask, |value, n| fixed(rows, value, n, 0)),
-            IntOp::Or => self.absorb(words, [d, a, b], mask, |value, n| fixed(rows, value, n, 0xff)),
-            IntOp::Not => self.absorb(words, [d, a, a], mask, |_, _| 0),
-            IntOp::Xor => self.absorb(words, [d, a, b], mask, |_, _| 0),
-            IntOp::Shl | IntOp::Shr if width != Width::W16 => {
-                let fill = (op == IntOp::Shr && signed).then_some(4 * words as i64 - 1);
-                let up = op == IntOp::Shl;
-                self.shifted(words, [d, a, b], mask & self.of_rows([b]), |lane| {
-                    let by = rows.row(b)[lane].min(64) as i64;
-                    (if up { -by } else { by }, fill)
-                });
-                self.forget(words, d, mask & !self.of_rows([b]));
+        let words = if x.width == Width::W64 { 2 } else { 1 };
+        let mut scratch = Rows::new(D + 2, 0);
+        let mut steered = u32::MAX;
+        let operands = [(A, x.a, true), (B, x.b, of_b), (C, x.c, of_c)];
+        for (at, slot, moved) in operands.into_iter().take(2 + x.op.reads_c() as usize) {
+            if moved {
+                (0..words).for_each(|n| *scratch.row_mut(at + n) = self.bits(slot + n).map(|known| !known));
+            } else {
+                *scratch.row_mut(at) = *rows.row(slot);
+                steered &= self.of_rows([slot]);
+            }
+        }
+        int::run(&mut scratch, u32::MAX, IntArgs { d: D, a: A, b: B, c: C, ..x });
+        self.take(&scratch, words, x.d, mask, steered);
+        true
+    }
+
+    /// A conversion between integers moves bits, too, or copies of the sign.
+    pub(super) fn converted(&mut self, op: &Op, mask: u32) {
+        let &Op::Convert { to, from, mods, d, a, .. } = op else { return };
+        let words = |ty: Scalar| if matches!(ty, Scalar::Int { bits: 64, .. }) { 2 } else { 1 };
+        let mut scratch = Rows::new(D + 2, 0);
+        (0..words(from)).for_each(|n| *scratch.row_mut(A + n) = self.bits(a + n).map(|known| !known));
+        convert::convert(&mut scratch, u32::MAX, &Op::Convert { to, from, mods, d: D, a: A, b: A });
+        self.take(&scratch, words(to), d, mask, u32::MAX);
+    }
+
+    /// Undefined bits become those of a register, where what moved them was defined.
+    fn take(&mut self, scratch: &Rows, words: u32, d: Slot, mask: u32, steered: u32) {
+        for n in 0..words {
+            let undefined = scratch.row(D + n);
+            let bits = |lane: usize| if steered >> lane & 1 == 1 { !undefined[lane] } else { 0 };
+            self.set_bits(d + n, mask, &std::array::from_fn(bits));
+        }
+    }
+
+    /// Operations that join bits of their operands.
+    fn joins(&mut self, x: IntArgs, mask: u32, rows: &Rows) -> bool {
+        use IntOp::*;
+        let bits = match x.width {
+            Width::W16 => 16,
+            Width::W32 => 32,
+            Width::W64 => 64,
+        };
+        let wide = matches!(x.op, MulWide | MadWide);
+        let result = |[a, b, c]: [Partly; 3]| -> Option<u64> {
+            let product = |known: u64, value: u64| Partly { value, known };
+            Some(match x.op {
+                And => known::and(a, b),
+                Or => known::or(a, b),
+                Xor => a.known & b.known,
+                Not => a.known,
+                Lop3(table) => known::table(table, a, b, c),
+                Add => known::add(a, b),
+                Sub => known::sub(a, b),
+                Neg => known::sub(Partly::whole(0), a),
+                Cnot => known::zero_decided(a) as u64 | !1,
+                MulLo | MulWide => known::multiply(a, b),
+                MadLo | MadWide => {
+                    known::add(product(known::multiply(a, b), a.value.wrapping_mul(b.value)), c)
+                }
+                _ => return None,
+            })
+        };
+        let mut out: [Bits; 2] = [[0; LANES]; 2];
+        for lane in lanes(mask) {
+            let number = |slot, bits| self.partly(rows, slot, lane, bits).extended(bits, x.signed);
+            let c = if x.op.reads_c() {
+                number(x.c, if wide { 2 * bits } else { bits })
+            } else {
+                Partly::whole(0)
+            };
+            let Some(known) = result([number(x.a, bits), number(x.b, bits), c]) else { return false };
+            // 16-bit registers hold nothing above their bits.
+            let known = if bits == 16 && !wide { known | !0xffff } else { known };
+            (out[0][lane], out[1][lane]) = (known as u32, (known >> 32) as u32);
+        }
+        let words = if bits == 64 || wide && bits == 32 { 2 } else { 1 };
+        (0..words).for_each(|n| self.set_bits(x.d + n, mask, &out[n as usize]));
+        true
+    }
+
+    /// A lane's register of so many bits.
+    fn partly(&self, rows: &Rows, slot: Slot, lane: usize, bits: u32) -> Partly {
+        let low = Partly { value: rows.row(slot)[lane] as u64, known: self.word(slot, lane) as u64 };
+        if bits < 64 {
+            return low;
+        }
+        Partly { value: rows.wide(slot, lane), known: low.known | (self.word(slot + 1, lane) as u64) << 32 }
+    }
+
+    /// Lanes in which a comparison comes out the same whatever the undefined bits are.
+    fn compared(&self, op: &Op, rows: &Rows, mask: u32) -> u32 {
+        let &Op::Setp { cmp, ty, a, b, .. } = op else { return 0 };
+        let mut whole = u32::MAX;
+        op.visit(&mut |role| {
+            if let Role::Use(s) = role {
+                whole &= self.of_rows([s]);
+            }
+        });
+        let Scalar::Int { signed, bits } = ty else { return whole };
+        let bits = bits as u32;
+        lanes(mask & !whole).fold(whole, |all, lane| {
+            let number = |slot| self.partly(rows, slot, lane, bits).at_top(bits);
+            all | (known::decided(cmp, signed, number(a), number(b)) as u32) << lane
+        })
+    }
+
+    /// What is chosen by a predicate; where that is undefined, what both have in common.
+    pub fn select(&mut self, op: &Op, mask: u32, rows: &Rows) {
+        let &Op::Select { rows: count, d, a, b, p } = op else { return };
+        let (pick, decided) = (rows.pred(p), self.pred(p));
+        for n in 0..count as u32 {
+            let (a, b, d) = (a + n, b + n, d + n);
+            let chosen = self.of_rows([a]) & pick | self.of_rows([b]) & !pick;
+            if chosen & decided & mask == mask {
+                self.set_row(d, mask, u32::MAX);
+                continue;
+            }
+            let bits = |lane: usize| match (decided >> lane & 1, pick >> lane & 1) {
+                (1, 1) => self.word(a, lane),
+                (1, _) => self.word(b, lane),
+                _ => self.word(a, lane) & self.word(b, lane) & !(rows.row(a)[lane] ^ rows.row(b)[lane]),
+            };
+            self.set_bits(d, mask, &std::array::from_fn(bits));
+        }
+    }
+
+    /// Votes that come out the same whatever lanes with an undefined predicate say.
+    fn votes(&mut self, op: &Op, mask: u32, rows: &Rows) -> bool {
+        match *op {
+            Op::VoteBallot { d, a, .. } => self.set_bits(d, mask, &[self.pred(a) | !mask; LANES]),
+            Op::VotePred { kind, d, a, negate, .. } => {
+                let value = if negate { !rows.pred(a) } else { rows.pred(a) };
+                let (yes, no) = (self.pred(a) & value & mask != 0, self.pred(a) & !value & mask != 0);
+                let decided = match kind {
+                    Vote::All => no,
+                    Vote::Any => yes,
+                    Vote::Uni => yes && no,
+                };
+                self.set_pred(d, mask, if decided { u32::MAX } else { 0 });
             }
             _ => return false,
         }
@@ -61,13 +219,12 @@ impl Defined {
                 let by_b = have_b & decides(rows.pred(b), [0b0011, 0b1100]);
                 self.set_pred(d, mask, have_a & have_b | by_a | by_b);
             }
+            Op::Setp { combine: None, p, q, .. } => {
+                let compared = self.compared(op, rows, mask);
+                p.iter().chain(&q).for_each(|&p| self.set_pred(p, mask, compared));
+            }
             Op::Setp { combine: Some((how, c, negated)), p, q, .. } => {
-                let mut compared = u32::MAX;
-                op.visit(&mut |role| {
-                    if let Role::Use(s) = role {
-                        compared &= self.of_rows([s]);
-                    }
-                });
+                let compared = self.compared(op, rows, mask);
                 let value = if negated { !rows.pred(c) } else { rows.pred(c) };
                 let decides = match how {
                     Bool::And => !value,
@@ -81,57 +238,6 @@ impl Defined {
         }
         true
     }
-
-    /// A byte is defined where both operands are, or where one is and decides alone: `decides` gives the lanes in which a
-    /// row's n-th byte does.
-    fn absorb(&mut self, words: u32, [d, a, b]: [Slot; 3], mask: u32, decides: impl Fn(Slot, usize) -> u32) {
-        let of = |word: u32| -> Bytes {
-            let (p, q) = (self.bytes(a + word), self.bytes(b + word));
-            std::array::from_fn(|n| p[n] & q[n] | p[n] & decides(a + word, n) | q[n] & decides(b + word, n))
-        };
-        let results: Vec<Bytes> = (0..words).map(of).collect();
-        results.into_iter().zip(d..).for_each(|(bytes, d)| self.set_bytes(d, mask, bytes));
-    }
-
-    /// A result's bits come from `by` bits further up; `by` and what fills up from beyond the top: a byte of the source, or
-    /// zeros.
-    fn shifted(
-        &mut self,
-        words: u32,
-        [d, a, _]: [Slot; 3],
-        mask: u32,
-        by: impl Fn(usize) -> (i64, Option<i64>),
-    ) {
-        let source: Vec<Bytes> = (0..words).map(|n| self.bytes(a + n)).collect();
-        let end = 4 * words as i64;
-        let mut results = vec![[0; 4]; words as usize];
-        for lane in lanes(mask) {
-            let (by, fill) = by(lane);
-            let known = |byte: i64| match byte {
-                _ if byte < 0 => true,
-                _ if byte < end => source[byte as usize / 4][byte as usize % 4] >> lane & 1 == 1,
-                _ => fill.is_none_or(|top| source[top as usize / 4][top as usize % 4] >> lane & 1 == 1),
-            };
-            for byte in 0..end {
-                let (first, last) = (8 * byte + by, 8 * byte + by + 7);
-                let defined = known(first.div_euclid(8)) && known(last.div_euclid(8));
-                results[byte as usize / 4][byte as usize % 4] |= (defined as u32) << lane;
-            }
-        }
-        results.into_iter().zip(d..).for_each(|(bytes, d)| self.set_bytes(d, mask, bytes));
-    }
-
-    fn forget(&mut self, words: u32, d: Slot, mask: u32) {
-        if mask != 0 {
-            (d..d + words).for_each(|d| self.set_row(d, mask, 0));
-        }
-    }
-}
-
-/// Lanes in which a byte of a row has this value.
-fn fixed(rows: &Rows, slot: Slot, byte: usize, value: u8) -> u32 {
-    let row = rows.row(slot);
-    (0..32).fold(0, |all, lane| all | ((row[lane].to_le_bytes()[byte] == value) as u32) << lane)
 }
 
 #[cfg(test)]

@@ -71,8 +71,7 @@ struct Met {
 impl Ranges {
     /// The lowest of finished ranges that overlaps.
     fn first_in(&self, lo: u64, hi: u64) -> Option<Touched> {
-        let at = self.sorted().partition_point(|t| t.hi() <= lo);
-        self.sorted().get(at).copied().filter(|t| t.lo < hi)
+        self.near(lo).find(|t| t.hi() > lo).filter(|t| t.lo < hi)
     }
 }
 

@@ -9,16 +9,17 @@
 //! CTA 1 reads  [252, 260)              meets it: a race, at 252
 //! ```
 
+use super::packed::{self, Packed};
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashSet},
 };
 
 /// Bytes, and the instruction that touched the first of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Touched {
     pub lo: u64,
-    len: u32,
+    pub len: u32,
     pub at: u32,
 }
 
@@ -41,21 +42,23 @@ impl Touched {
 /// Ranges of one kind: those in order, apart from each other, and the latest as they came.
 #[derive(Clone, Debug, Default)]
 pub struct Ranges {
-    sorted: Vec<Touched>,
+    sorted: Packed,
     latest: Vec<Touched>,
 }
 
-/// So many are kept as they came, at least; or a quarter of the others.
+/// So many are kept as they came, at least; or a sixteenth of the others.
 const LATEST: usize = 16;
 
 impl Ranges {
+    /// Whether there are so many that came lately that they should be put in order.
+    fn crowded(&self) -> bool {
+        self.latest.len() >= LATEST.max(self.sorted.len() / 16)
+    }
+
     fn add(&mut self, lo: u64, bytes: u64, at: u32) {
         let hi = lo + bytes;
         if self.latest.last_mut().is_some_and(|l| l.take(lo, hi)) || self.holds(lo, hi) {
             return;
-        }
-        if self.latest.len() >= LATEST.max(self.sorted.len() / 4) {
-            self.sort();
         }
         for lo in (lo..hi).step_by(u32::MAX as usize) {
             let len = (hi - lo).min(u32::MAX as u64) as u32;
@@ -64,25 +67,44 @@ impl Ranges {
     }
 
     fn holds(&self, lo: u64, hi: u64) -> bool {
-        let after = self.sorted.partition_point(|t| t.lo <= lo);
-        after > 0 && hi <= self.sorted[after - 1].hi()
+        let before = self.sorted.near(lo).take_while(|t| t.lo <= lo).last();
+        before.is_some_and(|t| hi <= t.hi())
     }
 
-    /// Puts all in order and together; where two meet, the instruction of the lower one stays.
-    fn sort(&mut self) {
-        self.sorted.reserve_exact(self.latest.len());
-        self.sorted.append(&mut self.latest);
-        self.sorted.sort_by_key(|t| t.lo);
-        self.sorted.dedup_by(|next, t| t.take(next.lo, next.hi()));
+    /// Puts all in order and together; where two meet, the instruction of the lower one stays. Without those that lie within
+    /// ranges of others.
+    fn sort(&mut self, others: &Packed) {
+        let mut others = others.iter().peekable();
+        let mut keep = |t: Touched, kept: &mut Packed| {
+            while others.next_if(|other| other.hi() < t.hi()).is_some() {}
+            if others.peek().is_none_or(|other| t.lo < other.lo) {
+                kept.push(t);
+            }
+        };
+        self.latest.sort_by_key(|t| t.lo);
+        let old = std::mem::take(&mut self.sorted);
+        let (mut old, mut latest) = (old.iter().peekable(), self.latest.drain(..).peekable());
+        let mut open: Option<Touched> = None;
+        loop {
+            let older = match (old.peek(), latest.peek()) {
+                (Some(a), Some(b)) => a.lo <= b.lo,
+                (a, _) => a.is_some(),
+            };
+            let Some(next) = (if older { old.next() } else { latest.next() }) else { break };
+            if !open.as_mut().is_some_and(|t| t.take(next.lo, next.hi())) {
+                open.replace(next).into_iter().for_each(|done| keep(done, &mut self.sorted));
+            }
+        }
+        open.into_iter().for_each(|done| keep(done, &mut self.sorted));
     }
 
-    /// Those that were put in order.
-    pub fn sorted(&self) -> &[Touched] {
-        &self.sorted
+    /// Those that were put in order, from one on that is near an address and begins no later if any does.
+    pub fn near(&self, address: u64) -> packed::Iter<'_> {
+        self.sorted.near(address)
     }
 
     fn bytes(&self) -> usize {
-        (self.sorted.capacity() + self.latest.capacity()) * size_of::<Touched>()
+        self.sorted.bytes() + self.latest.capacity() * size_of::<Touched>()
     }
 }
 
@@ -96,26 +118,38 @@ pub struct GlobalLog {
 
 impl GlobalLog {
     pub fn read(&mut self, addr: u64, bytes: u64, at: u32) {
+        if self.reads.crowded() {
+            self.sort();
+        }
         self.reads.add(addr, bytes, at);
     }
 
     pub fn write(&mut self, addr: u64, bytes: u64, at: u32) {
+        if self.writes.crowded() {
+            self.writes.sort(&Packed::default());
+        }
         self.writes.add(addr, bytes, at);
     }
 
     pub fn atomic(&mut self, addr: u64, bytes: u64, at: u32) {
+        if self.atomics.crowded() {
+            self.atomics.sort(&Packed::default());
+        }
         self.atomics.add(addr, bytes, at);
+    }
+
+    /// Puts everything in order. What is written, too, meets all that its reads would: those need not be kept.
+    fn sort(&mut self) {
+        self.writes.sort(&Packed::default());
+        self.reads.sort(&self.writes.sorted);
+        self.atomics.sort(&Packed::default());
     }
 
     /// Takes in what another CTA, which has ended, did.
     pub fn join(&mut self, other: &GlobalLog) {
-        for (ranges, more) in [
-            (&mut self.reads, &other.reads),
-            (&mut self.writes, &other.writes),
-            (&mut self.atomics, &other.atomics),
-        ] {
-            more.sorted.iter().for_each(|t| ranges.add(t.lo, t.len as u64, t.at));
-        }
+        other.writes.sorted.iter().for_each(|t| self.write(t.lo, t.len as u64, t.at));
+        other.reads.sorted.iter().for_each(|t| self.read(t.lo, t.len as u64, t.at));
+        other.atomics.sorted.iter().for_each(|t| self.atomic(t.lo, t.len as u64, t.at));
     }
 
     pub fn of(&self, kind: Kind) -> &Ranges {
@@ -128,9 +162,9 @@ impl GlobalLog {
 
     /// The CTA has ended: everything in order, and no room for more.
     pub fn finish(&mut self) {
+        self.sort();
         for ranges in [&mut self.reads, &mut self.writes, &mut self.atomics] {
-            ranges.sort();
-            ranges.sorted.shrink_to_fit();
+            ranges.sorted.shrink();
             ranges.latest = vec![];
         }
     }
@@ -145,17 +179,9 @@ impl GlobalLog {
         self.reads.bytes() + self.writes.bytes() + self.atomics.bytes()
     }
 
-    fn spans(self, cta: usize) -> impl Iterator<Item = Span> {
-        let of = move |ranges: Ranges, kind| {
-            ranges.sorted.into_iter().map(move |t| Span {
-                lo: t.lo,
-                len: t.len,
-                cta: cta as u32,
-                at: t.at,
-                kind,
-            })
-        };
-        of(self.reads, Kind::Read).chain(of(self.writes, Kind::Write)).chain(of(self.atomics, Kind::Atomic))
+    /// How many kinds of access there are ranges of.
+    pub fn kinds(&self) -> usize {
+        [&self.reads, &self.writes, &self.atomics].iter().filter(|r| r.sorted.len() > 0).count()
     }
 }
 
@@ -175,10 +201,25 @@ struct Span {
     cta: u32,
     at: u32,
     kind: Kind,
+    source: u32,
 }
 
-/// What the last comparison takes for each interval of a log.
-pub const SWEEP_BYTES: usize = size_of::<Span>();
+/// The ranges of one kind of one CTA that the sweep has yet to come to.
+struct Source<'a> {
+    cta: u32,
+    kind: Kind,
+    ranges: packed::Iter<'a>,
+}
+
+impl Source<'_> {
+    fn next(&mut self, source: u32) -> Option<Reverse<Span>> {
+        let (cta, kind, Touched { lo, len, at }) = (self.cta, self.kind, self.ranges.next()?);
+        Some(Reverse(Span { lo, len, cta, at, kind, source }))
+    }
+}
+
+/// What the last comparison takes for each kind of ranges of a log.
+pub const SWEEP_BYTES: usize = size_of::<(Span, Source)>();
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
@@ -203,13 +244,18 @@ impl Open {
 /// many and meet only writes and atomics, so a read looks at the few of those that are open. At most one race is given
 /// for each pair of instructions.
 pub fn global_races(logs: Vec<GlobalLog>) -> Vec<GlobalRace> {
-    let mut all = Vec::with_capacity(logs.iter().map(GlobalLog::intervals).sum());
-    logs.into_iter().enumerate().for_each(|(cta, log)| all.extend(log.spans(cta)));
-    all.sort_unstable();
+    let kinds = [Kind::Read, Kind::Write, Kind::Atomic];
+    let all = logs.iter().zip(0..).flat_map(|(log, cta)| kinds.map(|kind| (log, cta, kind)));
+    let held = all.filter(|(log, _, kind)| log.of(*kind).sorted.len() > 0);
+    let mut sources: Vec<Source> =
+        held.map(|(log, cta, kind)| Source { cta, kind, ranges: log.of(kind).sorted.iter() }).collect();
+    let firsts: Vec<_> = sources.iter_mut().zip(0..).filter_map(|(source, n)| source.next(n)).collect();
+    let mut heap = BinaryHeap::from(firsts);
     let (mut reads, mut writes, mut atomics) = (Open::default(), Open::default(), Open::default());
     let mut found: Vec<GlobalRace> = vec![];
     let mut seen = HashSet::new();
-    for span in all {
+    while let Some(Reverse(span)) = heap.pop() {
+        heap.extend(sources[span.source as usize].next(span.source));
         for open in [&mut reads, &mut writes, &mut atomics] {
             open.close_before(span.lo);
         }
@@ -254,6 +300,20 @@ mod tests {
         let races = global_races(vec![a.clone(), b]);
         assert_eq!(races, [GlobalRace { address: 30, ctas: (0, 1), at: (1, 2) }]);
         assert!(global_races(vec![a]).is_empty());
+    }
+
+    #[test]
+    fn reads_of_what_is_written_are_not_kept() {
+        let mut log = GlobalLog::default();
+        for n in 0..100 {
+            log.read(16 * n, 8, 1);
+            log.write(16 * n + 8 * (n % 2), 4 + 4 * (n % 3 / 2), 2);
+        }
+        log.finish();
+        let kept: Vec<u64> = log.reads.sorted.iter().map(|t| t.lo / 16).collect();
+        // Even ones of three whose eight bytes are all written are gone.
+        let want: Vec<u64> = (0..100).filter(|n| n % 2 == 1 || n % 3 != 2).collect();
+        assert_eq!(kept, want);
     }
 
     #[test]

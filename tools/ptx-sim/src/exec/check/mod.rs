@@ -22,9 +22,11 @@ pub mod earlier;
 pub mod guess;
 mod intern;
 pub mod intervals;
+mod known;
 pub mod lane_words;
 pub mod lanes;
 pub mod maps;
+mod packed;
 mod pages;
 pub mod products;
 pub mod shadow;
@@ -360,6 +362,15 @@ impl<'a> Check<'a> {
     /// Which of up to 16 bytes of shared memory do: bit n for byte n.
     pub fn shared_bytes_defined(&self, cta: usize, from: usize, bytes: usize) -> u16 {
         self.defined[cta].get(from, bytes)
+    }
+
+    /// Defined bits of up to 8 bytes.
+    pub fn shared_bits_defined(&self, cta: usize, from: usize, bytes: usize) -> u64 {
+        self.defined[cta].bits(from, bytes)
+    }
+
+    pub fn set_shared_bits_defined(&mut self, cta: usize, from: usize, bytes: usize, bits: u64) {
+        self.defined[cta].set_bits(from, bytes, bits);
     }
 
     pub fn set_shared_defined(&mut self, cta: usize, from: usize, bytes: usize, defined: u16) {

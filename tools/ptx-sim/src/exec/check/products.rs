@@ -13,7 +13,8 @@
 use super::defined::{Bytes, Defined};
 use crate::{
     exec::{
-        matrix, sparse,
+        matrix,
+        sparse::{self, Metadata},
         units::{fragment, operand},
     },
     ir::{MatrixType, Op, Wgmma, WgmmaA, WgmmaAcc},
@@ -49,14 +50,11 @@ impl Factors {
         (0..32).for_each(|lane| self.row(row(lane), defined >> lane & 1 == 1));
     }
 
-    /// The metadata of a sparse A: lane `4 g + t` holds those of row g in its low half and of row g + 8 in its high one,
-    /// for each t of `holders`.
-    pub fn metadata(&mut self, bytes: Bytes, holders: std::ops::Range<usize>) {
+    /// The metadata of a sparse A, of which each row has some.
+    pub fn metadata(&mut self, bytes: Bytes, metadata: Metadata) {
         for row in 0..16 {
-            let half = 2 * (row / 8);
-            let lanes = holders.clone().map(|t| 4 * (row % 8) + t);
-            let defined = lanes.fold(u32::MAX, |all, lane| all & (bytes[half] & bytes[half + 1]) >> lane);
-            self.row(row, defined & 1 == 1);
+            let mut places = (0..metadata.groups).map(|group| metadata.place(row, group));
+            self.row(row, places.all(|(lane, bit)| bytes[bit / 8] >> lane & 1 == 1));
         }
     }
 
@@ -120,8 +118,7 @@ impl Defined {
             (0..32).for_each(|lane| factors.column(matrix::column_of_b(lane), defined >> lane & 1 == 1));
         }
         if let Some(p) = pattern {
-            let holders = sparse::holders(*a_type, *k as usize, p.selector);
-            factors.metadata(self.bytes(p.metadata), holders);
+            factors.metadata(self.bytes(p.metadata), sparse::metadata(*a_type, *k as usize, p.selector));
         }
         let element = if *half_acc { Element::Halves } else { Element::Word { rows: words } };
         for (word, (&d, &c)) in d.iter().zip(c).enumerate() {
@@ -139,8 +136,8 @@ impl Defined {
             }
         }
         if let Some((slot, selector)) = w.sparse {
-            let first = 2 * selector as usize;
-            factors.metadata(self.bytes(slot), first..first + 2);
+            let metadata = Metadata::new(operand::bits(w.a_type), w.k as usize, selector as usize);
+            factors.metadata(self.bytes(slot), metadata);
         }
         // Whether D is added to hangs on this predicate.
         if self.pred(w.scale_d) != u32::MAX {

@@ -19,7 +19,7 @@ use super::{
     intern::Interner,
     lane_words::{Half, ITEM_WORDS, Item, STRONG, push_item},
     lanes::Lanes,
-    pages::Pages,
+    pages::{Pages, Pair, SharedCells},
     shape::{Code, Shapes},
 };
 
@@ -203,14 +203,14 @@ enum Parts {
 /// The number of a cell's state. Global memory has one number for all of it: mostly it is only read or only written.
 /// Shared memory has two, for the last write and for the rest: a tile is written by rows and read by columns, say, so that
 /// every cell has another pair of writer and readers. Both 0: untouched.
-pub type Number = [u32; 2];
+pub type Number = Pair;
 
 /// The table may grow to this before anything is thrown out.
-const SMALL: usize = 4096;
+const SMALL: usize = 512;
 
 pub struct Shadow {
     /// Of each CTA, and of global memory: the number of each cell's state, 0 where nothing was touched.
-    shared: Vec<Vec<Number>>,
+    shared: Vec<SharedCells>,
     global: Pages,
     states: Interner,
     /// Of the machine.
@@ -230,7 +230,7 @@ pub struct Shadow {
 impl Shadow {
     pub fn new(ctas: usize, warps: usize) -> Shadow {
         Shadow {
-            shared: vec![vec![]; ctas],
+            shared: (0..ctas).map(|_| SharedCells::default()).collect(),
             global: Pages::default(),
             states: Interner::new(|words| Header::of_word(words[0]).length),
             warps: warps as u32,
@@ -248,7 +248,7 @@ impl Shadow {
     pub fn begin(&mut self, place: usize, shared_bytes: usize) {
         self.measure();
         self.touched_shared[place].0 = 0;
-        self.shared[place] = vec![[0; 2]; shared_bytes.div_ceil(GRANULE)];
+        self.shared[place] = SharedCells::new(shared_bytes.div_ceil(GRANULE) as u64);
     }
 
     /// Memory that was touched, in bytes: cells of 16 count as a whole.
@@ -261,16 +261,16 @@ impl Shadow {
     #[inline]
     pub fn number(&mut self, region: Region, granule: u64) -> Option<Number> {
         match region {
-            Region::Shared(cta) => self.shared[cta].get(granule as usize).copied(),
-            Region::Global => Some([*self.global.cell(granule), 0]),
+            Region::Shared(cta) => self.shared[cta].get(granule),
+            Region::Global => Some([self.global.get(granule), 0]),
         }
     }
 
     #[inline]
     pub fn set_number(&mut self, region: Region, granule: u64, number: Number) {
         match region {
-            Region::Shared(cta) => self.shared[cta][granule as usize] = number,
-            Region::Global => *self.global.cell(granule) = number[0],
+            Region::Shared(cta) => self.shared[cta].set(granule, number),
+            Region::Global => self.global.set(granule, number[0]),
         }
     }
 
@@ -287,7 +287,7 @@ impl Shadow {
     }
 
     fn bytes(&self) -> usize {
-        let shared: usize = self.shared.iter().map(|s| s.capacity() * size_of::<Number>()).sum();
+        let shared: usize = self.shared.iter().map(SharedCells::bytes).sum();
         shared + self.global.bytes() + self.tables()
     }
 
@@ -348,8 +348,8 @@ impl Shadow {
         self.sweeps += 1;
         let before = self.bytes();
         let mut marks = self.states.no_marks();
-        let numbers = self.shared.iter().flatten().flatten().chain(self.global.cells());
-        numbers.for_each(|id| marks.set(*id));
+        let of_shared = self.shared.iter().flat_map(SharedCells::numbers).copied();
+        of_shared.chain(self.global.numbers()).for_each(|id| marks.set(id));
         let mut used = self.shapes.no_marks();
         let codes =
             self.states.marked(&marks).flat_map(|words| items(words, self.warps)).filter(|i| live(i.stamp));
@@ -358,9 +358,8 @@ impl Shadow {
         let renamed = |code: Code| code.in_table().map_or(code, |id| Code(shapes.get(id)));
         let warps = self.warps;
         let states = self.states.sweep(&marks, |words, out| rewrite(words, warps, renamed, &live, out));
-        for id in self.shared.iter_mut().flatten().flatten().chain(self.global.cells_mut()) {
-            *id = states.get(*id);
-        }
+        self.shared.iter_mut().flat_map(SharedCells::numbers_mut).for_each(|id| *id = states.get(*id));
+        self.global.rename(|id| states.get(id));
         self.peak = self.peak.max(before + shapes.bytes() + states.bytes() + (before / 32));
         let left = self.tables();
         self.limit = (left + left / 8).max(self.touched() / 4).max(SMALL);

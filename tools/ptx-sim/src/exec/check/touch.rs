@@ -54,6 +54,9 @@ pub struct Pass {
     interval: u32,
     /// Shape of its lanes, and whether none share a byte; `None`: lanes are not told apart.
     code: Option<(Code, bool)>,
+    /// Whether memory remembers the lanes: not those of an asynchronous operation, which the clocks judge, nor those of a
+    /// collective, which are in order with all that comes behind it.
+    remembered: bool,
     /// What its steps hang on besides.
     standing: Standpoint,
     steps: [Step; STEPS],
@@ -129,12 +132,20 @@ impl Check<'_> {
     /// A pass whose lanes are not told apart.
     pub fn pass(&mut self, x: Access) -> Pass {
         self.shadow.tidy(&self.lanes);
-        self.fresh_pass(x, None)
+        self.fresh_pass(x, None, false)
     }
 
-    fn fresh_pass(&self, x: Access, code: Option<(Code, bool)>) -> Pass {
+    fn fresh_pass(&self, x: Access, code: Option<(Code, bool)>, remembered: bool) -> Pass {
         let (interval, standing) = (self.interval(x.agent), self.standpoint(x.warp));
-        Pass { x, interval, code, standing, steps: [([0; 2], (0, false), [0; 2]); STEPS], count: 0 }
+        Pass {
+            x,
+            interval,
+            code,
+            remembered,
+            standing,
+            steps: [([0; 2], (0, false), [0; 2]); STEPS],
+            count: 0,
+        }
     }
 
     fn standpoint(&self, warp: usize) -> Standpoint {
@@ -142,21 +153,23 @@ impl Check<'_> {
         Standpoint { span, learned, sweeps: self.shadow.sweeps }
     }
 
-    /// A pass of an instruction of these lanes.
-    pub fn pass_of_lanes(&mut self, x: Access, of: &Lanes) -> Box<Pass> {
+    /// A pass of an instruction of these lanes. `apart`: each lane by itself, not all of a warp together.
+    pub fn pass_of_lanes(&mut self, x: Access, of: &Lanes, apart: bool) -> Box<Pass> {
         if self.lanes.worn_out(x.warp) {
             self.lanes.restart();
             self.shadow.forget_lanes();
         }
         self.shadow.tidy(&self.lanes);
         let standing = &mut self.lanes.warps[x.warp];
-        if x.agent as usize == x.warp {
+        let remembered = apart && x.agent as usize == x.warp;
+        if remembered {
             (standing.touched, standing.touched_now) = (true, true);
-        } else if !standing.touched {
-            return Box::new(self.fresh_pass(x, None));
         }
-        let code = self.shadow.shapes.of(of);
-        let code = Some((code, self.shadow.shapes.apart(code)));
+        // Without anything to be compared with, lanes need not be told apart.
+        let code = standing.touched.then(|| {
+            let code = self.shadow.shapes.of(of);
+            (code, self.shadow.shapes.apart(code))
+        });
         match self.passes.place(&x).take() {
             Some(mut old) => {
                 let goes_on = (old.x.agent, old.x.warp, old.x.at, old.x.flags)
@@ -167,11 +180,11 @@ impl Check<'_> {
                     && x.flags & flag::MAP == 0;
                 match goes_on {
                     true => old.x.lane = x.lane,
-                    false => *old = self.fresh_pass(x, code),
+                    false => *old = self.fresh_pass(x, code, remembered),
                 }
                 old
             }
-            None => Box::new(self.fresh_pass(x, code)),
+            None => Box::new(self.fresh_pass(x, code, remembered)),
         }
     }
 
@@ -192,7 +205,7 @@ impl Check<'_> {
         let mut begins = [0; 32];
         begins[lane as usize] = from;
         let by = PartLanes { mask: 1 << lane, same: 0, bytes, from: &begins };
-        let mut pass = self.pass_of_lanes(x, &Lanes { mask: by.mask, bytes, from: &begins });
+        let mut pass = self.pass_of_lanes(x, &Lanes { mask: by.mask, bytes, from: &begins }, true);
         self.touch_range(&mut pass, region, from..from + bytes, Some(by));
         self.end_pass(pass);
     }
@@ -238,7 +251,7 @@ impl Check<'_> {
         let bad = self.against_agents(pass, part, &mut scratch.state);
         let mut general = bad.is_none();
         if let (Some((code, apart)), Some(by)) = (pass.code, by) {
-            let at = LanesAt { part, by, code, apart };
+            let at = LanesAt { part, by, code, apart, own: pass.remembered };
             general &= self.against_lanes(x, &at, &mut scratch);
         }
         let after = self.shadow.close(part.region, &scratch.state, &self.lanes);
@@ -291,12 +304,11 @@ impl Check<'_> {
     }
 
     /// Are the lanes of one instruction in order with other lanes of their warp? An asynchronous operation begins where its
-    /// lane stands, and is not remembered here: what comes after it, the clocks judge. Whether the answer would be the same
-    /// at every cell of this state.
+    /// lane stands. Whether the answer would be the same at every cell of this state.
     fn against_lanes(&self, x: Access, at: &LanesAt, scratch: &mut Working) -> bool {
         let standing = &self.lanes.warps[x.warp];
         let Working { state, unordered } = scratch;
-        let own = x.agent as usize == x.warp;
+        let own = at.own;
         let (mask, code, apart) = (at.part.mask, at.code, at.apart);
         let cell = AtCell { mask, code, apart, flags: x.flags, own, standing };
         let mut halves = Halves { write: &mut state.write, read: &mut state.read };
@@ -349,6 +361,7 @@ struct LanesAt<'a> {
     by: PartLanes<'a>,
     code: Code,
     apart: bool,
+    own: bool,
 }
 
 #[cfg(test)]

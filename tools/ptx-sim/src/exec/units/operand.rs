@@ -11,7 +11,10 @@
 
 use super::fragment;
 use crate::{
-    exec::rows::Row,
+    exec::{
+        rows::Row,
+        sparse::{self, Metadata},
+    },
     ir::{Wgmma, WgmmaType},
 };
 use half::{bf16, f16, slice::HalfFloatSliceExt};
@@ -28,9 +31,7 @@ const CHUNK: usize = 16;
 pub enum OperandError {
     #[error("{what} of a wgmma reads 16 bytes at shared address {address:#x}; the CTA has {size} bytes")]
     OutOfBounds { what: &'static str, address: u32, size: usize },
-    #[error("sparse {0:?} operands of wgmma are not executed yet")]
-    Sparse(WgmmaType),
-    #[error("metadata of a sparse wgmma names one element twice (row {row}, group {group})")]
+    #[error("metadata of a sparse wgmma name no pair of elements (row {row}, group {group})")]
     Metadata { row: usize, group: usize },
 }
 
@@ -138,9 +139,6 @@ pub fn unpack_a(
     quarter: u32,
     metadata: Option<&Row>,
 ) -> Result<Tile, OperandError> {
-    if w.sparse.is_some() && !matches!(w.a_type, WgmmaType::F16 | WgmmaType::Bf16) {
-        return Err(OperandError::Sparse(w.a_type));
-    }
     let mut tile = Tile::new(ROWS, stored_k(w));
     match source {
         SourceA::Registers(rows) => read_registers(&mut tile, rows, w.a_type),
@@ -243,26 +241,26 @@ pub static FP8: LazyLock<[[f32; 256]; 2]> = LazyLock::new(|| {
     [std::array::from_fn(|b| e4m3(b as u8)), std::array::from_fn(|b| e5m2(b as u8))]
 });
 
-/// 2:4 sparsity of 16-bit elements: of each four neighbours along k two are stored, and two 2-bit numbers say which.
+/// A sparse A with its zeros; its metadata lie as those of `mma.sp` ([`sparse`]).
 ///
 /// ```text
-/// metadata of one row: 16 numbers… for k 0–15 in the low (row g) or high (row g + 8) half of lane 4g + 2·selector,
-/// for k 16–31 in the next lane;  group j (k 4j … 4j+3) has bits 4j and 4j+1 (first), 4j+2 and 4j+3 (second)
 /// stored 5, 7 with 0b1101: 5 is element 1 of the group, 7 is element 3:   0 5 0 7
 /// ```
-fn expand(w: &Wgmma, stored: &Tile, selector: u32, metadata: &Row) -> Result<Tile, OperandError> {
+fn expand(w: &Wgmma, stored: &Tile, selector: u32, words: &Row) -> Result<Tile, OperandError> {
+    let metadata = Metadata::new(bits(w.a_type), w.k as usize, selector as usize);
     let mut tile = Tile::new(ROWS, w.k as usize);
+    let columns = tile.columns / metadata.groups;
     for row in 0..ROWS {
-        for group in 0..w.k as usize / 4 {
-            let lane = 4 * (row % 8) + 2 * selector as usize + group / 4;
-            let number = metadata[lane] >> (16 * (row / 8) + 4 * (group % 4));
-            let (first, second) = ((number & 3) as usize, (number >> 2 & 3) as usize);
-            if first == second {
+        let (full, half) = (row * tile.columns, row * stored.columns);
+        for group in 0..metadata.groups {
+            let nibble = metadata.of(words, row, group);
+            let sound =
+                if columns == 2 { matches!(nibble, 0b0100 | 0b1110) } else { nibble & 3 != nibble >> 2 };
+            if !sound {
                 return Err(OperandError::Metadata { row, group });
             }
-            let base = row * tile.columns + 4 * group;
-            tile.values[base + first] = stored.at(row, 2 * group);
-            tile.values[base + second] = stored.at(row, 2 * group + 1);
+            let from = &stored.values[half + group * columns / 2..][..columns / 2];
+            sparse::place(nibble, from, &mut tile.values[full + group * columns..][..columns]);
         }
     }
     Ok(tile)

@@ -46,8 +46,8 @@ struct Both<'a> {
 }
 
 impl Both<'_> {
-    fn access(&mut self, x: Access, of: &Lanes, region: Region) {
-        let mut pass = self.check.pass_of_lanes(x, of);
+    fn access(&mut self, x: Access, of: &Lanes, region: Region, apart: bool) {
+        let mut pass = self.check.pass_of_lanes(x, of, apart);
         let mut open: Option<(Part, u32)> = None;
         for lane in lanes(of.mask) {
             let (granule, low) = (of.from[lane] / 16, of.from[lane] % 16);
@@ -70,6 +70,9 @@ impl Both<'_> {
             self.part(&mut pass, &part, of, lanes);
         }
         self.check.end_pass(pass);
+        if !apart {
+            self.check.lanes.order(x.warp, u32::MAX, true);
+        }
     }
 
     fn part(&mut self, pass: &mut Pass, part: &Part, of: &Lanes, mask: u32) {
@@ -77,10 +80,11 @@ impl Both<'_> {
         let by = PartLanes { mask, same: 0, bytes: of.bytes, from: of.from };
         let mut scratch = Working { state: self.plain.remove(&place).unwrap_or_default(), unordered: vec![] };
         // A pass that knows nothing of those before it: what the short one still knows has to be so.
-        let plain = self.check.fresh_pass(pass.x, pass.code);
+        let plain = self.check.fresh_pass(pass.x, pass.code, pass.remembered);
         let bad = self.check.against_agents(&plain, part, &mut scratch.state);
         if let Some((code, apart)) = pass.code {
-            self.check.against_lanes(pass.x, &LanesAt { part, by, code, apart }, &mut scratch);
+            let at = LanesAt { part, by, code, apart, own: pass.remembered };
+            self.check.against_lanes(pass.x, &at, &mut scratch);
         }
         let before = self.check.shadow.number(part.region, part.granule).expect("a cell");
         let conflict = bad.is_some() || !scratch.unordered.is_empty();
@@ -147,11 +151,14 @@ fn the_short_way_is_the_plain_one() {
         let flags = [0, 0, flag::WRITE, flag::WRITE, flag::WRITE | strong, strong][random.below(6) as usize];
         let region = if random.below(3) == 0 { Region::Global } else { Region::Shared(0) };
         let (agent, at) = (warp as u32, random.below(5) as u32);
+        // Now and then a collective, as `ldmatrix` and `stmatrix` are.
+        let apart = mask != u32::MAX || flags & strong != 0 || random.below(3) > 0;
+        let at = if apart { at } else { 10 + at };
         // Often again, and in the other memory, as through generic addresses.
         let other = if region == Region::Global { Region::Shared(0) } else { Region::Global };
         for region in [region, region, other].into_iter().skip(random.below(3) as usize) {
             let x = Access { agent, warp, at, flags, lane: None };
-            both.access(x, &Lanes { mask, bytes, from: &from }, region);
+            both.access(x, &Lanes { mask, bytes, from: &from }, region, apart);
         }
         for _ in 0..random.below(4) {
             both.order(&mut random);

@@ -318,9 +318,26 @@ fn sparse_a_of_halves() {
     }
     let twice = operand::unpack_a(&w, SourceA::Registers(&fragment), 0, Some(&[0; 32]));
     assert_eq!(twice, Err(OperandError::Metadata { row: 0, group: 0 }));
-    w.a_type = WgmmaType::E4m3;
-    let narrow = operand::unpack_a(&w, SourceA::Registers(&fragment), 0, Some(&metadata));
-    assert_eq!(narrow, Err(OperandError::Sparse(WgmmaType::E4m3)));
+}
+
+/// Eight groups of one row in each lane: the first pair of four is stored where row and group add up to an even number.
+#[test]
+fn sparse_a_of_bytes() {
+    let mut w = instruction(8, 64, WgmmaAcc::F32, WgmmaType::E4m3);
+    w.sparse = Some((0, 0));
+    let stored = Matrix { lines: 16, length: 32, values: vec![1; 512] };
+    let fragment = a_registers(&stored, WgmmaType::E4m3, 0);
+    let metadata = std::array::from_fn(|lane| {
+        let (row, first) = (lane / 4 + lane % 2 * 8, lane % 4 / 2 * 8);
+        (0..8).fold(0, |word, at| word | [0b0100, 0b1110][(row + first + at) % 2] << (4 * at))
+    });
+    let a = operand::unpack_a(&w, SourceA::Registers(&fragment), 0, Some(&metadata)).unwrap();
+    for row in 0..16 {
+        for k in 0..64 {
+            let want = if (row + k / 4) % 2 == k % 4 / 2 { 1.0 } else { 0.0 };
+            assert_eq!(a.at(row, k), want, "{row} {k}");
+        }
+    }
 }
 
 #[test]
