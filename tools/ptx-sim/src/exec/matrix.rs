@@ -229,8 +229,8 @@ fn doubles(r: &mut Rows, op: &Op) {
 #[inline(always)]
 fn each_group(words: &Row, ty: MatrixType, f: impl FnMut(usize, &[f32])) {
     match ty {
-        MatrixType::F16 => halves(words, Half::wide, f),
-        MatrixType::Bf16 => halves(words, Brain::wide, f),
+        MatrixType::F16 => gathered::<2, 8>(words, Half::wide, f),
+        MatrixType::Bf16 => gathered::<2, 8>(words, Brain::wide, f),
         // The tensor core reads the upper 19 bits.
         MatrixType::Tf32 => gathered::<1, 4>(words, |w| f32::from_bits(w & !0x1fff), f),
         MatrixType::S8 => bytes(words, |b| b as i8 as f32, f),
@@ -244,14 +244,7 @@ fn each_group(words: &Row, ty: MatrixType, f: impl FnMut(usize, &[f32])) {
     }
 }
 
-/// Elements of two bytes or one lie in memory as they do along k, so that a row is converted as one.
-#[inline(always)]
-fn halves(words: &Row, element: impl Fn(u32) -> f32, mut f: impl FnMut(usize, &[f32])) {
-    let codes: [u16; 2 * LANES] = pulp::bytemuck::cast(words.map(u32::to_le));
-    let all = codes.map(|code| element(u16::from_le(code) as u32));
-    all.chunks_exact(8).enumerate().for_each(|(group, elements)| f(group, elements));
-}
-
+/// Elements of one byte lie in memory as they do along k, so that a row is converted as one.
 #[inline(always)]
 fn bytes(words: &Row, element: impl Fn(u8) -> f32, mut f: impl FnMut(usize, &[f32])) {
     let codes: [u8; 4 * LANES] = pulp::bytemuck::cast(words.map(u32::to_le));
