@@ -175,7 +175,9 @@ fn stream(item: &ScheduleItem, graph: &Graph) -> Result<(String, u64), Box<Diagn
         (Some(_), Ok(step)) => Ok((name, step)),
         (None, _) => {
             let d = refused(format!("`{name}` is no streamed product of the kernel"));
-            Err(d.help("`a[i, :] @ b[:, j]` is one where the contracted axis is a dimension, not a tile").into())
+            Err(d
+                .help("`a[i, :] @ b[:, j]` is one where the contracted axis is a dimension, not a tile")
+                .into())
         }
         (_, Err(_)) => Err(refused(format!("`{step}` is no step of a product")).into()),
     }
