@@ -88,7 +88,7 @@ pub fn pick<'a>(module: &'a Module, path: &str, name: Option<&str>) -> Result<Ca
     }
 }
 
-/// Kernels that the bodies of the file's `grad`s run, but for what is differentiated itself.
+/// Kernels that the bodies of the file's `grad`s run, but for what is differentiated itself or has tests of its own.
 fn backward_parts(module: &Module) -> Vec<&str> {
     let grads = module.items().filter_map(|(_, item)| match &item.kind {
         ast::ItemKind::Grad(g) => Some(g),
@@ -100,7 +100,7 @@ fn backward_parts(module: &Module) -> Vec<&str> {
         launched(&g.body, &mut parts);
         forwards.push(g.name.name.as_str());
     }
-    parts.retain(|p| !forwards.contains(p));
+    parts.retain(|p| !forwards.contains(p) && module.tests_of(p).is_empty());
     parts
 }
 

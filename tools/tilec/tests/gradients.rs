@@ -66,11 +66,11 @@ fn forward_and_backward_and_the_backward_alone_agree_on_every_device() {
 fn both_programs_build_and_are_named_where_a_kernel_is() {
     let typed = |kernel: &str| tilec(&["build", FLASH, "--kernel", kernel, "--emit", "typed"]).good();
     assert!(
-        typed("flash_fwd.vjp").contains("launch 0 flash_fwd(q, k, v, o, lse, scale)"),
+        typed("flash_fwd.vjp").contains(" flash_fwd(q, k, v, o, lse, scale)"),
         "{}",
         typed("flash_fwd.vjp")
     );
-    assert!(!typed("flash_fwd.bwd").contains(" flash_fwd(q"));
+    assert!(!typed("flash_fwd.bwd").contains(" flash_fwd("));
     let out = tilec(&["build", FLASH, "--kernel", "flash_fwd.grad", "--emit", "typed"]);
     assert!(out.refused("T0802").contains("it has flash_fwd, flash_fwd.vjp, flash_fwd.bwd"));
     // What nobody gave comes from the tests of the grad, by their name.
