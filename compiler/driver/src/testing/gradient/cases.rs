@@ -14,8 +14,11 @@ const SMALL: i64 = 1 << 13;
 /// Cases that are taken over.
 const TAKEN: usize = 4;
 
+/// The cases of a test, or why there are none.
+type Cases = Result<Vec<Case>, Vec<Diagnostic>>;
+
 /// The programs `f.vjp` that no test block names, with the cases that they are tested with.
-pub fn untold(module: &Module) -> Vec<(String, Result<Vec<Case>, Vec<Diagnostic>>)> {
+pub fn untold(module: &Module) -> Vec<(String, Cases)> {
     let grads = module.items().filter_map(|(_, item)| match &item.kind {
         ItemKind::Op(o) => module.grad(&o.name.name).filter(|(_, form)| *form == Form::Vjp),
         _ => None,
@@ -32,7 +35,7 @@ pub fn untold(module: &Module) -> Vec<(String, Result<Vec<Case>, Vec<Diagnostic>
     out
 }
 
-fn taken(module: &Module, grad: &Grad, name: &str, tests: &[&Test]) -> Result<Vec<Case>, Vec<Diagnostic>> {
+fn taken(module: &Module, grad: &Grad, name: &str, tests: &[&Test]) -> Cases {
     let Some(callable) = choose::callables(module).find(|c| c.name.name == name) else { return Ok(vec![]) };
     let smooth = |t: &&&Test| !t.items.iter().any(|i| matches!(i, TestItem::Rounded(_)));
     let mut small: Vec<Case> = vec![];

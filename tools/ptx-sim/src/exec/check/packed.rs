@@ -38,7 +38,7 @@ impl Packed {
 
     /// Adds a range that begins behind all others.
     pub fn push(&mut self, range: Touched) {
-        if self.count % BLOCK == 0 {
+        if self.count.is_multiple_of(BLOCK) {
             extend(&mut self.blocks, &[Block { lo: range.lo, at: self.bytes.len() }]);
             self.last = Touched { lo: range.lo, ..Touched::default() };
         }
@@ -69,16 +69,16 @@ impl Packed {
     }
 
     pub fn iter(&self) -> Iter<'_> {
-        self.from_block(0)
+        self.at_block(0)
     }
 
     /// From the last block on that begins at or before an address.
     pub fn near(&self, address: u64) -> Iter<'_> {
         let after = self.blocks.partition_point(|b| b.lo <= address);
-        self.from_block(after.saturating_sub(1))
+        self.at_block(after.saturating_sub(1))
     }
 
-    fn from_block(&self, block: usize) -> Iter<'_> {
+    fn at_block(&self, block: usize) -> Iter<'_> {
         let at = self.blocks.get(block).map_or(self.bytes.len(), |b| b.at);
         Iter { of: self, at, number: block * BLOCK, last: Touched::default() }
     }
@@ -126,7 +126,7 @@ impl Iterator for Iter<'_> {
         if self.number >= self.of.count {
             return None;
         }
-        if self.number % BLOCK == 0 {
+        if self.number.is_multiple_of(BLOCK) {
             self.last = Touched { lo: self.of.blocks[self.number / BLOCK].lo, ..Touched::default() };
         }
         let first = self.take();
