@@ -76,7 +76,7 @@ fn ranges_and_marks_of_rows_and_columns_leave_blocks_out() {
     let (lo, hi) = (|i: usize| (i / 16 * 32) as f64, |i: usize| (i / 16 * 32 + 8) as f64);
     assert_eq!(products(&graph, &dims, &given(&graph, &dims, &[("lo", &lo), ("hi", &hi)])), 4);
     let graph = attend("live", DType::F16);
-    let (row, col) = (|i: usize| f64::from(i == 20), |j: usize| f64::from(j >= 64 && j % 3 == 0));
+    let (row, col) = (|i: usize| f64::from(i == 20), |j: usize| f64::from(j >= 64 && j.is_multiple_of(3)));
     assert_eq!(products(&graph, &dims, &given(&graph, &dims, &[("row", &row), ("col", &col)])), 4);
     let graph = attend("older", DType::F16);
     let (asked, made) = (|i: usize| (i / 16) as f64, |j: usize| (j / 32) as f64);
@@ -108,9 +108,9 @@ fn values_are_the_oracles_whatever_is_loaded() {
         let lo = |i: usize| (scattered(i) as i64 % (n + 1)) as f64;
         let hi = |i: usize| (scattered(i + 77) as i64 % (n + 1)) as f64;
         judge("ranges", &short, &[("lo", &lo), ("hi", &hi)]);
-        let some = |at: usize| f64::from(scattered(at) % 20 == 0);
+        let some = |at: usize| f64::from(scattered(at).is_multiple_of(20));
         judge("live", &short, &[("row", &some), ("col", &some)]);
-        let clock = |at: usize| if scattered(at) % 9 == 0 { f64::NAN } else { (at / 16) as f64 };
+        let clock = |at: usize| if scattered(at).is_multiple_of(9) { f64::NAN } else { (at / 16) as f64 };
         let still = |_: usize| 1.0;
         for mask in ["older", "others"] {
             judge(mask, &short, &[("asked", &clock), ("made", &clock)]);
