@@ -296,7 +296,7 @@ pub fn execute_cpu(
 }
 
 /// Launches with PTX that suits the arguments.
-fn device_program(
+pub(crate) fn device_program(
     session: &mut Session,
     loaded: &Loaded,
     compiled: &mut Compiled,

@@ -131,6 +131,15 @@ fn compiling_is_timed_by_stage_and_gives_the_same_bytes_each_time() {
     let table = tilec(&["bench", MATMUL, "--compile"]).good();
     assert!(table.contains("llvm passes") && table.contains("matmul"), "{table}");
     tilec(&["bench", MATMUL, "--compile", "--target", "sm_12"]).refused("T0854");
+    // Of a kernel with schedules a call needs some of the launches.
+    let launches = |dims: &[&str]| {
+        let args = ["bench", "kernels-lib/linear/kda.tile", "--kernel", "kda", "--compile", "--json"];
+        let json: serde_json::Value = serde_json::from_str(&tilec(&[&args, dims].concat()).good()).unwrap();
+        json["compile"][0]["launches"].as_u64().unwrap()
+    };
+    let call = ["--dim", "L=64", "--dim", "H=2", "--dim", "NS=2", "--dim", "K=16", "--dim", "V=16"];
+    assert_eq!(launches(&call), 1);
+    assert!(launches(&[]) > 4);
     let text = || tilec(&["build", SEVERAL, "--target", "sm_80"]).good();
     assert_eq!(text(), text());
 }
