@@ -216,12 +216,7 @@ fn measure(
     dtype: Option<(&str, DType)>,
     on: &On,
 ) -> Result<Measured, Vec<Diagnostic>> {
-    let mut mine = Given {
-        consts: given.consts.clone(),
-        dims: given.dims.clone(),
-        arguments: given.arguments.clone(),
-        ..Given::default()
-    };
+    let mut mine = given.clone();
     mine.optionals_as_given = true;
     // What nobody asks for is not computed: of a gradient everything is asked for.
     if let Some((grad, _)) = loaded.module.grad(&picked.name) {

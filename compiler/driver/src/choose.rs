@@ -128,7 +128,7 @@ pub(crate) fn launched<'a>(block: &'a ast::Block, out: &mut Vec<&'a str>) {
 }
 
 /// What a person gave: flags and inputs.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Given {
     /// `--const N=V`, as text.
     pub consts: BTreeMap<String, String>,

@@ -117,13 +117,7 @@ fn launched(
         return Ok(None);
     }
     let mut spent = clock.lap();
-    let mut mine = Given {
-        consts: given.consts.clone(),
-        dims: given.dims.clone(),
-        optionals_as_given: given.optionals_as_given,
-        ..Given::default()
-    };
-    let launch = run::prepare(&signature, &mut mine, case.as_ref(), Some(1), &mut vec![])?;
+    let launch = run::prepare(&signature, &mut given.clone(), case.as_ref(), Some(1), &mut vec![])?;
     clock.lap();
     let program = run::device_program(session, loaded, &mut compiled, target, &launch)?;
     spent += clock.lap();

@@ -1,6 +1,8 @@
 //! Ops whose kernels are given functions that capture tensors: the op's own, temporaries too, or those that came with a
 //! function of the op.
 
+mod support;
+
 use tile_driver::{
     Session,
     testing::{Rung, TestOptions, run_tests},
@@ -51,12 +53,7 @@ fn captured_tensors_pass_through_ops() {
     let rung = if cfg!(feature = "ptx") { Rung::Sim } else { Rung::Cpu };
     let options = TestOptions { rung, variants: 1, ..TestOptions::default() };
     let report = run_tests(&mut session, &loaded, &options, &mut |_| {});
-    let mut failed: Vec<String> = report.diagnostics.iter().map(|d| d.message.clone()).collect();
-    for case in &report.cases {
-        failed.extend(case.failures.iter().map(|d| format!("{}: {} {}", case.label, d.code, d.message)));
-        let stopped = case.stopped.iter().flat_map(|s| &s.because);
-        failed.extend(stopped.map(|d| format!("{}: {} {}", case.label, d.code, d.message)));
-    }
+    let failed = support::failures(&report);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert_eq!(report.cases.len(), 8);
 }

@@ -1,6 +1,8 @@
 //! Schedules that make several launches of a kernel: the same results on the oracle, and on the simulator where the
 //! backend is there.
 
+mod support;
+
 use tile_base::Diagnostic;
 use tile_driver::{
     Session,
@@ -15,13 +17,10 @@ fn judged(text: &str) -> FileReport {
     let rung = if cfg!(feature = "ptx") { Rung::Sim } else { Rung::Oracle };
     let options = TestOptions { rung, variants: 1, ..TestOptions::default() };
     let report = run_tests(&mut session, &loaded, &options, &mut |_| {});
-    let mut failed: Vec<String> = report.diagnostics.iter().map(|d| d.message.clone()).collect();
     for case in &report.cases {
-        failed.extend(case.failures.iter().map(|d| format!("{}: {} {}", case.label, d.code, d.message)));
-        let stopped = case.stopped.iter().flat_map(|s| &s.because);
-        failed.extend(stopped.map(|d| format!("{}: {} {}", case.label, d.code, d.message)));
         assert!(case.checks.iter().any(|c| c.name == "schedules"), "no schedule of `{}` splits", case.kernel);
     }
+    let failed = support::failures(&report);
     assert!(failed.is_empty() && !report.cases.is_empty(), "{}", failed.join("\n"));
     report
 }

@@ -147,15 +147,7 @@ fn check(family: &str) {
     }
 }
 
-macro_rules! families {
-    ($($name:ident),*) => {$(
-        #[test]
-        fn $name() {
-            check(stringify!($name));
-        }
-    )*};
-}
-families!(integer, float, convert, compare, memory, atomic, warp, matrix, sparse, control);
+a_test_for_each_family!();
 
 /// Over the driver that stands for a device: what is broken costs its own result only.
 #[test]

@@ -10,6 +10,19 @@
 //!
 //! Where ptxas is installed, every kernel has to assemble for a target that has the instruction.
 
+/// A test for each family, made of the asking module's `check`.
+macro_rules! a_test_for_each_family {
+    () => {
+        a_test_for_each_family!(integer, float, convert, compare, memory, atomic, warp, matrix, sparse, control);
+    };
+    ($($name:ident),*) => {$(
+        #[test]
+        fn $name() {
+            check(stringify!($name));
+        }
+    )*};
+}
+
 mod atomic;
 mod case;
 mod compare;

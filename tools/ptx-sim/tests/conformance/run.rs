@@ -87,12 +87,4 @@ fn check(family: &str) {
     assert!(failures.is_empty(), "{} of {} cases differ\n{shown}", failures.len(), cases.len());
 }
 
-macro_rules! families {
-    ($($name:ident),*) => {$(
-        #[test]
-        fn $name() {
-            check(stringify!($name));
-        }
-    )*};
-}
-families!(integer, float, convert, compare, memory, atomic, warp, matrix, sparse, control);
+a_test_for_each_family!();
