@@ -4,7 +4,7 @@
 //! compiled again. The first one is told apart, because the first of a process also fills LLVM's tables. Whole
 //! processes are measured by `tilec bench` without `--compile`.
 //!
-//! A kernel with schedules has launches of which a call needs some: `gated_delta` is eight kernels, and no shape runs more
+//! A kernel with schedules has launches of which a call needs some: `gated_delta` is six kernels, and no shape runs more
 //! than four of them. Where every dimension is given, it is the launches of such a call that are compiled, as before a
 //! run; else all that there are.
 
